@@ -1,0 +1,1 @@
+// CMake refuses a target without any source.

@@ -1,0 +1,57 @@
+# How the library is compiled and linked, and why.
+
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+find_package(Threads REQUIRED)
+
+if(NOT LIBIPC_SANITIZE MATCHES "^(|address|thread)$")
+  message(FATAL_ERROR "LIBIPC_SANITIZE is '${LIBIPC_SANITIZE}': use address or thread, or leave it empty")
+endif()
+
+# For everything of ours, tests included.
+add_compile_options(-Wall -Wextra -Wno-tsan)
+if(LIBIPC_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(LIBIPC_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+endif()
+
+# A build never writes into a library that some process has loaded: that could crash it. It links into a new file, and
+# renames it over the old one, so that a loader sees the one or the other, whole.
+set(CMAKE_CXX_CREATE_SHARED_LIBRARY
+    "<CMAKE_CXX_COMPILER> <CMAKE_SHARED_LIBRARY_CXX_FLAGS> <LANGUAGE_COMPILE_FLAGS> <LINK_FLAGS> \
+<CMAKE_SHARED_LIBRARY_CREATE_CXX_FLAGS> <SONAME_FLAG><TARGET_SONAME> -o <TARGET>.new <OBJECTS> <LINK_LIBRARIES>"
+    "mv -f <TARGET>.new <TARGET>")
+
+function(libipc_compile_flags target scope)
+  target_compile_features(${target} ${scope} cxx_std_20)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden
+                                             VISIBILITY_INLINES_HIDDEN ON POSITION_INDEPENDENT_CODE ON)
+  # Without -fno-gnu-unique, g++ makes symbols that keep the library loaded after dlclose.
+  target_compile_options(${target} PRIVATE -fno-gnu-unique)
+  # fmt: Debian has its headers only.
+  target_compile_definitions(${target} ${scope} FMT_HEADER_ONLY)
+  target_compile_definitions(${target} PRIVATE LIBIPC_VERSION="${PROJECT_VERSION}")
+  # A second thread inside a handle is looked for where speed does not matter.
+  if(LIBIPC_SANITIZE)
+    target_compile_definitions(${target} ${scope} IPC_DEBUG_THREADS=1)
+  else()
+    target_compile_definitions(${target} ${scope} $<$<CONFIG:Debug>:IPC_DEBUG_THREADS=1>)
+  endif()
+endfunction()
+
+function(libipc_link_flags target map)
+  target_link_options(
+    ${target} PRIVATE
+    # Exactly the names of ipc.h are exported, under a version node.
+    -Wl,--version-script=${map}
+    -Wl,-z,relro,-z,now
+    # ipc_version() tells builds apart by it.
+    -Wl,--build-id)
+  set_target_properties(${target} PROPERTIES LINK_DEPENDS ${map})
+  if(NOT LIBIPC_SANITIZE)
+    # A program may bring an older libstdc++ than the compiler's, as Julia does. So the library has its own, hidden.
+    target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,-z,defs)
+  endif()
+endfunction()
