@@ -1,0 +1,377 @@
+// ipc.hpp - ipc.h for C++20: handles that close, messages that release, errors as the standard library has them.
+//
+// Header only, over ipc.h alone; what a call does is said there. Each call that can fail comes in two forms: one that
+// throws std::system_error, and one that takes an error_code and does not throw. Timeouts are std::chrono::nanoseconds;
+// `forever` waits for ever, zero does not wait.
+#ifndef IPC_IPC_HPP
+#define IPC_IPC_HPP
+
+#include <ipc/ipc.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace ipc {
+
+using timeout = std::chrono::nanoseconds;
+inline constexpr timeout forever{-1};
+
+// The errors of ipc.h. Those that are an errno compare equal to std::errc.
+inline const std::error_category &category() noexcept {
+    struct words final : std::error_category {
+        const char *name() const noexcept override { return "ipc"; }
+        std::string message(int code) const override { return ipc_strerror(code); }
+        std::error_condition default_error_condition(int code) const noexcept override {
+            return code < 0 && code > -4000 ? std::error_condition(-code, std::generic_category())
+                                            : std::error_condition(code, *this);
+        }
+    };
+    static const words instance;
+    return instance;
+}
+
+namespace detail {
+
+inline std::error_code code_of(std::int32_t result) noexcept {
+    return result < 0 ? std::error_code(result, category()) : std::error_code();
+}
+
+inline void check(const std::error_code &error, const char *what) {
+    if (error) throw std::system_error(error, what);
+}
+
+// Any negative duration means for ever, as -1 does.
+inline std::int64_t ns(timeout t) noexcept { return t.count() < 0 ? -1 : t.count(); }
+
+// A NUL inside would cut the name short, and open another channel than the one that was asked for.
+inline bool has_nul(const std::string &url, char *words, std::size_t size) noexcept {
+    if (url.find('\0') == std::string::npos) return false;
+    static constexpr char text[] = "the URL has a NUL character in it";
+    if (words && size >= sizeof text) std::memcpy(words, text, sizeof text);
+    return true;
+}
+
+// Links, however many there are by the time they are read.
+template <class Handle>
+std::vector<ipc_link> links(Handle *handle, std::int32_t (*read)(Handle *, ipc_link *, std::size_t)) {
+    std::vector<ipc_link> found;
+    for (;;) {
+        if (!found.empty()) found[0].struct_size = sizeof(ipc_link);
+        std::int32_t count = read(handle, found.empty() ? nullptr : found.data(), found.size());
+        check(code_of(count), "ipc links");
+        bool all = static_cast<std::size_t>(count) <= found.size();
+        found.resize(static_cast<std::size_t>(count));
+        if (all) return found;
+    }
+}
+
+}  // namespace detail
+
+// A message as received: read-only bytes, given back to the sender in the destructor. It may outlive its receiver.
+class message {
+  public:
+    message() noexcept = default;
+    message(message &&other) noexcept
+        : receiver_(std::exchange(other.receiver_, nullptr)), raw_(std::exchange(other.raw_, ipc_message{})) {}
+    message &operator=(message &&other) noexcept {
+        if (this != &other) {
+            release();
+            receiver_ = std::exchange(other.receiver_, nullptr);
+            raw_ = std::exchange(other.raw_, ipc_message{});
+        }
+        return *this;
+    }
+    ~message() { release(); }
+
+    std::span<const std::byte> bytes() const noexcept { return {static_cast<const std::byte *>(raw_.data), raw_.size}; }
+    std::string_view text() const noexcept { return {static_cast<const char *>(raw_.data), raw_.size}; }
+    std::uint64_t tag() const noexcept { return raw_.tag; }
+    std::uint64_t sequence() const noexcept { return raw_.sequence; }
+    std::uint64_t sender() const noexcept { return raw_.sender; }
+    bool redelivered() const noexcept { return raw_.flags & IPC_REDELIVERED; }
+
+    // Gives it back now; bytes() is empty then.
+    void release() noexcept {
+        if (receiver_) ipc_receiver_release(receiver_, &raw_);
+        receiver_ = nullptr;
+        raw_ = {};
+    }
+    explicit operator bool() const noexcept { return receiver_ != nullptr; }
+
+  private:
+    friend class receiver;
+    ipc_receiver *receiver_ = nullptr;
+    ipc_message raw_{};
+};
+
+// What receive brings: a message, or the news that the sender `sender` has ended or died.
+struct event {
+    enum kind { message_came = IPC_MESSAGE, sender_ended = IPC_END, sender_died = IPC_DIED };
+    kind what{};
+    std::uint64_t sender = 0;
+    ipc::message message;
+};
+
+// Room in the ring for one message, to be filled in place. Without a commit, the destructor gives it back. One at a
+// time for each sender, which must outlive it.
+class reservation {
+  public:
+    reservation() noexcept = default;
+    reservation(reservation &&other) noexcept
+        : sender_(std::exchange(other.sender_, nullptr)), bytes_(std::exchange(other.bytes_, {})) {}
+    reservation &operator=(reservation &&other) noexcept {
+        if (this != &other) {
+            abort();
+            sender_ = std::exchange(other.sender_, nullptr);
+            bytes_ = std::exchange(other.bytes_, {});
+        }
+        return *this;
+    }
+    ~reservation() { abort(); }
+
+    std::span<std::byte> bytes() const noexcept { return bytes_; }
+
+    // Sends the first `size` bytes.
+    void commit(std::size_t size, std::uint64_t tag = 0) {
+        std::error_code error;
+        commit(size, tag, error);
+        detail::check(error, "ipc commit");
+    }
+    void commit(std::size_t size, std::uint64_t tag, std::error_code &error) noexcept {
+        std::int32_t result = sender_ ? ipc_sender_commit(sender_, size, tag) : -EINVAL;
+        error = detail::code_of(result);
+        if (result == 0) *this = {};
+    }
+    void abort() noexcept {
+        if (sender_) ipc_sender_abort(sender_);
+        sender_ = nullptr;
+        bytes_ = {};
+    }
+    explicit operator bool() const noexcept { return sender_ != nullptr; }
+
+  private:
+    friend class sender;
+    reservation(ipc_sender *sender, std::span<std::byte> bytes) noexcept : sender_(sender), bytes_(bytes) {}
+    ipc_sender *sender_ = nullptr;
+    std::span<std::byte> bytes_;
+};
+
+// A handle that sends. The destructor ends and closes without waiting; close() says how many messages nobody had yet.
+class sender {
+  public:
+    sender() noexcept = default;
+    // Throws std::system_error whose what() says what was tried, what is in the way, and what to do.
+    explicit sender(const std::string &url, std::uint64_t capacity = 0) {
+        char words[1024];
+        std::int32_t result = open(url, capacity, words, sizeof words);
+        if (result < 0) throw std::system_error(detail::code_of(result), words);
+    }
+    sender(const std::string &url, std::error_code &error) noexcept {
+        error = detail::code_of(open(url, 0, nullptr, 0));
+    }
+    sender(sender &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+    sender &operator=(sender &&other) noexcept {
+        if (this != &other) {
+            close();
+            handle_ = std::exchange(other.handle_, nullptr);
+        }
+        return *this;
+    }
+    ~sender() { close(); }
+
+    void send(std::span<const std::byte> data, std::uint64_t tag = 0, timeout t = forever) {
+        std::error_code error;
+        send(data, tag, t, error);
+        detail::check(error, "ipc send");
+    }
+    void send(std::span<const std::byte> data, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
+        error = detail::code_of(ipc_sender_send(handle_, data.data(), data.size(), tag, detail::ns(t)));
+    }
+    void send(std::string_view text, std::uint64_t tag = 0, timeout t = forever) {
+        send(std::as_bytes(std::span(text)), tag, t);
+    }
+
+    reservation reserve(std::size_t size, timeout t = forever) {
+        std::error_code error;
+        reservation r = reserve(size, t, error);
+        detail::check(error, "ipc reserve");
+        return r;
+    }
+    reservation reserve(std::size_t size, timeout t, std::error_code &error) noexcept {
+        void *data = nullptr;
+        error = detail::code_of(ipc_sender_reserve(handle_, size, &data, detail::ns(t)));
+        if (error) return {};
+        return {handle_, {static_cast<std::byte *>(data), size}};
+    }
+
+    // Says that no more will come.
+    void end() {
+        std::error_code error;
+        end(error);
+        detail::check(error, "ipc end");
+    }
+    void end(std::error_code &error) noexcept { error = detail::code_of(ipc_sender_end(handle_)); }
+
+    // Waits until every message is released; the number of those that are not if the time-out passes first.
+    std::size_t flush(timeout t = forever) {
+        std::error_code error;
+        std::size_t left = flush(t, error);
+        detail::check(error, "ipc flush");
+        return left;
+    }
+    std::size_t flush(timeout t, std::error_code &error) noexcept {
+        std::int32_t result = ipc_sender_flush(handle_, detail::ns(t));
+        error = detail::code_of(result);
+        return result > 0 ? static_cast<std::size_t>(result) : 0;
+    }
+
+    // Any thread, also a signal handler.
+    void interrupt() noexcept { ipc_sender_interrupt(handle_); }
+
+    // Before waiting on fd(): true means wait on it, false means go on.
+    bool arm() {
+        std::error_code error;
+        bool wait = arm(error);
+        detail::check(error, "ipc arm");
+        return wait;
+    }
+    bool arm(std::error_code &error) noexcept {
+        std::int32_t result = ipc_sender_arm(handle_);
+        error = detail::code_of(result);
+        return result == 1;
+    }
+    int fd() const noexcept { return ipc_sender_fd(handle_); }
+    const char *url() const noexcept { return ipc_sender_url(handle_); }
+
+    ipc_sender_counters stats() {
+        ipc_sender_counters counters{};
+        counters.struct_size = sizeof counters;
+        detail::check(detail::code_of(ipc_sender_stats(handle_, &counters)), "ipc stats");
+        return counters;
+    }
+    // The receivers connected, and how far behind each is.
+    std::vector<ipc_link> links() { return detail::links(handle_, ipc_sender_links); }
+
+    // Waits up to `linger` for every message to be released, and closes. Returns the number of those that are not.
+    std::size_t close(timeout linger = timeout::zero()) noexcept {
+        std::int32_t left = ipc_sender_close(std::exchange(handle_, nullptr), detail::ns(linger));
+        return left > 0 ? static_cast<std::size_t>(left) : 0;
+    }
+
+    ipc_sender *get() const noexcept { return handle_; }
+    explicit operator bool() const noexcept { return handle_ != nullptr; }
+
+  private:
+    std::int32_t open(const std::string &url, std::uint64_t capacity, char *words, std::size_t size) noexcept {
+        if (detail::has_nul(url, words, size)) return -EINVAL;
+        ipc_sender_options options{sizeof options, capacity};
+        return ipc_sender_open(&handle_, url.c_str(), &options, words, size);
+    }
+    ipc_sender *handle_ = nullptr;
+};
+
+// A handle that receives. Messages that are still held when it closes stay readable.
+class receiver {
+  public:
+    receiver() noexcept = default;
+    // Throws std::system_error whose what() says what was tried, what is in the way, and what to do.
+    explicit receiver(const std::string &url, std::int32_t from = IPC_FROM_DEFAULT) {
+        char words[1024];
+        std::int32_t result = open(url, from, words, sizeof words);
+        if (result < 0) throw std::system_error(detail::code_of(result), words);
+    }
+    receiver(const std::string &url, std::error_code &error) noexcept {
+        error = detail::code_of(open(url, IPC_FROM_DEFAULT, nullptr, 0));
+    }
+    receiver(receiver &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+    receiver &operator=(receiver &&other) noexcept {
+        if (this != &other) {
+            close();
+            handle_ = std::exchange(other.handle_, nullptr);
+        }
+        return *this;
+    }
+    ~receiver() { close(); }
+
+    // The next message, end or death; nothing if the time-out passes first.
+    std::optional<event> receive(timeout t = forever) {
+        std::error_code error;
+        std::optional<event> e = receive(t, error);
+        if (error == std::errc::timed_out || error == std::errc::resource_unavailable_try_again) return std::nullopt;
+        detail::check(error, "ipc receive");
+        return e;
+    }
+    std::optional<event> receive(timeout t, std::error_code &error) noexcept {
+        ipc_message raw{};
+        raw.struct_size = sizeof raw;
+        std::int32_t result = ipc_receiver_receive(handle_, &raw, detail::ns(t));
+        error = detail::code_of(result);
+        if (result < 0) return std::nullopt;
+        std::optional<event> e(std::in_place);
+        e->what = static_cast<event::kind>(result);
+        e->sender = raw.sender;
+        if (result == IPC_MESSAGE) {
+            e->message.receiver_ = handle_;
+            e->message.raw_ = raw;
+        }
+        return e;
+    }
+
+    // Any thread, also a signal handler.
+    void interrupt() noexcept { ipc_receiver_interrupt(handle_); }
+
+    // Before waiting on fd(): true means wait on it, false means receive.
+    bool arm() {
+        std::error_code error;
+        bool wait = arm(error);
+        detail::check(error, "ipc arm");
+        return wait;
+    }
+    bool arm(std::error_code &error) noexcept {
+        std::int32_t result = ipc_receiver_arm(handle_);
+        error = detail::code_of(result);
+        return result == 1;
+    }
+    int fd() const noexcept { return ipc_receiver_fd(handle_); }
+    const char *url() const noexcept { return ipc_receiver_url(handle_); }
+
+    ipc_receiver_counters stats() {
+        ipc_receiver_counters counters{};
+        counters.struct_size = sizeof counters;
+        detail::check(detail::code_of(ipc_receiver_stats(handle_, &counters)), "ipc stats");
+        return counters;
+    }
+    // The senders connected.
+    std::vector<ipc_link> links() { return detail::links(handle_, ipc_receiver_links); }
+
+    // Returns the number of messages that are still held; each may be read until it is destroyed.
+    std::size_t close() noexcept {
+        std::int32_t held = ipc_receiver_close(std::exchange(handle_, nullptr));
+        return held > 0 ? static_cast<std::size_t>(held) : 0;
+    }
+
+    ipc_receiver *get() const noexcept { return handle_; }
+    explicit operator bool() const noexcept { return handle_ != nullptr; }
+
+  private:
+    std::int32_t open(const std::string &url, std::int32_t from, char *words, std::size_t size) noexcept {
+        if (detail::has_nul(url, words, size)) return -EINVAL;
+        ipc_receiver_options options{sizeof options, from, IPC_OVERFLOW_BLOCK};
+        return ipc_receiver_open(&handle_, url.c_str(), &options, words, size);
+    }
+    ipc_receiver *handle_ = nullptr;
+};
+
+}  // namespace ipc
+
+#endif
