@@ -1,0 +1,349 @@
+/* ipc.h - raw bytes between processes, as fast as memory allows.
+ *
+ * This header is the whole contract of libipc, and compiles as C99 and as C++11 or later. What it does not promise is
+ * not promised.
+ *
+ * Words
+ *   message    a run of raw bytes, 0 bytes or more, delivered whole or not at all. It carries a tag (yours), a sequence
+ *              (counted per sender from 1) and the id of its sender (64 random bits, drawn at open).
+ *   channel    what an endpoint URL names: shm://camera. A name is 1 to 64 of A-Z a-z 0-9 . _ - and starts with no dot.
+ *   sender,    a handle on a channel. Any number of either, in any order of arrival, in any number of processes.
+ *   receiver   Every receiver gets every message, from one copy.
+ *   ring       the memory in which one sender's messages lie. The sender alone can write it.
+ *   link       the pairing of one sender with one receiver.
+ *   end        a sender's word that no more will come. Its death is another thing, and a receiver can tell the two apart.
+ *
+ * Conventions; the functions below cite them
+ *   C1 results    int32_t. Zero or positive is success. Negative is an error of the closed list under "Errors".
+ *   C2 timeouts   int64_t nanoseconds. 0: do not wait; -1: wait for ever; any other negative value is -EINVAL.
+ *   C3 structs    are passed by pointer. The caller stores sizeof(the struct) in the first member before the call; a
+ *                 size the library does not know is -EINVAL. Options may be NULL for the defaults.
+ *   C4 threads    Calls on one handle are made by one thread at a time, whichever it is; different handles are
+ *                 independent. _interrupt is the exception: any thread, also a signal handler, at any time before
+ *                 close. (A debug build of the library answers -EBUSY to a second thread.)
+ *   C5 blocking   A call that takes a time-out blocks in poll(2)'s manner: a signal handler that ran makes it return
+ *                 -EINTR, _interrupt makes it return -ECANCELED. Nothing has happened then; call it again. No CPU is
+ *                 used while it sleeps; it spins first, for at most 50 microseconds, if messages came that fast lately.
+ *   C6 null       A NULL handle, out-parameter or URL is -EINVAL, unless the function says otherwise.
+ *   C7 memory     Nothing that the library returns has to be freed by the caller.
+ *   C8 fork       A handle belongs to the process that opened it. In a forked child each call returns IPC_EFORKED, and
+ *                 close gives back the child's share; the parent does not notice. exec closes everything.
+ *   C9 silence    The library starts no thread, installs no signal handler, prints nothing, never ends the process, and
+ *                 keeps no state outside its handles.
+ *
+ * Caveats
+ *   What survives. A committed message lives as long as one process that holds its ring: its sender, or a receiver that
+ *   is connected to it. It is lost if the sender goes while no receiver is connected, or if the sender and the last
+ *   receiver both go. ipc_sender_flush and ipc_sender_close say how many messages nobody has released yet.
+ *
+ *   Who serves newcomers. There is no hidden thread: a sender notices a new receiver in its next call (or when its fd is
+ *   polled and armed). A sender that neither calls nor polls serves nobody.
+ *
+ *   A killed receiver that is not reaped yet may count as alive for a moment: wait() for it before you start its
+ *   successor, if the successor must get the messages the killed one had not released.
+ *
+ *   Local and of one user. Peers of another user id are refused; memory does not reach other machines.
+ */
+#ifndef IPC_IPC_H
+#define IPC_IPC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Changes when a program built against an older ipc.h would no longer work. */
+#define IPC_ABI_VERSION 1
+
+typedef struct ipc_sender ipc_sender;
+typedef struct ipc_receiver ipc_receiver;
+
+/* Results of ipc_receiver_receive. */
+enum {
+    IPC_MESSAGE = 1, /* a message */
+    IPC_END = 2,     /* the sender in msg.sender has ended, after its last message */
+    IPC_DIED = 3     /* the sender in msg.sender went without an end, after its last message */
+};
+
+/* Errors: negative. Either -errno, of these:
+ *   -EINVAL        an argument is not one the function takes, or the call does not fit the handle's state
+ *   -EPROTONOSUPPORT  the URL's scheme is unknown
+ *   -EOPNOTSUPP    the URL or the options ask for something this version does not have
+ *   -EAGAIN        it would have to wait, and the time-out is 0
+ *   -ETIMEDOUT     the time-out has passed
+ *   -EINTR         a signal handler ran during the wait
+ *   -ECANCELED     _interrupt was called
+ *   -EMSGSIZE      the message can never fit in this ring
+ *   -EPIPE         the sender has ended already
+ *   -ESTALE        the message has been released already
+ *   -EBUSY         another thread is inside this handle (debug builds)
+ *   -EMFILE -ENFILE   no file descriptor is free
+ *   -ENOMEM -ENOSPC   no memory is to be had, or a limit forbids it
+ *   -EACCES -EPERM -ENOENT -ENOTDIR -ELOOP -EROFS -ENAMETOOLONG -EIO   the runtime folder can't be used
+ *   -ENOSYS        the kernel lacks something that the library needs (Linux 5.14 has all)
+ * or one of ours: */
+enum {
+    IPC_EFORKED = -4001, /* the handle was opened before fork, by the parent */
+    IPC_EVERSION = -4002 /* the channel is in use by a version of libipc with another memory layout */
+};
+
+/* Flags of a message. */
+enum {
+    IPC_REDELIVERED = 1 /* a receiver that is gone got this message, and had not released it */
+};
+
+/* A message as received. 64 bytes. `data` stays valid and unchanged until the message is released; it is read-only
+ * memory, aligned to 16 bytes, to 64 from 256 bytes on. */
+typedef struct ipc_message {
+    size_t struct_size; /* sizeof(ipc_message), stored by the caller (C3) */
+    const void *data;   /* first byte; not NULL even if size is 0 */
+    size_t size;        /* bytes */
+    uint64_t tag;       /* as given to commit or send */
+    uint64_t sequence;  /* counted per sender from 1 */
+    uint64_t sender;    /* id of the sender */
+    uint32_t flags;     /* IPC_REDELIVERED or 0 */
+    uint32_t link;      /* which link it came by; for release */
+    uint64_t position;  /* byte offset in the sender's stream; for release */
+} ipc_message;
+
+/* How to open a sender. In a URL: shm://name?capacity=64MiB */
+typedef struct ipc_sender_options {
+    size_t struct_size;
+    uint64_t capacity; /* bytes of the ring; 0: 1 MiB. 64 KiB up to the smaller of a quarter of the machine's memory and
+                          64 GiB, a multiple of the page. A message is at most about half of it. */
+} ipc_sender_options;
+
+/* Where a new receiver starts. */
+enum {
+    IPC_FROM_DEFAULT = 0, /* the first receiver: the oldest message that waits. One that joins others: the next message.
+                             One that comes when the others have gone: what the last of them had not released */
+    IPC_FROM_OLDEST = 1,  /* the oldest message still in the ring, also beside others */
+    IPC_FROM_LATEST = 2   /* the next message; what waited is released unseen and counted in `skipped` */
+};
+
+/* What happens when a receiver is so slow that a sender's ring is full. */
+enum {
+    IPC_OVERFLOW_BLOCK = 0 /* the sender waits; nothing is lost */
+};
+
+/* How to open a receiver. In a URL: shm://name?from=latest&overflow=block */
+typedef struct ipc_receiver_options {
+    size_t struct_size;
+    int32_t from;     /* IPC_FROM_... */
+    int32_t overflow; /* IPC_OVERFLOW_... */
+} ipc_receiver_options;
+
+/* What a sender has done since open. */
+typedef struct ipc_sender_counters {
+    size_t struct_size;
+    uint64_t id;         /* this sender's id */
+    uint64_t capacity;   /* bytes of the ring */
+    uint64_t used;       /* bytes of it that some receiver, or the wait for a first one, still needs */
+    uint64_t messages;   /* committed */
+    uint64_t bytes;      /* of their payload */
+    uint64_t unreleased; /* messages that not every receiver has released */
+    uint64_t links;      /* receivers connected */
+    uint64_t waits;      /* times it slept for space */
+    uint64_t rings;      /* doorbells rung */
+    uint64_t refused;    /* links that a receiver refused, or that were dropped for what the peer wrote into them */
+    uint64_t unlinked;   /* receivers that it could not connect to yet, and tries again */
+} ipc_sender_counters;
+
+/* What a receiver has done since open. */
+typedef struct ipc_receiver_counters {
+    size_t struct_size;
+    uint64_t id;       /* this receiver's id */
+    uint64_t messages; /* received */
+    uint64_t bytes;    /* of their payload */
+    uint64_t held;     /* messages received and not released */
+    uint64_t ends;     /* senders that ended */
+    uint64_t deaths;   /* senders that went without an end */
+    uint64_t links;    /* senders connected */
+    uint64_t skipped;  /* messages passed over because of from=latest */
+    uint64_t waits;    /* times it slept for a message */
+    uint64_t rings;    /* doorbells rung */
+    uint64_t refused;  /* hellos refused */
+    uint64_t waiting_for_fds; /* 1 while a sender's hello waits until a file descriptor is free */
+    uint64_t watching; /* 1: the folder is watched by inotify; 0: no inotify instance was free, it looks every second */
+} ipc_receiver_counters;
+
+/* States of a link. */
+enum {
+    IPC_LINK_CONNECTING = 0, /* the receiver has not looked at the sender's hello yet */
+    IPC_LINK_UP = 1,
+    IPC_LINK_ENDED = 2, /* the sender has ended, or died; what it sent is still being read or held */
+    IPC_LINK_LEFT = 3   /* the receiver is closed, and still holds messages */
+};
+
+/* One link, as either side sees it. */
+typedef struct ipc_link {
+    size_t struct_size;
+    uint64_t peer;      /* id of the other side; 0 while it is not known */
+    int32_t pid;        /* process of the other side; 0 if it is in a pid namespace that can't be seen */
+    int32_t state;      /* IPC_LINK_... */
+    uint64_t committed; /* byte position up to which the sender has committed */
+    uint64_t delivered; /* ... up to which messages were handed to the receiver's user */
+    uint64_t released;  /* ... up to which all are released: the sender may reuse the ring up to here */
+    uint64_t behind;    /* messages committed and not delivered (a sender's view), or held (a receiver's) */
+    uint64_t skipped;   /* messages passed over by this receiver */
+} ipc_link;
+
+/* Roles of a handle. */
+enum { IPC_SENDER = 1, IPC_RECEIVER = 2 };
+
+/* One handle of one process, as seen from outside. The positions are as of `age_ns` ago: each handle refreshes its page
+ * whenever it looks at its events, and before it sleeps. */
+typedef struct ipc_channel {
+    size_t struct_size;
+    char url[96];       /* NUL-terminated */
+    uint64_t id;        /* id of the handle */
+    int32_t pid;
+    int32_t role;       /* IPC_SENDER or IPC_RECEIVER */
+    uint32_t layout;    /* version of its memory layout */
+    uint32_t links;     /* peers connected */
+    uint64_t messages;  /* sent, or received */
+    uint64_t bytes;     /* of their payload */
+    uint64_t backlog;   /* bytes of rings: committed and not released (sender), received and not released (receiver) */
+    uint64_t capacity;  /* bytes of the ring (sender), or 0 */
+    int64_t age_ns;     /* age of these figures */
+} ipc_channel;
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(default) /* the names that follow are what the library exports */
+#endif
+
+/* ---- The library ------------------------------------------------------------------------------------------------- */
+
+/* IPC_ABI_VERSION as the loaded library has it. A program that loads the library by hand compares the two. */
+uint32_t ipc_abi_version(void);
+
+/* "libipc 0.1.0 (layout 1, abi 1, build ...)". Static; the build is the linker's build id of the library. */
+const char *ipc_version(void);
+
+/* A code of the list above, in words. Static; never NULL. */
+const char *ipc_strerror(int32_t code);
+
+/* Every handle of this user that /proc shows, also of stopped or busy processes. Fills at most `count` entries of `out`
+ * (out[0].struct_size: C3; it holds for all) and returns how many there are, so that count 0 with out NULL asks for the
+ * number. The order is by URL, role, pid. */
+int32_t ipc_channel_list(ipc_channel *out, size_t count);
+
+/* ---- Sending ----------------------------------------------------------------------------------------------------- */
+
+/* Opens a sender on `url`. Does not wait for a receiver: messages wait in the ring.
+ * The runtime folder is $IPC_DIR, else /run/user/UID/ipc if /run/user/UID is there and the user's, else /tmp/ipc-UID.
+ * It is made if it is missing, with mode 0700, and refused if it is not the user's own directory with that mode.
+ *   out      set to the handle, or to NULL
+ *   options  may be NULL. An option given here and in the URL: the URL's counts
+ *   errbuf   NULL, or errlen bytes that receive the error in words (always NUL-terminated): what was tried, what is in
+ *            the way, what to do. Empty after success
+ * Returns 0 or an error; IPC_EVERSION if a receiver on this channel has another memory layout. */
+int32_t ipc_sender_open(ipc_sender **out, const char *url, const ipc_sender_options *options, char *errbuf,
+                        size_t errlen);
+
+/* Reserves room for a message of at most `size` bytes and points *data at it, to be filled in place; then commit or
+ * abort. Alignment as in ipc_message. Waits while the slowest receiver leaves no room (C2, C5).
+ * Returns 0; -EMSGSIZE if size is more than this ring ever takes (the capacity option makes it larger); -EPIPE after
+ * end; -EINVAL if a reservation is open already; -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED. */
+int32_t ipc_sender_reserve(ipc_sender *s, size_t size, void **data, int64_t timeout_ns);
+
+/* Makes the first `size` bytes of the reservation a message: from now on receivers see it whole, and it survives this
+ * process as long as a receiver is connected. Never waits.
+ * Returns 0; -EINVAL without a reservation, or if size is larger than it (the reservation stays open). */
+int32_t ipc_sender_commit(ipc_sender *s, size_t size, uint64_t tag);
+
+/* Gives the reservation back; nobody sees anything of it. Returns 0, also if there is none. */
+int32_t ipc_sender_abort(ipc_sender *s);
+
+/* reserve, copy, commit. `data` may be NULL if size is 0. Returns as these do. */
+int32_t ipc_sender_send(ipc_sender *s, const void *data, size_t size, uint64_t tag, int64_t timeout_ns);
+
+/* Says that no more will come. Never waits. An open reservation is given back. Returns 0, also the second time. */
+int32_t ipc_sender_end(ipc_sender *s);
+
+/* Waits until every receiver has released every message. With no receiver connected, it waits for one.
+ * Returns 0 when all are released. If it returns for another reason: the number of messages that are not, if the
+ * time-out has passed (at most INT32_MAX); -EINTR, -ECANCELED. */
+int32_t ipc_sender_flush(ipc_sender *s, int64_t timeout_ns);
+
+/* Makes the blocking call that is under way in this handle return -ECANCELED, or else the next one: once. Async-signal-
+ * safe; any thread. */
+int32_t ipc_sender_interrupt(ipc_sender *s);
+
+/* Prepares for waiting on ipc_sender_fd with poll, epoll or a host's event loop. Counts as a blocking call for
+ * _interrupt. Ready means: the last refused reserve would fit now, or a newcomer or a death is to be served.
+ * Returns 1: nothing to do yet, wait on the fd, then call again; 0: don't wait, go on; -ECANCELED. */
+int32_t ipc_sender_arm(ipc_sender *s);
+
+/* The one fd of this handle, for its whole life: to poll for POLLIN, and for nothing else. Spurious readiness happens. */
+int32_t ipc_sender_fd(const ipc_sender *s);
+
+/* The URL it was opened with. Lives as long as the handle; NULL for NULL. */
+const char *ipc_sender_url(const ipc_sender *s);
+
+/* Counters; also looks at the handle's events. Returns 0. */
+int32_t ipc_sender_stats(ipc_sender *s, ipc_sender_counters *out);
+
+/* The receivers connected, how far behind each is, and what it holds: who is in the way. As ipc_channel_list: fills at
+ * most `count`, returns the number there are. */
+int32_t ipc_sender_links(ipc_sender *s, ipc_link *out, size_t count);
+
+/* Ends, if _end did not; waits up to linger_ns for every message to be released, as flush does; closes. The handle is
+ * gone in every case, NULL is taken and does nothing.
+ * Returns the number of messages that not every receiver has released, 0 if none (at most INT32_MAX): connected
+ * receivers still get them; with no receiver connected they are lost. */
+int32_t ipc_sender_close(ipc_sender *s, int64_t linger_ns);
+
+/* ---- Receiving --------------------------------------------------------------------------------------------------- */
+
+/* Opens a receiver on `url`; as ipc_sender_open. A second receiver on the channel gets every message too. */
+int32_t ipc_receiver_open(ipc_receiver **out, const char *url, const ipc_receiver_options *options, char *errbuf,
+                          size_t errlen);
+
+/* Waits for the next message, end or death, of any sender (C2, C5); senders are served in turn. A message is the
+ * caller's until it is released: any number may be held, but the sender runs out of room at last.
+ * Returns IPC_MESSAGE with *msg filled; IPC_END or IPC_DIED with msg->sender set, the rest 0 (each once a sender, not to
+ * be released); -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED; -EMFILE or -ENFILE, once, if a sender's hello is waiting until
+ * this process has file descriptors free (it is not lost; the next calls look again). *msg is unchanged after an
+ * error. */
+int32_t ipc_receiver_receive(ipc_receiver *r, ipc_message *msg, int64_t timeout_ns);
+
+/* Gives a message back to its sender; msg->data must not be read any more. Any order. Never waits.
+ * Returns 0; -ESTALE if it has been released already; -EINVAL if it never was a message of this receiver. */
+int32_t ipc_receiver_release(ipc_receiver *r, const ipc_message *msg);
+
+/* As ipc_sender_interrupt. */
+int32_t ipc_receiver_interrupt(ipc_receiver *r);
+
+/* Prepares for waiting on ipc_receiver_fd, as ipc_sender_arm. Returns 1: nothing there, wait on the fd; 0: something is
+ * there, receive it; -ECANCELED. */
+int32_t ipc_receiver_arm(ipc_receiver *r);
+
+/* As ipc_sender_fd. */
+int32_t ipc_receiver_fd(const ipc_receiver *r);
+
+/* As ipc_sender_url. */
+const char *ipc_receiver_url(const ipc_receiver *r);
+
+/* Counters; also looks at the handle's events. Returns 0. */
+int32_t ipc_receiver_stats(ipc_receiver *r, ipc_receiver_counters *out);
+
+/* The senders connected; as ipc_sender_links. */
+int32_t ipc_receiver_links(ipc_receiver *r, ipc_link *out, size_t count);
+
+/* Closes. Messages that were not received, or not released, go to the next receiver if this was the last.
+ * Returns the number of messages still held. If it is 0 the handle is gone (NULL is taken and does nothing). If not, their
+ * memory stays valid, _release is the one call that is left, and the release of the last one frees the handle. */
+int32_t ipc_receiver_close(ipc_receiver *r);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
