@@ -1,0 +1,84 @@
+// The one epoll of a handle, what its events mean, and interrupting a wait. Its fd is the fd that users poll.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+
+#include "os.hpp"
+
+namespace libipc {
+
+// What an event is about. Kind, generation and index, never an address: the epoll outlives the copy of the library that
+// filled it.
+struct event_tag {
+    enum class of : std::uint8_t { interrupt, timer, folder, listener, knock, space_bell, data_bell, peer_socket, peer_pid };
+    of kind;
+    std::uint32_t index = 0;       // of the link
+    std::uint32_t generation = 0;  // a late event of an earlier link in the same place is passed over
+
+    std::uint64_t pack() const {
+        return static_cast<std::uint64_t>(kind) << 56 | std::uint64_t{generation & 0xffffff} << 32 | index;
+    }
+    static event_tag unpack(std::uint64_t data) {
+        return {static_cast<of>(data >> 56), static_cast<std::uint32_t>(data), static_cast<std::uint32_t>(data >> 32 & 0xffffff)};
+    }
+};
+
+class events {
+public:
+    events();  // throws failure
+    int get() const { return epoll_.get(); }
+
+    // Throws failure. Edge-triggered for bells, which nobody reads: each ring triggers again.
+    void add(int fd, event_tag tag, bool edge = false);
+    int try_add(int fd, event_tag tag, bool edge = false) noexcept;
+    void remove(int fd) { unwatch(epoll_.get(), fd); }
+
+    // Takes what is there, waiting for the first of it up to timeout_ns, and calls f(tag) for each until nothing is left: a
+    // host that polls our fd must not find it ready for what we have seen. 0, or -EINTR.
+    template <class F>
+    int take(std::int64_t timeout_ns, F f) {
+        epoll_event some[64];
+        for (;;) {
+            int n = wait_events(epoll_.get(), some, timeout_ns);
+            if (n < 0) return n;
+            for (int i = 0; i < n; ++i) f(event_tag::unpack(some[i].data.u64));
+            if (n < 64) return 0;
+            timeout_ns = 0;
+        }
+    }
+
+    // True about once a clock tick (1 to 4 ms), and at the first call after a pause: time to look at the events.
+    bool due() {
+        std::int64_t now = coarse_now_ns();
+        if (now == looked_) return false;
+        looked_ = now;
+        return true;
+    }
+
+    // Any thread, also a signal handler.
+    void interrupt() {
+        interrupted_.store(true, std::memory_order_release);
+        ring_bell(interrupt_bell_.get());
+    }
+    bool interrupted() const { return interrupted_.load(std::memory_order_relaxed); }
+    // True once for an interrupt.
+    bool take_interrupt() {
+        return interrupted_.load(std::memory_order_relaxed) && interrupted_.exchange(false, std::memory_order_acquire);
+    }
+
+    // One timer, for what can't be waited for otherwise; disarmed it costs nothing.
+    void set_alarm(std::int64_t delay_ns, std::int64_t period_ns = 0) { set_timer(timer_.get(), delay_ns, period_ns); }
+    void drain_alarm() { drain_timer(timer_.get()); }
+
+private:
+    fd epoll_;
+    fd interrupt_bell_;
+    fd timer_;
+    std::int64_t looked_ = 0;
+    std::atomic<bool> interrupted_{false};
+    static_assert(std::atomic<bool>::is_always_lock_free);  // for signal handlers
+};
+
+}  // namespace libipc

@@ -1,0 +1,32 @@
+// An error on a slow path: a code for programs, words for people. capi/ turns it into both; it never leaves the library.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "os.hpp"
+
+namespace libipc {
+
+struct failure {
+    std::int32_t code;  // one of ipc.h's
+    std::string words;  // what was tried, what is in the way, what to do
+};
+
+template <class... Args>
+[[noreturn]] void fail(std::int32_t code, fmt::format_string<Args...> words, Args &&...args) {
+    throw failure{code, fmt::format(words, std::forward<Args>(args)...)};
+}
+
+// -errno in words, without the global buffer of strerror.
+std::string errno_words(int error);
+
+// What a function that makes a descriptor returned, or a failure.
+inline fd made(int r, const char *what) {
+    if (r < 0) fail(r, "cannot make {}: {}; close some descriptors, or raise `ulimit -n`", what, errno_words(-r));
+    return fd(r);
+}
+
+}  // namespace libipc

@@ -1,0 +1,35 @@
+// The instructions that C++ has no exact word for. No dependency on the rest of src/.
+#pragma once
+
+#include <atomic>
+
+namespace libipc {
+
+// Orders an earlier store before a later load, which release and acquire do not. A locked instruction on the own stack
+// is what mfence does at half the price, and ThreadSanitizer understands it.
+inline void full_fence() {
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+    asm volatile("lock; orq $0, (%%rsp)" ::: "memory", "cc");
+#elif defined(__SANITIZE_THREAD__)
+    static_assert(true);
+    std::atomic<int> word{0};
+    word.exchange(1, std::memory_order_seq_cst);
+    asm volatile("" : : "r"(&word) : "memory");
+#else
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
+// Keeps the compiler from exchanging a store and a later load; the processor may still do so.
+inline void compiler_fence() { std::atomic_signal_fence(std::memory_order_seq_cst); }
+
+// Tells the processor that this is a spinning loop.
+inline void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+}  // namespace libipc

@@ -1,0 +1,172 @@
+#include "folder.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+
+#include "failure.hpp"
+#include "layout.hpp"
+
+namespace libipc {
+
+namespace {
+
+// The folder at `path`, made if it is missing: ours alone, or a failure that says whose it is.
+fd open_own_folder(const std::string &path, const char *what) {
+    if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+        fail(-errno, "cannot make the {} {}: {}; make it, or set IPC_DIR to a folder of yours with mode 0700", what, path,
+             errno_words(errno));
+    fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!folder) {
+        int error = errno;
+        struct stat s;
+        if (lstat(path.c_str(), &s) == 0 && S_ISLNK(s.st_mode))
+            fail(-ELOOP, "the {} {} is a symbolic link, which somebody else could turn elsewhere; remove it, or set IPC_DIR",
+                 what, path);
+        fail(-error, "cannot open the {} {}: {}; set IPC_DIR to a folder of yours with mode 0700", what, path,
+             errno_words(error));
+    }
+    struct stat s;
+    if (fstat(folder.get(), &s) != 0) fail(-errno, "cannot look at the {} {}: {}", what, path, errno_words(errno));
+    if (s.st_uid != geteuid())
+        fail(-EPERM, "the {} {} belongs to user {}, and this process runs as user {}; set IPC_DIR to a folder of yours", what,
+             path, s.st_uid, geteuid());
+    if ((s.st_mode & 0777) != 0700)
+        fail(-EACCES, "the {} {} has mode {:04o}, so that others could get in; `chmod 0700 {}`", what, path, s.st_mode & 07777,
+             path);
+    return folder;
+}
+
+std::string runtime_folder() {
+    if (const char *set = std::getenv("IPC_DIR"); set && *set) return set;
+    std::string run = fmt::format("/run/user/{}", geteuid());
+    struct stat s;
+    if (lstat(run.c_str(), &s) == 0 && S_ISDIR(s.st_mode) && s.st_uid == geteuid()) return run + "/ipc";
+    return fmt::format("/tmp/ipc-{}", geteuid());
+}
+
+struct socket_address {
+    sockaddr_un address{};
+    socklen_t size;
+    socket_address(int folder, const std::string &name) {
+        address.sun_family = AF_UNIX;
+        auto end = fmt::format_to_n(address.sun_path, sizeof address.sun_path - 1, "/proc/self/fd/{}/{}", folder, name);
+        size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + end.size + 1);
+    }
+    const sockaddr *get() const { return reinterpret_cast<const sockaddr *>(&address); }
+};
+
+int result(int r) { return r < 0 ? -errno : r; }
+
+}  // namespace
+
+std::string name_of(const receiver_name &name) {
+    return fmt::format("r{}-{:016x}.{}", name.version, name.id, name.times);
+}
+
+std::optional<receiver_name> parse_receiver_name(std::string_view text) {
+    receiver_name name;
+    const char *at = text.data(), *end = text.data() + text.size();
+    auto number = [&](char before, auto &value, int base) {
+        if (at == end || *at != before) return false;
+        auto r = std::from_chars(at + 1, end, value, base);
+        at = r.ptr;
+        return r.ec == std::errc();
+    };
+    if (number('r', name.version, 10) && number('-', name.id, 16) && number('.', name.times, 10) && at == end) return name;
+    return {};
+}
+
+std::string sender_name(std::uint64_t id, std::uint32_t times) { return fmt::format("s-{:016x}.{}", id, times); }
+
+channel_folder channel_folder::open(const std::string &channel) {
+    std::string runtime = runtime_folder();
+    open_own_folder(runtime, "runtime folder");
+    channel_folder c;
+    c.path_ = runtime + "/" + channel;
+    c.folder_ = open_own_folder(c.path_, "channel's folder");
+    return c;
+}
+
+std::vector<std::string> channel_folder::names() const {
+    std::vector<std::string> all;
+    int copy = openat(folder_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (copy < 0) return all;
+    DIR *d = fdopendir(copy);
+    if (!d) {
+        close(copy);
+        return all;
+    }
+    while (dirent *entry = readdir(d))
+        if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0) all.emplace_back(entry->d_name);
+    closedir(d);
+    return all;
+}
+
+bool channel_folder::has(const std::string &name) const {
+    struct stat s;
+    return fstatat(folder_.get(), name.c_str(), &s, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+void channel_folder::unlink(const std::string &name) const { unlinkat(folder_.get(), name.c_str(), 0); }
+
+bool channel_folder::unlink_if_dead(const std::string &name) const {
+    fd probe(make_socket(SOCK_SEQPACKET));
+    if (!probe || connect(probe.get(), name) != -ECONNREFUSED) return false;
+    unlink(name);
+    return true;
+}
+
+int channel_folder::rename(const std::string &from, const std::string &to) const {
+    return result(renameat(folder_.get(), from.c_str(), folder_.get(), to.c_str()));
+}
+
+bool channel_folder::still_there() const {
+    struct stat at_path, ours;
+    return lstat(path_.c_str(), &at_path) == 0 && fstat(folder_.get(), &ours) == 0 && at_path.st_ino == ours.st_ino &&
+           at_path.st_dev == ours.st_dev;
+}
+
+void channel_folder::remove_if_empty() const {
+    if (still_there()) rmdir(path_.c_str());
+}
+
+int channel_folder::bind(int socket, const std::string &name) const {
+    socket_address a(folder_.get(), name);
+    return result(::bind(socket, a.get(), a.size));
+}
+
+int channel_folder::connect(int socket, const std::string &name) const {
+    socket_address a(folder_.get(), name);
+    return result(::connect(socket, a.get(), a.size));
+}
+
+int channel_folder::knock(int socket, const std::string &name) const {
+    socket_address a(folder_.get(), name);
+    char nothing = 0;
+    int n = result(static_cast<int>(sendto(socket, &nothing, 1, MSG_DONTWAIT | MSG_NOSIGNAL, a.get(), a.size)));
+    return n < 0 ? n : 0;
+}
+
+folder_watch::folder_watch(const channel_folder &folder) : inotify_(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
+    if (!inotify_) return;
+    std::string path = fmt::format("/proc/self/fd/{}", folder.get());
+    if (inotify_add_watch(inotify_.get(), path.c_str(), IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF) < 0)
+        inotify_.reset();
+}
+
+void folder_watch::drain() const {
+    char events[4096];
+    while (read(inotify_.get(), events, sizeof events) > 0) {}
+}
+
+}  // namespace libipc

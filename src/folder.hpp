@@ -1,0 +1,72 @@
+// Names on disk: the runtime folder, a channel's folder in it, and the sockets in that.
+//   r<layout version>-<receiver id>.<n>   a listening receiver; n counts how often its name was made again
+//   s-<sender id>.<n>                     a sender's datagram socket, to be knocked on
+//   .new-<random>                         a receiver between bind and listen: nobody connects to it
+// No name is used twice, so a refused one is dead for ever and may be unlinked by anybody.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "os.hpp"
+
+namespace libipc {
+
+struct receiver_name {
+    std::uint32_t version;
+    std::uint64_t id;
+    std::uint32_t times;
+};
+
+std::string name_of(const receiver_name &name);
+std::optional<receiver_name> parse_receiver_name(std::string_view text);
+std::string sender_name(std::uint64_t id, std::uint32_t times);
+inline bool is_sender_name(std::string_view text) { return text.starts_with("s-"); }
+
+class channel_folder {
+public:
+    channel_folder() = default;
+    // Makes what is missing; throws failure if the runtime folder can't be used, in words.
+    static channel_folder open(const std::string &channel);
+
+    const std::string &path() const { return path_; }
+    int get() const { return folder_.get(); }
+
+    std::vector<std::string> names() const;
+    bool has(const std::string &name) const;
+    void unlink(const std::string &name) const;
+    // True if nobody listens under the name of a receiver any more. A living one sees a connection come and go.
+    bool unlink_if_dead(const std::string &name) const;
+    int rename(const std::string &from, const std::string &to) const;  // 0 or -errno
+    // The folder that open() would find now is this one.
+    bool still_there() const;
+    // Removes the folder if nothing is in it.
+    void remove_if_empty() const;
+
+    // Each on a socket of AF_UNIX: 0 or -errno. Folders of any length: names are reached through /proc/self/fd.
+    int bind(int socket, const std::string &name) const;
+    int connect(int socket, const std::string &name) const;
+    int knock(int socket, const std::string &name) const;
+
+private:
+    std::string path_;
+    fd folder_;
+};
+
+// Tells when names in a channel's folder come or go: an inotify instance, or nothing where none is to be had.
+class folder_watch {
+public:
+    folder_watch() = default;
+    explicit folder_watch(const channel_folder &folder);
+    int get() const { return inotify_.get(); }
+    explicit operator bool() const { return static_cast<bool>(inotify_); }
+    void drain() const;
+
+private:
+    fd inotify_;
+};
+
+}  // namespace libipc

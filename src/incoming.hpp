@@ -1,0 +1,77 @@
+// A receiver's side of one link: where it reads, what is held, what it tells the sender. It makes no system call but the
+// ring of a bell.
+#pragma once
+
+#include <ipc/ipc.h>
+
+#include <cstdint>
+
+#include "bitmap.hpp"
+#include "layout.hpp"
+#include "memory.hpp"
+#include "os.hpp"
+#include "ring.hpp"
+#include "waking.hpp"
+
+namespace libipc {
+
+class incoming {
+public:
+    // What was made of a sender's hello. Takes the link's words as the sender left them, and starts as `from` says.
+    incoming(const layout::hello &hello, mapping ring, mapping link, fd data_bell, fd space_bell, std::int32_t from,
+             bool membarrier);  // throws failure
+
+    enum class next { nothing, message, end, broken };
+    // Takes the next frame. A message is held from now on: `out` but struct_size and link is filled.
+    next take(ipc_message &out);
+    // Something is there to take. The address of a ring's next word changes with each message.
+    bool waiting() const { return frame_at(ring_.get(), at_.offset).word.load(std::memory_order_acquire) != 0; }
+
+    // 0, -ESTALE or -EINVAL; rings the sender if it waits for the room.
+    std::int32_t release(std::uint64_t position);
+
+    // The waking protocol of waking.hpp, the sleeper's part: take_back for all links, one membarrier if any says so,
+    // set_asleep for all, one fence, then waiting() of all.
+    bool take_back() { return leave_.take_back(words().unfenced); }
+    void set_asleep() { words().asleep.store(1, std::memory_order_relaxed); }
+    void set_awake() { words().asleep.store(0, std::memory_order_relaxed); }
+
+    std::uint64_t sender() const { return sender_; }
+    std::int32_t pid() const { return pid_; }
+    int data_bell() const { return data_bell_.get(); }
+    std::uint64_t held() const { return held_count_; }
+    std::uint64_t held_bytes() const { return at_.position - released_; }
+    std::uint64_t skipped() const { return skipped_; }
+    std::uint64_t rings() const { return rings_; }
+    bool ended() const { return ended_; }
+    void fill(ipc_link &out) const;
+    // In a forked child nothing is mapped here.
+    void forget();
+
+private:
+    layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(link_.get()); }
+    void start_at(const layout::hello &hello, std::int32_t from);
+    void release_up_to(std::uint64_t position);
+    void tell_sender();
+
+    mapping ring_, link_, held_memory_;
+    std::uint64_t capacity_;
+    cursor at_;                 // next frame to take
+    std::uint64_t released_;    // as in link_words; while messages are held, the start of the oldest of them
+    std::uint64_t sequence_;    // of the next message
+    std::uint64_t redelivered_until_;
+    bitmap held_;               // private: started and not released; a double release finds its bit gone
+    bitmap early_;              // shared: released before an older one
+    std::uint64_t held_count_ = 0;
+    std::uint64_t early_count_ = 0;  // bits set in early_
+    fence_leave leave_;
+    bool membarrier_;           // both sides are registered
+    bool ended_ = false;
+    std::uint64_t sender_;
+    std::int32_t pid_;
+    std::uint64_t skipped_ = 0;
+    std::uint64_t rings_ = 0;
+    fd data_bell_, space_bell_;
+};
+
+}  // namespace libipc

@@ -1,0 +1,187 @@
+#include "memory.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <optional>
+#include <string_view>
+
+#include "failure.hpp"
+#include "layout.hpp"
+
+namespace libipc {
+
+namespace {
+
+constexpr int ring_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+constexpr int link_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+std::string read_file(const std::string &path) {
+    std::string text;
+    fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    char part[4096];
+    ssize_t n;
+    while (file && (n = read(file.get(), part, sizeof part)) > 0) text.append(part, static_cast<std::size_t>(n));
+    return text;
+}
+
+std::optional<std::uint64_t> read_number(const std::string &path) {
+    std::string text = read_file(path);
+    std::uint64_t n;
+    if (std::from_chars(text.data(), text.data() + text.size(), n).ec != std::errc()) return {};
+    return n;
+}
+
+// Bytes that the control groups of this process still allow, if any of them limits memory. Both hierarchies are looked
+// at: version 2 under /sys/fs/cgroup, version 1 under /sys/fs/cgroup/memory; in a container the root is the group.
+std::optional<std::uint64_t> left_in_cgroup() {
+    std::optional<std::uint64_t> least;
+    auto look = [&](const std::string &folder, const char *limit, const char *used) {
+        auto most = read_number(folder + limit), now = read_number(folder + used);
+        if (!most || !now) return;
+        std::uint64_t left = *most > *now ? *most - *now : 0;
+        if (!least || left < *least) least = left;
+    };
+    std::string groups = read_file("/proc/self/cgroup");
+    for (std::size_t at = 0; at < groups.size();) {
+        std::size_t end = std::min(groups.find('\n', at), groups.size());
+        std::string_view line(groups.data() + at, end - at);
+        at = end + 1;
+        std::size_t second = line.find(':', line.find(':') + 1);
+        if (second == line.npos) continue;
+        bool v2 = line.starts_with("0::"), v1 = line.find(":memory:") != line.npos;
+        if (!v1 && !v2) continue;
+        std::string path(line.substr(second + 1));
+        for (;;) {  // each group up to the root
+            if (v2) look("/sys/fs/cgroup" + path + "/", "memory.max", "memory.current");
+            if (v1) look("/sys/fs/cgroup/memory" + path + "/", "memory.limit_in_bytes", "memory.usage_in_bytes");
+            if (path.empty()) break;
+            path.resize(path.rfind('/') == path.npos ? 0 : path.rfind('/'));
+        }
+    }
+    return least;
+}
+
+std::uint64_t mapped_now() {
+    return read_number("/proc/self/statm").value_or(0) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+void check_limits(std::uint64_t capacity) {
+    rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < capacity)
+        fail(-ENOSPC, "a ring of {} bytes is more than this process may write into a file (RLIMIT_FSIZE: {} bytes); raise "
+             "`ulimit -f`, or open with a smaller capacity", capacity, limit.rlim_cur);
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < mapped_now() + 2 * capacity)
+        fail(-ENOMEM, "a ring of {} bytes is mapped twice, and that is more than the address space left to this process "
+             "(RLIMIT_AS: {} bytes, {} in use); raise `ulimit -v`, or open with a smaller capacity", capacity,
+             limit.rlim_cur, mapped_now());
+    if (auto left = left_in_cgroup(); left && *left < capacity)
+        fail(-ENOMEM, "a ring of {} bytes is more than the control group of this process has left ({} bytes); raise its "
+             "memory limit, or open with a smaller capacity", capacity, *left);
+}
+
+mapping map_once(int file, std::size_t bytes, int protection) {
+    void *p = mmap(nullptr, bytes, protection, MAP_SHARED, file, 0);
+    if (p == MAP_FAILED) fail(-errno, "cannot map {} bytes of shared memory: {}", bytes, errno_words(errno));
+    mapping m(p, bytes);
+    madvise(p, bytes, MADV_DONTFORK);
+    return m;
+}
+
+mapping map_twice(int file, std::size_t bytes, int protection) {
+    void *p = mmap(nullptr, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) fail(-errno, "cannot reserve {} bytes of address space: {}", 2 * bytes, errno_words(errno));
+    mapping m(p, 2 * bytes);
+    for (int half = 0; half < 2; ++half)
+        if (mmap(m.get() + half * bytes, bytes, protection, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED)
+            fail(-errno, "cannot map {} bytes of shared memory: {}", bytes, errno_words(errno));
+    madvise(p, 2 * bytes, MADV_DONTFORK);
+    return m;
+}
+
+fd make_memfd(const std::string &name, std::uint64_t bytes) {
+    fd file(memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!file) fail(-errno, "cannot make a memory file: {}", errno_words(errno));
+    // Reserved here and now: memory that is promised only (ftruncate) is a SIGBUS when it turns out to be missing.
+    int r;
+    do r = fallocate(file.get(), 0, 0, static_cast<off_t>(bytes));
+    while (r != 0 && errno == EINTR);
+    if (r != 0)
+        fail(-errno, "cannot reserve {} bytes of shared memory: {}; open with a smaller capacity, or free memory", bytes,
+             errno_words(errno));
+    return file;
+}
+
+void seal(const fd &file, int seals) {
+    if (fcntl(file.get(), F_ADD_SEALS, seals) != 0) fail(-errno, "cannot seal shared memory: {}", errno_words(errno));
+}
+
+void check_peer_file(int file, const char *what, std::uint64_t bytes, int seals) {
+    struct stat s;
+    if (fstat(file, &s) != 0 || !S_ISREG(s.st_mode)) fail(-EINVAL, "the {} is not a memory file", what);
+    if (static_cast<std::uint64_t>(s.st_size) != bytes)
+        fail(-EINVAL, "the {} has {} bytes where its hello says {}", what, s.st_size, bytes);
+    int have = fcntl(file, F_GET_SEALS);
+    if (have < 0) fail(-EINVAL, "the {} is not a memory file", what);
+    if ((have & seals) != seals) fail(-EINVAL, "the {} is not sealed: its memory could be taken away", what);
+}
+
+}  // namespace
+
+mapping::~mapping() {
+    if (address_) munmap(address_, bytes_);
+}
+
+shared_memory make_ring(std::uint64_t capacity) {
+    check_limits(capacity);
+    fd file = make_memfd("ipc-ring", capacity);
+    mapping map = map_twice(file.get(), capacity, PROT_READ | PROT_WRITE);
+    seal(file, ring_seals);
+    return {std::move(file), std::move(map)};
+}
+
+shared_memory make_link_memory(std::uint64_t bytes) {
+    check_limits(bytes);
+    fd file = make_memfd("ipc-link", bytes);
+    seal(file, link_seals);
+    mapping map = map_once(file.get(), bytes, PROT_READ | PROT_WRITE);
+    return {std::move(file), std::move(map)};
+}
+
+shared_memory make_status_memory(const std::string &name, std::size_t bytes) {
+    check_limits(bytes);
+    fd file = make_memfd(name, bytes);
+    mapping map = map_once(file.get(), bytes, PROT_READ | PROT_WRITE);
+    seal(file, ring_seals);
+    return {std::move(file), std::move(map)};
+}
+
+mapping map_peer_ring(int file, std::uint64_t capacity) {
+    check_peer_file(file, "ring", capacity, ring_seals);
+    return map_twice(file, capacity, PROT_READ);
+}
+
+mapping map_peer_link(int file, std::uint64_t bytes) {
+    check_peer_file(file, "link memory", bytes, link_seals);
+    return map_once(file, bytes, PROT_READ | PROT_WRITE);
+}
+
+mapping make_private(std::size_t bytes) {
+    void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) fail(-errno, "cannot map {} bytes of memory: {}", bytes, errno_words(errno));
+    return mapping(p, bytes);
+}
+
+std::uint64_t most_ring_capacity() {
+    auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    auto memory = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * page;
+    return std::min<std::uint64_t>(memory / 4 / page * page, layout::most_capacity);
+}
+
+}  // namespace libipc

@@ -1,0 +1,61 @@
+// Shared memory: sealed memfds, mapped. What a peer could do to them is refused by the kernel, or checked here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "os.hpp"
+
+namespace libipc {
+
+// A mapping that goes with its owner, and that no forked child gets.
+class mapping {
+public:
+    mapping() = default;
+    mapping(void *address, std::size_t bytes) : address_(address), bytes_(bytes) {}
+    mapping(mapping &&other) noexcept
+        : address_(std::exchange(other.address_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    mapping &operator=(mapping &&other) noexcept {
+        std::swap(address_, other.address_);
+        std::swap(bytes_, other.bytes_);
+        return *this;
+    }
+    ~mapping();
+    std::byte *get() const { return static_cast<std::byte *>(address_); }
+    explicit operator bool() const { return address_ != nullptr; }
+    // For a forked child: the address range is not mapped there, or is something else by now.
+    void forget() { address_ = nullptr; }
+
+private:
+    void *address_ = nullptr;
+    std::size_t bytes_ = 0;
+};
+
+struct shared_memory {
+    fd file;
+    mapping map;
+};
+
+// The sender's ring: `capacity` bytes, reserved, mapped writable twice in a row, then sealed so that no other process can
+// write, shrink or grow it. Throws failure: the limits (RLIMIT_FSIZE, RLIMIT_AS, the control group's) are read before, as
+// beyond them lies a signal and not an error.
+shared_memory make_ring(std::uint64_t capacity);
+
+// A link's words and bits: writable by both sides, of fixed size. Throws failure.
+shared_memory make_link_memory(std::uint64_t bytes);
+
+// A page that others read through /proc. Throws failure.
+shared_memory make_status_memory(const std::string &name, std::size_t bytes);
+
+// What came from a peer. Both throw failure with words for the peer if it is not what it should be.
+mapping map_peer_ring(int file, std::uint64_t capacity);
+mapping map_peer_link(int file, std::uint64_t bytes);
+
+// Private zeroed memory that takes space as it is touched. Throws failure.
+mapping make_private(std::size_t bytes);
+
+// The largest ring that this machine takes: the smaller of a quarter of its memory and layout::most_capacity.
+std::uint64_t most_ring_capacity();
+
+}  // namespace libipc

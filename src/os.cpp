@@ -1,0 +1,179 @@
+#include "os.hpp"
+
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+
+namespace libipc {
+
+namespace {
+
+int result(int r) { return r < 0 ? -errno : r; }
+
+std::int64_t clock_ns(clockid_t clock) {
+    timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1'000'000'000 + t.tv_nsec;
+}
+
+timespec to_timespec(std::int64_t ns) { return {ns / 1'000'000'000, ns % 1'000'000'000}; }
+
+received receive(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds, int flags) {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_fds)];
+    iovec part{bytes.data(), bytes.size()};
+    msghdr m{};
+    m.msg_iov = &part;
+    m.msg_iovlen = 1;
+    m.msg_control = control;
+    m.msg_controllen = sizeof control;
+    int n = result(recvmsg(socket, &m, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+    received r{n, false, 0};
+    if (n < 0) return r;
+    // The buffer holds all that the kernel can send, so a cut means that this process has no descriptor free.
+    r.fds_cut = m.msg_flags & MSG_CTRUNC;
+    for (cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+        std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (std::size_t i = 0; i < count && r.count < most_fds; ++i) {
+            int number;
+            std::memcpy(&number, CMSG_DATA(c) + i * sizeof number, sizeof number);
+            fds[r.count++] = fd(number);
+        }
+    }
+    return r;
+}
+
+}  // namespace
+
+void fd::reset() {
+    if (number_ >= 0) close(std::exchange(number_, -1));
+}
+
+std::int64_t now_ns() { return clock_ns(CLOCK_MONOTONIC); }
+std::int64_t coarse_now_ns() { return clock_ns(CLOCK_MONOTONIC_COARSE); }
+
+std::uint64_t random_id() {
+    std::uint64_t id = 0;
+    while (id == 0)
+        if (getrandom(&id, sizeof id, 0) != sizeof id) id = 0;
+    return id;
+}
+
+int make_epoll() { return result(epoll_create1(EPOLL_CLOEXEC)); }
+int make_eventfd() { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+int make_timer() { return result(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
+int make_socket(int type) { return result(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
+int pidfd_of(pid_t pid) { return result(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))); }
+
+void ring_bell(int eventfd) {
+    int saved = errno;
+    std::uint64_t one = 1;
+    // Not write(): that is a cancellation point. The counter would need 2^64 rings to be full.
+    syscall(SYS_write, eventfd, &one, sizeof one);
+    errno = saved;
+}
+
+void set_timer(int timerfd, std::int64_t delay_ns, std::int64_t period_ns) {
+    itimerspec t{to_timespec(period_ns), to_timespec(delay_ns)};
+    timerfd_settime(timerfd, 0, &t, nullptr);
+}
+
+void drain_timer(int timerfd) {
+    std::uint64_t times;
+    [[maybe_unused]] ssize_t n = read(timerfd, &times, sizeof times);
+}
+
+int watch(int epoll, int fd, std::uint32_t events, std::uint64_t data) {
+    epoll_event e{events, {.u64 = data}};
+    return result(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e));
+}
+
+int rewatch(int epoll, int fd, std::uint32_t events, std::uint64_t data) {
+    epoll_event e{events, {.u64 = data}};
+    return result(epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &e));
+}
+
+void unwatch(int epoll, int fd) {
+    if (fd >= 0) epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
+}
+
+int wait_events(int epoll, std::span<epoll_event> events, std::int64_t timeout_ns) {
+    if (timeout_ns <= 0)
+        return result(epoll_wait(epoll, events.data(), static_cast<int>(events.size()), timeout_ns < 0 ? -1 : 0));
+    timespec t = to_timespec(timeout_ns);
+    return result(epoll_pwait2(epoll, events.data(), static_cast<int>(events.size()), &t, nullptr));
+}
+
+ucred peer_of(int socket) {
+    ucred who{};
+    socklen_t size = sizeof who;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) who.uid = static_cast<uid_t>(-1);
+    return who;
+}
+
+int send_with_fds(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 8)] = {};
+    iovec part{const_cast<std::byte *>(bytes.data()), bytes.size()};
+    msghdr m{};
+    m.msg_iov = &part;
+    m.msg_iovlen = 1;
+    if (!fds.empty()) {
+        m.msg_control = control;
+        m.msg_controllen = CMSG_SPACE(fds.size_bytes());
+        cmsghdr *c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(fds.size_bytes());
+        std::memcpy(CMSG_DATA(c), fds.data(), fds.size_bytes());
+    }
+    int n = result(sendmsg(socket, &m, MSG_NOSIGNAL | MSG_DONTWAIT));
+    return n < 0 ? n : 0;
+}
+
+received peek_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds) {
+    return receive(socket, bytes, fds, MSG_PEEK);
+}
+
+received receive_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds) {
+    return receive(socket, bytes, fds, 0);
+}
+
+void drop_message(int socket) {
+    char byte;
+    // Without room for descriptors the kernel drops those of the message.
+    [[maybe_unused]] ssize_t n = recv(socket, &byte, 1, MSG_DONTWAIT);
+}
+
+bool is_anon_inode(int fd, const char *kind) {
+    char path[32], target[64];
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    if (n < 0) return false;
+    target[n] = 0;
+    return std::strcmp(target, kind) == 0;
+}
+
+bool register_membarrier() {
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
+void membarrier_global() { syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0); }
+
+unsigned processors() {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 2;  // more than 1,024 processors
+    return static_cast<unsigned>(CPU_COUNT(&set));
+}
+
+}  // namespace libipc

@@ -1,0 +1,103 @@
+// Linux in the few forms that we use. Each function names what it promises; none throws unless it says so, and all
+// return -errno where they fail. Thread cancellation must be off around them: see no_cancel.
+#pragma once
+
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace libipc {
+
+// A file descriptor that is closed with its owner.
+class fd {
+public:
+    fd() = default;
+    explicit fd(int number) : number_(number) {}
+    fd(fd &&other) noexcept : number_(std::exchange(other.number_, -1)) {}
+    fd &operator=(fd &&other) noexcept {
+        std::swap(number_, other.number_);
+        return *this;
+    }
+    ~fd() { reset(); }
+    int get() const { return number_; }
+    explicit operator bool() const { return number_ >= 0; }
+    void reset();
+
+private:
+    int number_ = -1;
+};
+
+// pthread_cancel on the calling thread takes no effect while this lives: our frames hold memory and descriptors, and a
+// catch (...) around a cancellation point would end the process.
+class no_cancel {
+public:
+    no_cancel() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+    ~no_cancel() { pthread_setcancelstate(before_, nullptr); }
+    no_cancel(const no_cancel &) = delete;
+    no_cancel &operator=(const no_cancel &) = delete;
+
+private:
+    int before_;
+};
+
+std::int64_t now_ns();         // CLOCK_MONOTONIC
+std::int64_t coarse_now_ns();  // the same clock, as of the last tick (1 to 4 ms); no system call
+
+std::uint64_t random_id();  // never 0
+
+// Each returns an fd (>= 0), close-on-exec and non-blocking, or -errno.
+int make_epoll();
+int make_eventfd();
+int make_timer();
+int make_socket(int type);  // of AF_UNIX
+int pidfd_of(pid_t pid);
+
+// Adds one to an eventfd. Async-signal-safe; keeps errno.
+void ring_bell(int eventfd);
+
+// Fires once after delay_ns, then each period_ns if that is not 0; delay 0 disarms.
+void set_timer(int timerfd, std::int64_t delay_ns, std::int64_t period_ns);
+void drain_timer(int timerfd);
+
+int watch(int epoll, int fd, std::uint32_t events, std::uint64_t data);    // 0 or -errno
+int rewatch(int epoll, int fd, std::uint32_t events, std::uint64_t data);  // 0 or -errno
+// Needed before close: a copy of the descriptor in a forked child would keep it in the epoll.
+void unwatch(int epoll, int fd);
+
+// epoll_wait with nanoseconds: number of events, or -errno (-EINTR too: it is never restarted).
+int wait_events(int epoll, std::span<epoll_event> events, std::int64_t timeout_ns);
+
+// Whoever is at the other end of a connected socket; user -1 if that can't be told.
+ucred peer_of(int socket);
+
+// A message with descriptors on a SOCK_SEQPACKET socket: 0 or -errno. No SIGPIPE.
+int send_with_fds(int socket, std::span<const std::byte> bytes, std::span<const int> fds);
+
+struct received {
+    int size;           // bytes, or -errno
+    bool fds_cut;       // some descriptors did not fit into this process
+    std::size_t count;  // descriptors taken; each is the caller's
+};
+inline constexpr std::size_t most_fds = 253;  // SCM_MAX_FD: the kernel sends no more in a message
+// Looks at the next message and leaves it there, but takes copies of its descriptors.
+received peek_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds);
+received receive_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds);
+void drop_message(int socket);
+
+// What kind of object an fd is, from /proc/self/fd: "anon_inode:[eventfd]".
+bool is_anon_inode(int fd, const char *kind);
+
+// Registers the process for MEMBARRIER_CMD_GLOBAL_EXPEDITED; false where the kernel has none.
+bool register_membarrier();
+// A full barrier on every processor that runs a registered process.
+void membarrier_global();
+
+unsigned processors();  // that this thread may run on
+
+}  // namespace libipc

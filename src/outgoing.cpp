@@ -1,0 +1,56 @@
+#include "outgoing.hpp"
+
+#include <algorithm>
+
+namespace libipc {
+
+namespace {
+
+bitmap bits_of(const shared_memory &memory, std::uint64_t capacity) {
+    return {reinterpret_cast<bitmap::word *>(memory.map.get() + layout::link_bitmap_offset), capacity};
+}
+
+}  // namespace
+
+outgoing::outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t start, const vacancy *predecessor)
+    : memory_(make_link_memory(layout::link_bytes(capacity))), early_(bits_of(memory_, capacity)), start_(start),
+      released_(oldest), delivered_(start), redelivered_until_(predecessor ? predecessor->delivered : start) {
+    words().released.store(oldest, std::memory_order_relaxed);
+    words().delivered.store(start, std::memory_order_relaxed);
+    if (!predecessor || !predecessor->early.map) return;
+    bitmap before = bits_of(predecessor->early, capacity);
+    for (std::uint64_t p = predecessor->released; p < predecessor->delivered; p += layout::frame_align)
+        if (before.test(p % capacity)) early_.set(p % capacity);
+}
+
+bool outgoing::refresh(std::uint64_t head) {
+    std::uint64_t released = words().released.load(std::memory_order_acquire);  // pairs with incoming::release_up_to
+    std::uint64_t delivered = words().delivered.load(std::memory_order_acquire);
+    if (released < released_ || released > head || delivered < delivered_ || delivered > head ||
+        (released | delivered) % layout::frame_align != 0)
+        return false;
+    released_ = released;
+    delivered_ = delivered;
+    return true;
+}
+
+std::optional<vacancy> outgoing::leave() {
+    if (std::exchange(vacated_, true)) return {};
+    bool chosen = words().accepted.load(std::memory_order_acquire) != 0;
+    std::uint64_t released = chosen ? released_ : start_;
+    vacancy v{released, std::max({released, delivered_, redelivered_until_}), {}};
+    if (gone) v.early = std::move(memory_);
+    return v;
+}
+
+void outgoing::fill(ipc_link &out, std::uint64_t head) const {
+    out.peer = receiver;
+    out.pid = process;
+    out.state = left ? IPC_LINK_LEFT : answered ? IPC_LINK_UP : IPC_LINK_CONNECTING;
+    out.committed = head;
+    out.delivered = delivered_;
+    out.released = released_;
+    out.skipped = words().skipped.load(std::memory_order_relaxed);
+}
+
+}  // namespace libipc

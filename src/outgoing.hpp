@@ -1,0 +1,72 @@
+// A sender's side of one link: the receiver's words, checked, and its bell.
+#pragma once
+
+#include <ipc/ipc.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "bitmap.hpp"
+#include "layout.hpp"
+#include "memory.hpp"
+#include "os.hpp"
+#include "waking.hpp"
+
+namespace libipc {
+
+// What a receiver that is gone leaves to the next: all before `released` is done with, messages before `delivered` may have
+// been seen, and those in `early` were released out of turn.
+struct vacancy {
+    std::uint64_t released = 0;
+    std::uint64_t delivered = 0;
+    shared_memory early;  // link memory whose bits count; none if no receiver ever was
+};
+
+class outgoing {
+public:
+    // A link that gates at `oldest` until the receiver has chosen to start there or at `start`. `predecessor` is whose place
+    // it takes, or null. Throws failure.
+    outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t start, const vacancy *predecessor);
+
+    // Reads released and delivered. False if they are not what a receiver may write: backwards, or past `head`.
+    bool refresh(std::uint64_t head);
+    std::uint64_t released() const { return released_; }
+    std::uint64_t redelivered_until() const { return redelivered_until_; }
+    // Its place, as of the last refresh; once. The bits go along if the receiver is gone; if it is only leaving, it still
+    // writes them, and its successor may get messages again that it released early.
+    std::optional<vacancy> leave();
+    bool released_early(std::uint64_t offset) const { return early_.test(offset); }
+
+    layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(memory_.map.get()); }
+    int memory_file() const { return memory_.file.get(); }
+    void close_memory_file() { memory_.file.reset(); }
+    void fill(ipc_link &out, std::uint64_t head) const;
+    void forget() { memory_.map.forget(); }
+
+    // The sleeper's part of waking.hpp, for room: true if a membarrier is due before sleep_until.
+    bool take_back() { return leave_.take_back(words().sender_unfenced); }
+    void sleep_until(std::uint64_t position) { words().wants.store(position, std::memory_order_relaxed); }
+    void set_awake() { words().wants.store(0, std::memory_order_relaxed); }
+    void count_message(bool membarrier) { leave_.count(membarrier && receiver_membarrier, words().sender_unfenced); }
+
+    fd socket, data_bell, pid;
+    std::uint64_t receiver = 0;        // id, from its name
+    std::uint32_t index = 0;           // in the sender's slots
+    std::int32_t process = 0;          // its pid; 0 if it is in a namespace that we don't see
+    bool receiver_membarrier = false;  // known from the answer
+    bool answered = false;
+    bool left = false;                 // closed, but some messages are held: gates on, nobody's place any more
+    bool gone = false;                 // hung up, dead, refused or dropped: to be taken off
+
+private:
+    shared_memory memory_;
+    bitmap early_;
+    std::uint64_t start_;
+    std::uint64_t released_;
+    std::uint64_t delivered_;
+    std::uint64_t redelivered_until_;
+    fence_leave leave_;
+    bool vacated_ = false;
+};
+
+}  // namespace libipc

@@ -1,0 +1,572 @@
+#include "receiver.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+#include "failure.hpp"
+
+namespace libipc {
+
+namespace {
+
+using of = event_tag::of;
+
+// So many links are looked at in each call, whether something comes from them or not; in a larger crowd, those from which
+// nothing comes are armed, and cost nothing until they ring.
+constexpr std::size_t always_active = 8;
+constexpr std::uint32_t idle_looks_before_rest = 3;
+
+// So many messages of one sender are taken in a row before the next one has its turn: enough to run along a few cache
+// lines, too few for the others to notice.
+constexpr std::uint32_t messages_a_turn = 16;
+
+constexpr std::int64_t fd_retry_ns = 100'000'000;
+constexpr std::int64_t folder_look_ns = 1'000'000'000;
+
+constexpr unsigned index_bits = 20;  // of ipc_message.link; the rest is the generation
+constexpr std::uint32_t index_mask = (1u << index_bits) - 1;
+constexpr std::uint32_t generation_mask = (1u << (32 - index_bits)) - 1;
+
+constexpr time_t litter_age_s = 60;// Throws words for the sender.
+void check_hello(const layout::hello &h, std::size_t size, std::size_t fds) {
+    if (size < sizeof(layout::preamble) || h.head.magic != layout::hello_magic)
+        fail(-EINVAL, "these are not the first bytes of a libipc sender");
+    if (h.head.version != layout::version)
+        fail(IPC_EVERSION, "the sender has memory layout {}, this receiver has {}: build both with the same version of libipc",
+             h.head.version, layout::version);
+    if (size != sizeof h || h.head.size != sizeof h) fail(-EINVAL, "the hello has {} bytes instead of {}", size, sizeof h);
+    if (fds != layout::hello_fds) fail(-EINVAL, "the hello came with {} descriptors instead of {}", fds, +layout::hello_fds);
+    if (h.capacity < layout::least_capacity || h.capacity > layout::most_capacity || h.capacity % 4096 != 0)
+        fail(-EINVAL, "a ring of {} bytes is none of ours", h.capacity);
+    bool aligned = (h.start | h.oldest | h.redelivered_until | h.committed) % layout::frame_align == 0;
+    if (!aligned || h.oldest > h.start || h.start > h.committed || h.committed - h.oldest > h.capacity ||
+        h.redelivered_until > h.committed || h.start_sequence < h.oldest_sequence || h.sender == 0)
+        fail(-EINVAL, "the positions in the hello contradict each other");
+}
+
+}  // namespace
+
+receiver::receiver(endpoint where, std::int32_t from)
+    : where_(std::move(where)), from_(from), id_(random_id()), membarrier_(register_membarrier()),
+      own_pid_(made(pidfd_of(getpid()), "a pidfd")), status_(where_, id_, IPC_RECEIVER) {
+    listen();
+}
+
+receiver::~receiver() {
+    if (forked()) {
+        for (auto &p : peers_)
+            if (p->link) p->link->forget();
+        status_.forget();
+        return;
+    }
+    shut();
+}
+
+// ---- Names ----------------------------------------------------------------------------------------------------------
+
+void receiver::listen() {
+    libipc::fd socket(made(make_socket(SOCK_SEQPACKET), "a socket"));
+    channel_folder folder;
+    std::string temporary;
+    // Whoever leaves last removes the folder, perhaps between our opening and our binding.
+    for (int tries = 0;; ++tries) {
+        folder = channel_folder::open(where_.name);
+        temporary = fmt::format(".new-{:016x}", random_id());
+        int r = folder.bind(socket.get(), temporary);
+        if (r == 0) break;
+        if (r != -ENOENT || tries == 100)
+            fail(r, "cannot make a socket in {}: {}", folder.path(), errno_words(-r));
+    }
+    std::string name = name_of({layout::version, id_, times_});
+    try {
+        if (::listen(socket.get(), SOMAXCONN) != 0)
+            fail(-errno, "cannot listen in {}: {}", folder.path(), errno_words(errno));
+        events_.add(socket.get(), {of::listener});
+        // Told before the name is there, so that a sender is not linked twice.
+        layout::notice moved{{layout::notice_magic, layout::version, sizeof moved}, layout::notice_kind::moved, 0};
+        for (auto &p : peers_)
+            if (p->link && p->socket) send_with_fds(p->socket.get(), std::as_bytes(std::span(&moved, 1)), {});
+        if (int r = folder.rename(temporary, name); r < 0)
+            fail(r, "cannot rename a socket in {}: {}", folder.path(), errno_words(-r));
+    } catch (...) {
+        folder.unlink(temporary);
+        throw;
+    }
+    if (listener_) {
+        accept();  // whoever had connected to the old name
+        events_.remove(listener_.get());
+    }
+    if (watch_) events_.remove(watch_.get());
+    listener_ = std::move(socket);
+    folder_ = std::move(folder);
+    name_ = name;
+    ++times_;
+    watch_ = folder_watch(folder_);
+    if (watch_ && events_.try_add(watch_.get(), {of::folder}) < 0) watch_ = folder_watch();
+    counters_.watching = static_cast<bool>(watch_);
+    if (!watch_) events_.set_alarm(folder_look_ns, folder_look_ns);
+    knock();
+}
+
+void receiver::knock() {
+    libipc::fd socket(make_socket(SOCK_DGRAM));
+    for (const std::string &name : folder_.names()) {
+        if (is_sender_name(name)) {
+            // Full: it has been knocked on already. Refused: its owner is gone, and the name will never be used again.
+            if (socket && folder_.knock(socket.get(), name) == -ECONNREFUSED) folder_.unlink(name);
+        } else if (name.starts_with(".new-")) {
+            struct stat s;  // a young one may be between bind and listen, and refuse
+            if (fstatat(folder_.get(), name.c_str(), &s, AT_SYMLINK_NOFOLLOW) == 0 &&
+                s.st_mtime + litter_age_s < time(nullptr))
+                folder_.unlink_if_dead(name);
+        } else if (name != name_ && parse_receiver_name(name)) {
+            folder_.unlink_if_dead(name);
+        }
+    }
+}
+
+void receiver::check_names() {
+    if (folder_.still_there() && folder_.has(name_)) return;
+    try {
+        listen();
+    } catch (const failure &) {
+        // The folder's parent may be gone, or no descriptor be free. Links go on; newcomers have to wait.
+        events_.set_alarm(folder_look_ns, folder_look_ns);
+    }
+}
+
+// ---- Links ----------------------------------------------------------------------------------------------------------
+
+void receiver::short_of_fds(int error) {
+    if (counters_.waiting_for_fds) return;
+    counters_.waiting_for_fds = 1;
+    fd_error_ = error;
+    rewatch(events_.get(), listener_.get(), 0, event_tag{of::listener}.pack());
+    events_.set_alarm(fd_retry_ns, fd_retry_ns);
+}
+
+void receiver::accept() {
+    for (;;) {
+        int s = accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (s < 0) {
+            if (errno == EINTR || errno == ECONNABORTED) continue;
+            if (errno == EMFILE || errno == ENFILE) short_of_fds(-errno);
+            return;
+        }
+        libipc::fd socket(s);
+        if (free_.empty()) {
+            if (peers_.size() > index_mask) return;
+            peers_.push_back(std::make_unique<peer>());
+            free_.push_back(static_cast<std::uint32_t>(peers_.size() - 1));
+            active_.reserve(peers_.size());
+            settled_.reserve(peers_.size());
+        }
+        std::uint32_t index = free_.back();
+        peer &p = *peers_[index];
+        if (events_.try_add(s, {of::peer_socket, index, p.generation}) < 0) continue;
+        free_.pop_back();
+        p.used = true;
+        p.socket = std::move(socket);
+        ucred who = peer_of(s);
+        if (who.uid != geteuid())
+            refuse(index, fmt::format("this receiver belongs to user {}, and takes no sender of user {}", geteuid(), who.uid));
+        else
+            greet(index);
+    }
+}
+
+void receiver::greet(std::uint32_t index) {
+    peer &p = *peers_[index];
+    layout::hello hello{};
+    std::array<libipc::fd, most_fds> fds;
+    received got;
+    int resets = 0;
+    do got = peek_with_fds(p.socket.get(), std::as_writable_bytes(std::span(&hello, 1)), fds);
+    while (got.size == -ECONNRESET && ++resets < 3);  // comes once, before what is still queued
+    if (got.size == -EAGAIN) return;
+    if (got.size <= 0) return drop(index);
+    if (got.fds_cut) return short_of_fds(-EMFILE);
+    drop_message(p.socket.get());
+    try {
+        check_hello(hello, static_cast<std::size_t>(got.size), got.count);
+        for (int bell : {layout::data_bell_fd, layout::space_bell_fd})
+            if (!is_anon_inode(fds[bell].get(), "anon_inode:[eventfd]")) fail(-EINVAL, "a doorbell is not an eventfd");
+        if (!is_anon_inode(fds[layout::sender_pid_fd].get(), "anon_inode:[pidfd]"))
+            fail(-EINVAL, "the sender's pidfd is none");
+        mapping ring = map_peer_ring(fds[layout::ring_fd].get(), hello.capacity);
+        mapping link = map_peer_link(fds[layout::link_fd].get(), layout::link_bytes(hello.capacity));
+        hello.pid = peer_of(p.socket.get()).pid;
+        int data_bell = fds[layout::data_bell_fd].get();
+        p.link.emplace(hello, std::move(ring), std::move(link), std::move(fds[layout::data_bell_fd]),
+                       std::move(fds[layout::space_bell_fd]), from_, membarrier_);
+        p.pid = std::move(fds[layout::sender_pid_fd]);
+        events_.add(data_bell, {of::data_bell, index, p.generation}, true);
+        events_.add(p.pid.get(), {of::peer_pid, index, p.generation});
+    } catch (const failure &f) {
+        return refuse(index, f.words);
+    }
+    layout::answer yes{};
+    yes.head = {layout::answer_magic, layout::version, sizeof yes};
+    yes.receiver = id_;
+    yes.membarrier = membarrier_;
+    yes.pid = getpid();
+    yes.from = from_;
+    int own_pid = own_pid_.get();
+    // If the sender is gone already, its hang-up tells.
+    send_with_fds(p.socket.get(), std::as_bytes(std::span(&yes, 1)), std::span(&own_pid, 1));
+    ++counters_.links;
+    counters_.skipped += p.link->skipped();
+    activate(index);
+}
+
+void receiver::refuse(std::uint32_t index, const std::string &words) {
+    layout::answer no{};
+    no.head = {layout::answer_magic, layout::version, sizeof no};
+    no.receiver = id_;
+    no.refused = 1;
+    words.copy(no.words, sizeof no.words - 1);
+    send_with_fds(peers_[index]->socket.get(), std::as_bytes(std::span(&no, 1)), {});
+    ++counters_.refused;
+    drop(index);
+}
+
+void receiver::read_socket(std::uint32_t index) {
+    peer &p = *peers_[index];
+    if (!p.link) return greet(index);
+    char bytes[512];
+    for (int resets = 0;;) {
+        ssize_t n = recv(p.socket.get(), bytes, sizeof bytes, MSG_DONTWAIT);
+        if (n > 0) continue;  // nothing is defined that a sender says after its hello
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+        if (n < 0 && errno == ECONNRESET && ++resets < 3) continue;
+        return lost(index);
+    }
+}
+
+void receiver::lost(std::uint32_t index) {
+    peer &p = *peers_[index];
+    if (!p.link) return drop(index);
+    p.gone = true;
+    events_.remove(p.socket.get());
+    events_.remove(p.pid.get());
+    p.socket.reset();
+    p.pid.reset();
+    if (p.told) return drop_if_done(index);
+    activate(index);
+}
+
+void receiver::drop(std::uint32_t index) {
+    peer &p = *peers_[index];
+    if (!p.used) return;
+    std::erase(active_, index);
+    std::erase(settled_, index);
+    if (p.link) {
+        counters_.rings += p.link->rings();
+        --counters_.links;
+        events_.remove(p.link->data_bell());
+    }
+    events_.remove(p.socket.get());
+    events_.remove(p.pid.get());
+    // A forked child may hold a copy of the socket: only shutdown tells the sender in any case.
+    if (p.socket) shutdown(p.socket.get(), SHUT_RDWR);
+    std::uint32_t generation = (p.generation + 1) & generation_mask;
+    p = peer{};
+    p.generation = generation;
+    free_.push_back(index);
+}
+
+void receiver::drop_if_done(std::uint32_t index) {
+    peer &p = *peers_[index];
+    if (p.told && p.link->held() == 0) drop(index);
+}
+
+void receiver::activate(std::uint32_t index) {
+    peer &p = *peers_[index];
+    if (!p.link || p.told || p.active) return;
+    p.link->set_awake();
+    p.active = true;
+    p.idle_looks = 0;
+    active_.push_back(index);
+}
+
+// ---- Events ---------------------------------------------------------------------------------------------------------
+
+void receiver::handle(event_tag tag) {
+    switch (tag.kind) {
+    case of::listener: return accept();
+    case of::timer:
+        events_.drain_alarm();
+        if (!watch_ || !folder_.has(name_)) check_names();
+        return;
+    case of::folder:
+        watch_.drain();
+        return check_names();
+    case of::data_bell:
+    case of::peer_socket:
+    case of::peer_pid: {
+        if (tag.index >= peers_.size()) return;
+        peer &p = *peers_[tag.index];
+        if (!p.used || p.generation != tag.generation) return;
+        if (tag.kind == of::data_bell) return activate(tag.index);
+        if (tag.kind == of::peer_socket) return read_socket(tag.index);
+        return lost(tag.index);
+    }
+    default: return;  // an interrupt says all by its flag
+    }
+}
+
+int receiver::look(std::int64_t timeout_ns) {
+    no_cancel here;
+    int r = events_.take(timeout_ns, [&](event_tag tag) { handle(tag); });
+    if (counters_.waiting_for_fds) retry_fds();
+    if (active_.size() > always_active) rest_idle();
+    show();
+    return r;
+}
+
+void receiver::retry_fds() {
+    counters_.waiting_for_fds = 0;
+    int told_before = fd_error_;
+    for (std::uint32_t i = 0; i < peers_.size() && !counters_.waiting_for_fds; ++i)
+        if (peers_[i]->used && !peers_[i]->link) greet(i);
+    if (!counters_.waiting_for_fds) accept();
+    fd_error_ = told_before;  // it is told once, until all have come in
+    if (counters_.waiting_for_fds) return;
+    rewatch(events_.get(), listener_.get(), EPOLLIN, event_tag{of::listener}.pack());
+    if (watch_) events_.set_alarm(0);
+    else events_.set_alarm(folder_look_ns, folder_look_ns);
+}
+
+// ---- Waking ---------------------------------------------------------------------------------------------------------
+
+// Arms the bells of all active links. True if nothing is there: the caller may sleep. The others are active still.
+bool receiver::settle() {
+    bool barrier = false;
+    for (std::uint32_t i : active_) barrier |= peers_[i]->link->take_back();
+    if (barrier) membarrier_global();
+    for (std::uint32_t i : active_) peers_[i]->link->set_asleep();
+    full_fence();  // pairs with the sender's, see waking.hpp
+    bool nothing = true;
+    for (std::uint32_t i : active_) {
+        peer &p = *peers_[i];
+        if (!p.gone && !p.link->waiting()) continue;
+        p.link->set_awake();
+        nothing = false;
+    }
+    if (!nothing) return false;
+    for (std::uint32_t i : active_) peers_[i]->active = false;
+    settled_.swap(active_);
+    active_.clear();
+    return true;
+}
+
+// After a sleep: looks again at those that were looked at before it. In a crowd, those that ring are enough.
+void receiver::wake() {
+    if (settled_.size() <= always_active)
+        for (std::uint32_t i : settled_) activate(i);
+    settled_.clear();
+}
+
+void receiver::rest_idle() {
+    resting_.clear();
+    bool barrier = false;
+    for (std::uint32_t i : active_) {
+        peer &p = *peers_[i];
+        if (p.gone || ++p.idle_looks < idle_looks_before_rest) continue;
+        barrier |= p.link->take_back();
+        resting_.push_back(i);
+    }
+    if (barrier) membarrier_global();
+    for (std::uint32_t i : resting_) peers_[i]->link->set_asleep();
+    full_fence();
+    for (std::uint32_t i : resting_) {
+        peer &p = *peers_[i];
+        if (p.link->waiting()) {
+            p.link->set_awake();
+            p.idle_looks = 0;
+        } else {
+            p.active = false;
+        }
+    }
+    std::erase_if(active_, [&](std::uint32_t i) { return !peers_[i]->active; });
+}
+
+bool receiver::something_there() const {
+    for (std::uint32_t i : active_)
+        if (peers_[i]->gone || peers_[i]->link->waiting()) return true;
+    return false;
+}
+
+// ---- Receiving ------------------------------------------------------------------------------------------------------
+
+// The next message, end or death of the active links, in turn; 0 if there is none.
+std::int32_t receiver::take(ipc_message &out) {
+    for (std::size_t looked = 0; looked < active_.size();) {
+        if (turn_ >= active_.size()) turn_ = 0;
+        std::uint32_t index = active_[turn_];
+        peer &p = *peers_[index];
+        incoming::next what = p.link->take(out);
+        if (what == incoming::next::message) {
+            out.link = index | p.generation << index_bits;
+            ++counters_.messages;
+            counters_.bytes += out.size;
+            p.idle_looks = 0;
+            if (++turn_taken_ >= messages_a_turn) {
+                turn_taken_ = 0;
+                ++turn_;
+            }
+            return IPC_MESSAGE;
+        }
+        turn_taken_ = 0;
+        if (what == incoming::next::nothing && !p.gone) {
+            ++turn_;
+            ++looked;
+            continue;
+        }
+        no_cancel here;
+        std::size_t size = out.struct_size;
+        out = {};
+        out.struct_size = size;
+        out.sender = p.link->sender();
+        bool end = what == incoming::next::end;
+        ++(end ? counters_.ends : counters_.deaths);
+        if (what == incoming::next::broken) {
+            // Foreign bytes in the ring: nothing after them can be trusted.
+            ++counters_.refused;
+            if (!p.gone) lost(index);
+        }
+        p.told = true;
+        p.active = false;
+        std::erase(active_, index);
+        drop_if_done(index);
+        return end ? IPC_END : IPC_DIED;
+    }
+    return 0;
+}
+
+std::int32_t receiver::receive(ipc_message &out, std::int64_t timeout_ns) {
+    if (!settled_.empty()) wake();
+    if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
+    if (events_.due() || active_.empty()) look(0);
+    if (std::int32_t r = take(out)) return r;
+    if (fd_error_) return std::exchange(fd_error_, 0);
+    return timeout_ns == 0 ? -EAGAIN : wait(out, timeout_ns);
+}
+
+std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
+    std::int64_t start = now_ns(), now = start;
+    bool spun = spin_.until([&] { return something_there() || events_.interrupted(); });
+    for (;;) {
+        if (std::int32_t r = take(out)) {
+            spin_.learn((spun ? now_ns() : now) - start);
+            return r;
+        }
+        if (events_.take_interrupt()) return -ECANCELED;
+        if (fd_error_) return std::exchange(fd_error_, 0);
+        std::int64_t left = timeout_ns < 0 ? -1 : start + timeout_ns - now;
+        if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
+        if (!settle()) continue;
+        ++counters_.waits;
+        show();
+        int r = look(left);
+        wake();
+        spun = false;
+        now = now_ns();
+        if (r < 0) return r;
+    }
+}
+
+std::int32_t receiver::release(const ipc_message &message) {
+    std::uint32_t index = message.link & index_mask;
+    if (index >= peers_.size()) return -EINVAL;
+    peer &p = *peers_[index];
+    // A link that is dropped had all its messages released.
+    if (!p.link || p.generation != message.link >> index_bits) return -ESTALE;
+    std::int32_t r = p.link->release(message.position);
+    if (r == 0 && (p.told || shut_) && p.link->held() == 0) {
+        no_cancel here;
+        drop(index);
+    }
+    return r;
+}
+
+std::int32_t receiver::arm() {
+    wake();
+    if (events_.take_interrupt()) return -ECANCELED;
+    look(0);
+    if (something_there() || fd_error_ || !settle()) return 0;
+    ++counters_.waits;
+    show();
+    return 1;
+}
+
+// ---- Telling --------------------------------------------------------------------------------------------------------
+
+std::uint64_t receiver::held_messages() const {
+    std::uint64_t held = 0;
+    for (const auto &p : peers_)
+        if (p->link) held += p->link->held();
+    return held;
+}
+
+void receiver::show() {
+    std::uint64_t backlog = 0;
+    for (std::uint32_t i : active_) backlog += peers_[i]->link->held_bytes();
+    for (std::uint32_t i : settled_) backlog += peers_[i]->link->held_bytes();
+    status_.show({counters_.messages, counters_.bytes, backlog, 0, static_cast<std::uint32_t>(counters_.links)});
+}
+
+std::int32_t receiver::stats(ipc_receiver_counters &out) {
+    look(0);
+    std::size_t size = out.struct_size;
+    out = counters_;
+    out.struct_size = size;
+    out.id = id_;
+    out.held = held_messages();
+    for (const auto &p : peers_)
+        if (p->link) out.rings += p->link->rings();
+    return 0;
+}
+
+std::int32_t receiver::links(ipc_link *out, std::size_t count) {
+    look(0);
+    std::size_t n = 0;
+    for (const auto &p : peers_) {
+        if (!p->link) continue;
+        if (n < count) {
+            out[n].struct_size = out[0].struct_size;
+            p->link->fill(out[n]);
+            if (p->gone) out[n].state = IPC_LINK_ENDED;
+        }
+        ++n;
+    }
+    return static_cast<std::int32_t>(n);
+}
+
+std::uint64_t receiver::shut() {
+    if (!shut_) {
+        shut_ = true;
+        events_.remove(listener_.get());
+        listener_.reset();
+        folder_.unlink(name_);
+        folder_.remove_if_empty();
+        layout::notice leaving{{layout::notice_magic, layout::version, sizeof leaving}, layout::notice_kind::leaving, 0};
+        for (std::uint32_t i = 0; i < peers_.size(); ++i) {
+            peer &p = *peers_[i];
+            if (!p.used) continue;
+            if (!p.link || p.link->held() == 0) drop(i);
+            else if (p.socket) send_with_fds(p.socket.get(), std::as_bytes(std::span(&leaving, 1)), {});
+        }
+    }
+    return held_messages();
+}
+
+}  // namespace libipc

@@ -1,0 +1,106 @@
+// A receiver: listens in the channel's folder, takes senders' rings, and reads them in turn.
+#pragma once
+
+#include <ipc/ipc.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "events.hpp"
+#include "folder.hpp"
+#include "fork_guard.hpp"
+#include "incoming.hpp"
+#include "spin.hpp"
+#include "status.hpp"
+#include "url.hpp"
+
+namespace libipc {
+
+class receiver {
+public:
+    receiver(endpoint where, std::int32_t from);  // throws failure
+    ~receiver();
+
+    std::int32_t receive(ipc_message &out, std::int64_t timeout_ns);
+    std::int32_t release(const ipc_message &message);
+    void interrupt() { events_.interrupt(); }
+    std::int32_t arm();
+    int fd() const { return events_.get(); }
+    const char *url() const { return where_.url.c_str(); }
+    std::int32_t stats(ipc_receiver_counters &out);
+    std::int32_t links(ipc_link *out, std::size_t count);
+    // Stops listening and drops what is not held; returns how many messages are. At 0 the object can be deleted.
+    std::uint64_t shut();
+    bool is_shut() const { return shut_; }
+    bool forked() const { return guard_.forked(); }
+
+private:
+    // One sender. In the order of its life: connected (no hello yet), linked, gone.
+    struct peer {
+        libipc::fd socket;
+        libipc::fd pid;
+        std::optional<incoming> link;
+        std::uint32_t generation = 0;
+        bool used = false;    // this place in peers_ is taken
+        bool active = false;  // in active_: looked at in each call. If not, its bell is armed
+        bool gone = false;    // hung up or dead: what is in the ring is all that comes
+        bool told = false;    // its end or death was received
+        std::uint32_t idle_looks = 0;  // looks at the events since its last message
+    };
+
+    void listen();
+    void knock();
+    int look(std::int64_t timeout_ns);
+    void retry_fds();
+    void handle(event_tag tag);
+    void accept();
+    void read_socket(std::uint32_t index);
+    void greet(std::uint32_t index);
+    void refuse(std::uint32_t index, const std::string &words);
+    void lost(std::uint32_t index);
+    void drop(std::uint32_t index);
+    void drop_if_done(std::uint32_t index);
+    void activate(std::uint32_t index);
+    void wake();
+    bool settle();
+    void rest_idle();
+    void check_names();
+    std::int32_t take(ipc_message &out);
+    std::int32_t wait(ipc_message &out, std::int64_t timeout_ns);
+    std::uint64_t held_messages() const;
+    bool something_there() const;
+    void show();
+    void short_of_fds(int error);
+
+    endpoint where_;
+    std::int32_t from_;
+    std::uint64_t id_;
+    fork_guard guard_;
+    events events_;
+    bool membarrier_;
+    libipc::fd own_pid_;
+    channel_folder folder_;
+    folder_watch watch_;
+    std::string name_;
+    std::uint32_t times_ = 0;
+    libipc::fd listener_;
+    status_page status_;
+
+    std::vector<std::unique_ptr<peer>> peers_;
+    std::vector<std::uint32_t> free_;
+    std::vector<std::uint32_t> active_;   // looked at in each call
+    std::vector<std::uint32_t> settled_;  // were active when we last fell asleep: looked at again after waking
+    std::size_t turn_ = 0;                // in active_
+    std::uint32_t turn_taken_ = 0;        // messages in this turn
+    std::vector<std::uint32_t> resting_;  // room for rest_idle
+
+    spin spin_;
+    ipc_receiver_counters counters_{};
+    int fd_error_ = 0;  // -EMFILE or -ENFILE to be told, once
+    bool shut_ = false;
+};
+
+}  // namespace libipc

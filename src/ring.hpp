@@ -1,0 +1,128 @@
+// The ring as memory: writing frames into it, and reading them from it. It makes no system call, knows no link and never
+// waits. Both sides see the ring mapped twice in a row, so that a frame never wraps.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "layout.hpp"
+
+namespace libipc {
+
+// A place in the stream: a byte position that only grows, and where that lies in the ring.
+struct cursor {
+    std::uint64_t position = 0;
+    std::uint64_t offset = 0;  // position % capacity
+
+    void advance(std::uint64_t bytes, std::uint64_t capacity) {
+        position += bytes;
+        offset += bytes;
+        if (offset >= capacity) offset -= capacity;
+    }
+    // Where `earlier` lies, which is at most one capacity back.
+    std::uint64_t offset_of(std::uint64_t earlier, std::uint64_t capacity) const {
+        std::uint64_t back = position - earlier;
+        return offset >= back ? offset - back : offset + capacity - back;
+    }
+};
+
+inline layout::frame_header &frame_at(std::byte *ring, std::uint64_t offset) {
+    return *reinterpret_cast<layout::frame_header *>(ring + offset);
+}
+
+// A frame as a reader takes it: checked, so that whatever the other process writes meanwhile, reading `size` bytes at
+// `payload` stays inside the two mappings.
+struct frame {
+    layout::kind kind;
+    std::byte *payload;
+    std::uint64_t size;
+    std::uint64_t tag;
+    std::uint64_t length;
+};
+
+enum class frame_state { nothing, good, broken };
+
+// Looks at the frame at `at`. The acquire pairs with the release in ring_writer::commit: the payload and the next zeroed
+// word are visible when the header is. The word is read once; everything derives from that copy.
+inline frame_state read_frame(std::byte *ring, std::uint64_t capacity, const cursor &at, frame &out) {
+    layout::frame_header &header = frame_at(ring, at.offset);
+    std::uint64_t word = header.word.load(std::memory_order_acquire);
+    if (word == 0) return frame_state::nothing;
+    std::size_t payload_offset = layout::payload_offset_of(word);
+    out.kind = layout::kind_of(word);
+    out.size = layout::size_of(word);
+    out.length = layout::frame_length(word);
+    if (!layout::reserved_bits_clear(word) || payload_offset < sizeof(layout::frame_header) ||
+        payload_offset > layout::payload_align || out.size > capacity / 2 || out.kind < layout::kind::message ||
+        out.kind > layout::kind::end)
+        return frame_state::broken;
+    out.payload = ring + at.offset + payload_offset;
+    out.tag = header.tag;
+    return frame_state::good;
+}
+
+class ring_writer {
+public:
+    ring_writer() = default;
+    // A fresh ring is all zero, as a memfd is.
+    ring_writer(std::byte *ring, std::uint64_t capacity) : ring_(ring), capacity_(capacity), limit_(capacity) {}
+
+    std::uint64_t capacity() const { return capacity_; }
+    std::uint64_t most() const { return capacity_ / 2; }  // bytes of the largest message
+    const cursor &head() const { return head_; }
+    std::byte *memory() const { return ring_; }
+
+    // The position that every receiver must have released before a message of `size` bytes fits.
+    std::uint64_t room_needs(std::uint64_t size) const {
+        std::uint64_t end = head_.position + layout::round_up(layout::payload_offset_for(head_.offset, size) + size,
+                                                              layout::frame_align) + layout::kept_back;
+        return end > capacity_ ? end - capacity_ : 0;
+    }
+    bool fits(std::uint64_t size) const { return room_needs(size) + capacity_ <= limit_; }
+    // All before `position` is ours again.
+    void reclaim(std::uint64_t position) { limit_ = position + capacity_; }
+    std::uint64_t tail() const { return limit_ - capacity_; }
+
+    std::byte *payload_for(std::uint64_t size) {
+        payload_offset_ = layout::payload_offset_for(head_.offset, size);
+        return ring_ + head_.offset + payload_offset_;
+    }
+    // After payload_for. `size` is at most what was asked for there.
+    void commit(layout::kind kind, std::uint64_t size, std::uint64_t tag) {
+        std::uint64_t word = layout::frame_word(kind, payload_offset_, size);
+        cursor next = head_;
+        next.advance(layout::frame_length(word), capacity_);
+        // Old payload could look like a header: the next one is zero before this one is visible. 512 bytes ahead is
+        // where the line for a later header or small payload is asked for, while this one is being written.
+        frame_at(ring_, next.offset).word.store(0, std::memory_order_relaxed);
+        __builtin_prefetch(ring_ + next.offset + 512, 1);
+        layout::frame_header &header = frame_at(ring_, head_.offset);
+        header.tag = tag;
+        header.word.store(word, std::memory_order_release);  // pairs with the acquire in read_frame
+        head_ = next;
+    }
+    void commit_end() {
+        payload_offset_ = sizeof(layout::frame_header);
+        commit(layout::kind::end, 0, 0);
+    }
+
+    // Calls f(position, kind) for each frame from `from`, which is a frame's start and not before the tail, to the head.
+    template <class F>
+    void each_frame(std::uint64_t from, F f) const {
+        cursor at{from, head_.offset_of(from, capacity_)};
+        while (at.position < head_.position) {
+            std::uint64_t word = frame_at(ring_, at.offset).word.load(std::memory_order_relaxed);
+            f(at.position, layout::kind_of(word));
+            at.advance(layout::frame_length(word), capacity_);
+        }
+    }
+
+private:
+    std::byte *ring_ = nullptr;
+    std::uint64_t capacity_ = 0;
+    std::uint64_t limit_ = 0;  // the head may not pass it
+    cursor head_;
+    std::size_t payload_offset_ = 0;
+};
+
+}  // namespace libipc

@@ -1,0 +1,544 @@
+#include "sender.hpp"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "failure.hpp"
+
+namespace libipc {
+
+namespace {
+
+using of = event_tag::of;
+
+constexpr std::int64_t first_retry_ns = 1'000'000;
+constexpr std::int64_t last_retry_ns = 100'000'000;
+constexpr std::int64_t folder_look_ns = 1'000'000'000;}  // namespace
+
+sender::sender(endpoint where, std::uint64_t capacity)
+    : where_(std::move(where)), id_(random_id()), membarrier_(register_membarrier()),
+      own_pid_(made(pidfd_of(getpid()), "a pidfd")), space_bell_(made(make_eventfd(), "an eventfd")),
+      status_(where_, id_, IPC_SENDER), ring_memory_(make_ring(capacity)), ring_(ring_memory_.map.get(), capacity) {
+    events_.add(space_bell_.get(), {of::space_bell}, true);
+    take_name();
+    try {
+        for (const std::string &name : folder_.names())
+            if (auto r = parse_receiver_name(name); r && r->version != layout::version && !folder_.unlink_if_dead(name))
+                fail(IPC_EVERSION, "a receiver on {} has memory layout {}, this sender has {}: build both with the same "
+                     "version of libipc", where_.url, r->version, layout::version);
+        scan_due_ = true;
+        look(0);
+    } catch (...) {
+        folder_.unlink(name_);
+        folder_.remove_if_empty();
+        throw;
+    }
+}
+
+sender::~sender() {
+    if (forked()) {
+        for (outgoing *link : links_) link->forget();
+        vacancy_.early.map.forget();
+        ring_memory_.map.forget();
+        status_.forget();
+        return;
+    }
+    folder_.unlink(name_);
+    folder_.remove_if_empty();
+    // A forked child may hold copies of the sockets: only shutdown tells the receivers in any case.
+    for (outgoing *link : links_) shutdown(link->socket.get(), SHUT_RDWR);
+}
+
+// ---- Names ----------------------------------------------------------------------------------------------------------
+
+void sender::take_name() {
+    libipc::fd socket(made(make_socket(SOCK_DGRAM), "a socket"));
+    std::string name = sender_name(id_, times_++);
+    // Whoever leaves last removes the folder, perhaps between our opening and our binding.
+    for (int tries = 0;; ++tries) {
+        channel_folder folder = channel_folder::open(where_.name);
+        int r = folder.bind(socket.get(), name);
+        if (r == 0) {
+            folder_ = std::move(folder);
+            break;
+        }
+        if (r != -ENOENT || tries == 100) fail(r, "cannot make a socket in {}: {}", folder.path(), errno_words(-r));
+    }
+    name_ = name;
+    try {
+        events_.add(socket.get(), {of::knock});
+    } catch (...) {
+        folder_.unlink(name_);
+        throw;
+    }
+    if (knocks_) events_.remove(knocks_.get());
+    knocks_ = std::move(socket);
+    watch_ = folder_watch();
+}
+
+// A receiver made its name again, or we are alone and something in the folder changed: is ours still there?
+void sender::check_own_name() {
+    scan_due_ = true;
+    if (folder_.still_there() && folder_.has(name_)) return;
+    try {
+        if (watch_) events_.remove(watch_.get());
+        take_name();
+    } catch (const failure &) {
+        events_.set_alarm(folder_look_ns);
+    }
+}
+
+// A sender that waits without a receiver depends on its name, and on the folder, to be found.
+void sender::watch_while_alone() {
+    if (!links_.empty()) {
+        if (!watch_) return;
+        events_.remove(watch_.get());
+        watch_ = folder_watch();
+        return;
+    }
+    if (watch_) return;
+    watch_ = folder_watch(folder_);
+    if (watch_ && events_.try_add(watch_.get(), {of::folder}) < 0) watch_ = folder_watch();
+    if (!watch_) events_.set_alarm(folder_look_ns);
+    // What changed before the watch was there. Receivers are seen by their knock, which is waiting then.
+    if (!folder_.still_there() || !folder_.has(name_)) check_own_name();
+}
+
+// ---- Links ----------------------------------------------------------------------------------------------------------
+
+void sender::scan() {
+    scan_due_ = false;
+    unlinked_ = 0;
+    std::vector<std::string> names = folder_.names();
+    // Names are never used twice: one that is gone need not be remembered.
+    std::erase_if(declined_, [&](const std::string &name) { return std::find(names.begin(), names.end(), name) == names.end(); });
+    for (const std::string &name : names) {
+        auto r = parse_receiver_name(name);
+        if (!r || r->version != layout::version) continue;
+        bool known = std::any_of(links_.begin(), links_.end(), [&](outgoing *l) { return l->receiver == r->id; }) ||
+                     std::find(declined_.begin(), declined_.end(), name) != declined_.end();
+        if (!known) connect(name, r->id);
+    }
+    if (unlinked_ == 0) retry_ns_ = 0;
+}
+
+void sender::retry_later() { ++unlinked_; }
+
+// Connects, and hands the ring over in one message, without waiting to be accepted. What is in the way now but need not be
+// for ever (a full backlog, too many descriptors in flight or open) is tried again.
+void sender::connect(const std::string &name, std::uint64_t id) {
+    libipc::fd socket(make_socket(SOCK_SEQPACKET));
+    if (!socket) return retry_later();
+    if (int r = folder_.connect(socket.get(), name); r < 0) {
+        if (r == -ECONNREFUSED) folder_.unlink(name);  // dead for certain: nobody listens, and nobody will under this name
+        else if (r != -ENOENT) retry_later();
+        return;
+    }
+    ucred who = peer_of(socket.get());
+    if (who.uid != geteuid()) {
+        ++counters_.refused;
+        declined_.push_back(name);
+        return;
+    }
+    refresh_tail();
+    bool others = std::any_of(links_.begin(), links_.end(), [](outgoing *l) { return !l->left; });
+    std::uint64_t head = ring_.head().position, tail = ring_.tail();
+    std::uint64_t start = !others ? vacancy_.released : ended_ ? end_position_ : head;
+    // The end is a frame like any other: each receiver gets it, also one that comes when all else is released.
+    if (ended_) start = std::min(start, end_position_);
+    tail = std::min(tail, start);
+    std::unique_ptr<outgoing> link;
+    try {
+        link = std::make_unique<outgoing>(ring_.capacity(), tail, start, others ? nullptr : &vacancy_);
+    } catch (const failure &) {
+        return retry_later();
+    }
+    link->data_bell = libipc::fd(make_eventfd());
+    // Whether a receiver lives that has not answered yet. Of another pid namespace there is the hang-up alone.
+    if (who.pid > 0) {
+        int pid = pidfd_of(who.pid);
+        if (pid == -ESRCH) return;
+        link->pid = libipc::fd(pid);
+    }
+    if (!link->data_bell || (who.pid > 0 && !link->pid)) return retry_later();
+    link->process = who.pid;
+    link->receiver = id;
+
+    layout::hello hello{};
+    hello.head = {layout::hello_magic, layout::version, sizeof hello};
+    hello.sender = id_;
+    hello.capacity = ring_.capacity();
+    hello.start = start;
+    hello.start_sequence = counters_.messages + 1 - messages_from(start);
+    hello.oldest = tail;
+    hello.oldest_sequence = counters_.messages + 1 - messages_from(tail);
+    hello.redelivered_until = link->redelivered_until();
+    hello.committed = head;
+    hello.membarrier = membarrier_;
+    hello.pid = getpid();
+    std::array<int, layout::hello_fds> fds{};
+    fds[layout::ring_fd] = ring_memory_.file.get();
+    fds[layout::link_fd] = link->memory_file();
+    fds[layout::data_bell_fd] = link->data_bell.get();
+    fds[layout::space_bell_fd] = space_bell_.get();
+    fds[layout::sender_pid_fd] = own_pid_.get();
+    if (int r = send_with_fds(socket.get(), std::as_bytes(std::span(&hello, 1)), fds); r < 0) return retry_later();
+    link->close_memory_file();
+
+    std::size_t slot = 0;
+    while (slot < slots_.size() && slots_[slot]) ++slot;
+    if (slot == slots_.size()) {
+        slots_.emplace_back();
+        generations_.push_back(0);
+        links_.reserve(slots_.size());
+    }
+    link->index = static_cast<std::uint32_t>(slot);
+    link->socket = std::move(socket);
+    if (events_.try_add(link->socket.get(), {of::peer_socket, link->index, generations_[slot]}) < 0 ||
+        (link->pid && events_.try_add(link->pid.get(), {of::peer_pid, link->index, generations_[slot]}) < 0))
+        return retry_later();
+    links_.push_back(link.get());
+    slots_[slot] = std::move(link);
+    if (awaited_) links_.back()->sleep_until(awaited_);
+}
+
+void sender::read_socket(outgoing &link) {
+    std::array<libipc::fd, most_fds> fds;
+    union {
+        layout::preamble head;
+        layout::answer answer;
+        layout::notice notice;
+    } said{};
+    for (int resets = 0;;) {
+        received got = receive_with_fds(link.socket.get(), std::as_writable_bytes(std::span(&said, 1)), fds);
+        if (got.size == -EAGAIN || got.size == -EINTR) return;
+        if (got.size == -ECONNRESET && ++resets < 3) continue;
+        if (got.size <= 0) break;
+        if (static_cast<std::size_t>(got.size) < sizeof said.head || said.head.version != layout::version) continue;
+        if (said.head.magic == layout::answer_magic && got.size == sizeof said.answer) {
+            if (said.answer.refused) {
+                ++counters_.refused;
+                break;
+            }
+            link.answered = true;
+            link.receiver_membarrier = said.answer.membarrier != 0;
+            if (!link.pid && got.count == 1 && is_anon_inode(fds[0].get(), "anon_inode:[pidfd]") &&
+                events_.try_add(fds[0].get(), {of::peer_pid, link.index, generations_[link.index]}) == 0)
+                link.pid = std::move(fds[0]);
+        } else if (said.head.magic == layout::notice_magic && got.size == sizeof said.notice) {
+            if (said.notice.what == layout::notice_kind::moved) check_own_name();
+            if (said.notice.what == layout::notice_kind::leaving && !link.left) {
+                link.left = true;
+                someone_gone_ = true;
+            }
+        }
+    }
+    link.gone = true;
+    someone_gone_ = true;
+}
+
+// Takes off the links that are gone. If no receiver is left, the place of the last one becomes vacant; of several that went
+// at once, the one that was furthest behind counts.
+void sender::drop_gone() {
+    if (!someone_gone_) return;
+    someone_gone_ = false;
+    bool others = std::any_of(links_.begin(), links_.end(), [](outgoing *l) { return !l->left && !l->gone; });
+    bool found = false;
+    vacancy last;
+    std::vector<std::string> names = folder_.names();
+    for (outgoing *&link : links_) {
+        if (!link->gone && !link->left) continue;
+        if (!link->refresh(ring_.head().position)) {
+            ++counters_.refused;
+            link->gone = true;
+        }
+        if (auto v = link->leave()) {
+            if (!found || v->released < last.released) last = std::move(*v);
+            found = true;
+        }
+        if (!link->gone) continue;
+        for (const std::string &name : names)
+            if (auto r = parse_receiver_name(name); r && r->id == link->receiver && !folder_.unlink_if_dead(name))
+                declined_.push_back(name);
+        events_.remove(link->socket.get());
+        if (link->pid) events_.remove(link->pid.get());
+        shutdown(link->socket.get(), SHUT_RDWR);
+        std::uint32_t index = link->index;
+        ++generations_[index];
+        slots_[index].reset();
+        link = nullptr;
+    }
+    std::erase(links_, nullptr);
+    if (found && !others) vacancy_ = std::move(last);
+}
+
+// ---- Events ---------------------------------------------------------------------------------------------------------
+
+void sender::handle(event_tag tag) {
+    switch (tag.kind) {
+    case of::knock: {
+        char byte;
+        while (recv(knocks_.get(), &byte, 1, MSG_DONTWAIT) >= 0) {}
+        scan_due_ = true;
+        return;
+    }
+    case of::timer:
+        events_.drain_alarm();
+        scan_due_ = true;
+        if (links_.empty() && !watch_) check_own_name();
+        return;
+    case of::folder:
+        watch_.drain();
+        return check_own_name();
+    case of::peer_socket:
+    case of::peer_pid:
+        if (tag.index >= slots_.size() || !slots_[tag.index] || (generations_[tag.index] & 0xffffff) != tag.generation) return;
+        if (tag.kind == of::peer_socket) return read_socket(*slots_[tag.index]);
+        slots_[tag.index]->gone = someone_gone_ = true;
+        return;
+    default: return;  // an interrupt says all by its flag, the space bell by the receivers' words
+    }
+}
+
+int sender::look(std::int64_t timeout_ns) {
+    no_cancel here;
+    int r = events_.take(timeout_ns, [&](event_tag tag) { handle(tag); });
+    // All that went are taken off before a newcomer is placed.
+    drop_gone();
+    if (scan_due_) {
+        scan();
+        if (unlinked_) {
+            retry_ns_ = std::clamp(2 * retry_ns_, first_retry_ns, last_retry_ns);
+            events_.set_alarm(retry_ns_);
+        }
+    }
+    show();
+    return r;
+}
+
+// ---- Writing --------------------------------------------------------------------------------------------------------
+
+void sender::refresh_tail() {
+    std::uint64_t least = ring_.head().position;
+    bool others = false;
+    for (outgoing *link : links_) {
+        if (link->gone) continue;
+        if (!link->refresh(ring_.head().position)) {
+            link->gone = someone_gone_ = true;
+            ++counters_.refused;
+            continue;
+        }
+        others |= !link->left;
+        least = std::min(least, link->released());
+    }
+    if (someone_gone_) {
+        drop_gone();
+        return refresh_tail();
+    }
+    if (!others) least = std::min(least, vacancy_.released);
+    if (least > ring_.tail()) ring_.reclaim(least);
+}
+
+bool sender::free_up_to(std::uint64_t position) {
+    if (ring_.tail() >= position) return true;
+    refresh_tail();
+    return ring_.tail() >= position;
+}
+
+std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout_ns) {
+    if (ended_) return -EPIPE;
+    if (reserved_) return -EINVAL;
+    if (size > ring_.most()) return -EMSGSIZE;
+    if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
+    if (events_.due()) look(0);
+    if (!ring_.fits(size)) {
+        std::uint64_t needs = ring_.room_needs(size);
+        if (!free_up_to(needs))
+            if (std::int32_t r = wait(needs, timeout_ns); r < 0) return r;
+    }
+    awaited_ = 0;
+    data = ring_.payload_for(size);
+    reserved_ = true;
+    reserved_size_ = size;
+    return 0;
+}
+
+std::int32_t sender::commit(std::size_t size, std::uint64_t tag) {
+    if (!reserved_ || size > reserved_size_) return -EINVAL;
+    reserved_ = false;
+    ring_.commit(layout::kind::message, size, tag);
+    ++counters_.messages;
+    counters_.bytes += size;
+    ring_receivers();
+    return 0;
+}
+
+std::int32_t sender::send(const void *data, std::size_t size, std::uint64_t tag, std::int64_t timeout_ns) {
+    void *room;
+    if (std::int32_t r = reserve(size, room, timeout_ns); r < 0) return r;
+    if (size != 0) std::memcpy(room, data, size);
+    return commit(size, tag);
+}
+
+void sender::end() {
+    if (ended_) return;
+    reserved_ = false;
+    ended_ = true;
+    end_position_ = ring_.head().position;
+    ring_.commit_end();  // its room is always kept back
+    ring_receivers();
+}
+
+// The waker's part of waking.hpp: one fence for all links, and a bell only where somebody sleeps.
+void sender::ring_receivers() {
+    bool fence = false;
+    for (outgoing *link : links_) fence |= waker_must_fence(link->words().unfenced);
+    if (fence) full_fence();
+    for (outgoing *link : links_) {
+        if (waker_must_ring(link->words().asleep)) {
+            ring_bell(link->data_bell.get());
+            ++counters_.rings;
+        }
+        link->count_message(membarrier_);
+    }
+}
+
+// ---- Waiting for room ------------------------------------------------------------------------------------------------
+
+// Arms the space bell in each link that keeps `position`. True if it is still kept: the caller may sleep.
+bool sender::settle(std::uint64_t position) {
+    watch_while_alone();
+    if (scan_due_) look(0);
+    bool barrier = false;
+    for (outgoing *link : links_) barrier |= link->take_back();
+    if (barrier) membarrier_global();
+    for (outgoing *link : links_)
+        if (link->released() < position) link->sleep_until(position);
+    full_fence();  // pairs with the receiver's, see waking.hpp
+    return !free_up_to(position);
+}
+
+void sender::wake() {
+    for (outgoing *link : links_) link->set_awake();
+}
+
+// Until every receiver has released all before `position`.
+std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns) {
+    awaited_ = position;
+    if (timeout_ns == 0) {
+        // Bytes may be held by a receiver that is gone: a look would tell.
+        look(0);
+        return free_up_to(position) ? 0 : -EAGAIN;
+    }
+    std::int64_t start = now_ns(), now = start;
+    bool spun = spin_.until([&] { return free_up_to(position) || events_.interrupted(); });
+    for (;;) {
+        if (free_up_to(position)) {
+            spin_.learn((spun ? now_ns() : now) - start);
+            awaited_ = 0;
+            return 0;
+        }
+        if (events_.take_interrupt()) return -ECANCELED;
+        std::int64_t left = timeout_ns < 0 ? -1 : start + timeout_ns - now;
+        if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
+        if (!settle(position)) continue;
+        ++counters_.waits;
+        show();
+        int r = look(left);
+        wake();
+        spun = false;
+        now = now_ns();
+        if (r < 0) return r;
+    }
+}
+
+std::int32_t sender::flush(std::int64_t timeout_ns) {
+    if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
+    look(0);
+    // The end frame is no message: a receiver need not have taken it.
+    std::uint64_t until = ended_ ? end_position_ : ring_.head().position;
+    if (free_up_to(until)) return 0;
+    std::int32_t r = wait(until, timeout_ns);
+    if (r != -EAGAIN && r != -ETIMEDOUT) return r;
+    return static_cast<std::int32_t>(std::min<std::uint64_t>(unreleased(), INT32_MAX));
+}
+
+std::int32_t sender::arm() {
+    if (events_.take_interrupt()) return -ECANCELED;
+    wake();
+    watch_while_alone();
+    look(0);
+    if (awaited_ && !settle(awaited_)) return 0;
+    show();
+    return 1;
+}
+
+std::uint64_t sender::finish(std::int64_t linger_ns) {
+    end();
+    std::int64_t limit = linger_ns < 0 ? -1 : now_ns() + linger_ns;
+    std::int32_t r;
+    do r = flush(limit < 0 ? -1 : std::max<std::int64_t>(limit - now_ns(), 0));
+    while (r == -EINTR);
+    return unreleased();
+}
+
+// ---- Telling --------------------------------------------------------------------------------------------------------
+
+std::uint64_t sender::messages_from(std::uint64_t position) const {
+    std::uint64_t n = 0;
+    ring_.each_frame(position, [&](std::uint64_t, layout::kind kind) { n += kind == layout::kind::message; });
+    return n;
+}
+
+std::uint64_t sender::unreleased() {
+    refresh_tail();
+    if (links_.empty()) return messages_from(ring_.tail());
+    std::uint64_t n = 0;
+    ring_.each_frame(ring_.tail(), [&](std::uint64_t position, layout::kind kind) {
+        std::uint64_t offset = ring_.head().offset_of(position, ring_.capacity());
+        bool kept = std::any_of(links_.begin(), links_.end(), [&](outgoing *l) {
+            return position >= l->released() && !l->released_early(offset);
+        });
+        n += kind == layout::kind::message && kept;
+    });
+    return n;
+}
+
+void sender::show() {
+    std::uint64_t head = ring_.head().position;
+    status_.show({counters_.messages, counters_.bytes, head - ring_.tail(), ring_.capacity(),
+                  static_cast<std::uint32_t>(links_.size())});
+}
+
+std::int32_t sender::stats(ipc_sender_counters &out) {
+    look(0);
+    refresh_tail();
+    std::size_t size = out.struct_size;
+    out = counters_;
+    out.struct_size = size;
+    out.id = id_;
+    out.capacity = ring_.capacity();
+    out.used = ring_.head().position - ring_.tail();
+    out.unreleased = unreleased();
+    out.links = links_.size();
+    out.unlinked = unlinked_;
+    return 0;
+}
+
+std::int32_t sender::links(ipc_link *out, std::size_t count) {
+    look(0);
+    refresh_tail();
+    for (std::size_t i = 0; i < links_.size() && i < count; ++i) {
+        out[i].struct_size = out[0].struct_size;
+        links_[i]->fill(out[i], ring_.head().position);
+        out[i].behind = messages_from(std::max(out[i].delivered, ring_.tail()));
+    }
+    return static_cast<std::int32_t>(links_.size());
+}
+
+}  // namespace libipc

@@ -1,0 +1,100 @@
+// A sender: owns its ring, finds receivers, and hands the ring to each.
+#pragma once
+
+#include <ipc/ipc.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "events.hpp"
+#include "folder.hpp"
+#include "fork_guard.hpp"
+#include "memory.hpp"
+#include "outgoing.hpp"
+#include "ring.hpp"
+#include "spin.hpp"
+#include "status.hpp"
+#include "url.hpp"
+
+namespace libipc {
+
+class sender {
+public:
+    sender(endpoint where, std::uint64_t capacity);  // throws failure
+    ~sender();
+
+    std::int32_t reserve(std::size_t size, void *&data, std::int64_t timeout_ns);
+    std::int32_t commit(std::size_t size, std::uint64_t tag);
+    void abort() { reserved_ = false; }
+    std::int32_t send(const void *data, std::size_t size, std::uint64_t tag, std::int64_t timeout_ns);
+    void end();
+    std::int32_t flush(std::int64_t timeout_ns);
+    void interrupt() { events_.interrupt(); }
+    std::int32_t arm();
+    int fd() const { return events_.get(); }
+    const char *url() const { return where_.url.c_str(); }
+    std::int32_t stats(ipc_sender_counters &out);
+    std::int32_t links(ipc_link *out, std::size_t count);
+    // Ends and lingers; the number of messages that not every receiver has released.
+    std::uint64_t finish(std::int64_t linger_ns);
+    bool forked() const { return guard_.forked(); }
+
+private:
+    void take_name();
+    void check_own_name();
+    void scan();
+    void connect(const std::string &name, std::uint64_t id);
+    void retry_later();
+    int look(std::int64_t timeout_ns);
+    void handle(event_tag tag);
+    void read_socket(outgoing &link);
+    void drop_gone();
+    void watch_while_alone();
+    void ring_receivers();
+    void refresh_tail();
+    bool free_up_to(std::uint64_t position);
+    std::int32_t wait(std::uint64_t position, std::int64_t timeout_ns);
+    bool settle(std::uint64_t position);
+    void wake();
+    std::uint64_t unreleased();
+    std::uint64_t messages_from(std::uint64_t position) const;
+    void show();
+
+    endpoint where_;
+    std::uint64_t id_;
+    fork_guard guard_;
+    events events_;
+    bool membarrier_;
+    libipc::fd own_pid_;
+    libipc::fd space_bell_;
+    channel_folder folder_;
+    folder_watch watch_;  // only while it waits without a link
+    libipc::fd knocks_;
+    std::string name_;
+    std::uint32_t times_ = 0;
+    status_page status_;
+    shared_memory ring_memory_;
+    ring_writer ring_;
+
+    std::vector<std::unique_ptr<outgoing>> slots_;
+    std::vector<std::uint32_t> generations_;
+    std::vector<outgoing *> links_;       // those in slots_
+    std::vector<std::string> declined_;   // names that refused us or left us: not to be connected to again
+    vacancy vacancy_;                     // whose place the next receiver takes, while there is none
+    bool scan_due_ = false;
+    bool someone_gone_ = false;
+    std::uint64_t unlinked_ = 0;          // receivers to be tried again
+    std::int64_t retry_ns_ = 0;
+
+    bool reserved_ = false;
+    std::size_t reserved_size_ = 0;
+    bool ended_ = false;
+    std::uint64_t end_position_ = 0;      // of the end frame, if ended
+    std::uint64_t awaited_ = 0;           // what the last refused reserve or flush waits to be released; 0: nothing
+    spin spin_;
+    ipc_sender_counters counters_{};
+};
+
+}  // namespace libipc
