@@ -1,0 +1,98 @@
+// What every function of the C ABI does before and after its call into the core: check the handle, keep exceptions in.
+#pragma once
+
+#include <ipc/ipc.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <new>
+#include <string_view>
+#include <utility>
+
+#include "failure.hpp"
+#include "os.hpp"
+
+// A handle: the core's object, and in debug builds who is inside.
+template <class Core>
+struct handle {
+    template <class... Args>
+    explicit handle(Args &&...args) : core(std::forward<Args>(args)...) {}
+    Core core;
+#ifdef IPC_DEBUG_THREADS
+    std::atomic<bool> busy{false};
+#endif
+};
+
+namespace libipc {
+
+// Calls f() and turns what it throws into a code. No catch (...): a thread that is being cancelled unwinds through here.
+template <class F>
+std::int32_t barrier(F f) {
+    try {
+        return f();
+    } catch (const failure &e) {
+        return e.code;
+    } catch (const std::bad_alloc &) {
+        return -ENOMEM;
+    } catch (const std::exception &) {
+        return -EIO;
+    }
+}
+
+// Calls f(core) of a handle that is not null and not a parent's.
+template <class Handle, class F>
+std::int32_t enter(Handle *h, F f) {
+    if (!h) return -EINVAL;
+    if (h->core.forked()) return IPC_EFORKED;
+#ifdef IPC_DEBUG_THREADS
+    struct guard {
+        std::atomic<bool> &busy;
+        bool second = busy.exchange(true, std::memory_order_acquire);
+        ~guard() {
+            if (!second) busy.store(false, std::memory_order_release);
+        }
+    } here{h->busy};
+    if (here.second) return -EBUSY;
+#endif
+    return barrier([&] { return f(h->core); });
+}
+
+template <class Struct>
+bool known(const Struct *s) {
+    return s && s->struct_size == sizeof(Struct);
+}
+
+inline void say(char *errbuf, std::size_t errlen, std::string_view words) {
+    if (errbuf && errlen) errbuf[words.copy(errbuf, errlen - 1)] = 0;
+}
+
+// Makes *out a new handle by make(), which may throw; words go to errbuf.
+template <class Handle, class Make>
+std::int32_t open(Handle **out, const char *url, char *errbuf, std::size_t errlen, const char *what, Make make) {
+    say(errbuf, errlen, {});
+    if (out) *out = nullptr;
+    if (!out || !url || (!errbuf && errlen)) {
+        say(errbuf, errlen, "a null pointer was given where a handle's place or a URL must be");
+        return -EINVAL;
+    }
+    no_cancel here;
+    auto words = [&](std::int32_t code, std::string_view why) {
+        say(errbuf, errlen, fmt::format("cannot open a {} on {}: {}", what, url, why));
+        return code;
+    };
+    return barrier([&] {
+        try {
+            *out = make();
+            return 0;
+        } catch (const failure &e) {
+            return words(e.code, e.words);
+        } catch (const std::bad_alloc &) {
+            return words(-ENOMEM, "no memory");
+        }
+    });
+}
+
+}  // namespace libipc

@@ -1,0 +1,131 @@
+// The functions that belong to no handle.
+#include <elf.h>
+#include <ipc/ipc.h>
+#include <link.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "entry.hpp"
+#include "layout.hpp"
+#include "status.hpp"
+
+// The start of this library in memory; the linker provides it.
+extern "C" __attribute__((visibility("hidden"))) const ElfW(Ehdr) __ehdr_start;
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+namespace __gnu_cxx {
+void __freeres();
+}
+// The pool that our own copy of libstdc++ keeps for exceptions without memory: 72 KiB for each dlopen and dlclose otherwise.
+__attribute__((destructor)) static void give_back_pool() { __gnu_cxx::__freeres(); }
+#endif
+
+namespace {
+
+using namespace libipc;
+
+std::string build_id() {
+    auto base = reinterpret_cast<const char *>(&__ehdr_start);
+    auto *headers = reinterpret_cast<const ElfW(Phdr) *>(base + __ehdr_start.e_phoff);
+    for (int i = 0; i < __ehdr_start.e_phnum; ++i) {
+        if (headers[i].p_type != PT_NOTE) continue;
+        const char *at = base + headers[i].p_vaddr, *end = at + headers[i].p_memsz;
+        while (at + sizeof(ElfW(Nhdr)) <= end) {
+            auto *note = reinterpret_cast<const ElfW(Nhdr) *>(at);
+            const char *name = at + sizeof *note;
+            const char *bytes = name + (note->n_namesz + 3) / 4 * 4;
+            at = bytes + (note->n_descsz + 3) / 4 * 4;
+            if (note->n_type != NT_GNU_BUILD_ID || std::strcmp(name, "GNU") != 0) continue;
+            std::string hex;
+            for (ElfW(Word) b = 0; b < note->n_descsz; ++b) hex += fmt::format("{:02x}", static_cast<unsigned char>(bytes[b]));
+            return hex;
+        }
+    }
+    return "unknown";
+}
+
+// A text without destructor, so that nothing stands in the way of dlclose.
+struct version_text {
+    char text[160];
+    version_text() {
+        auto end = fmt::format_to_n(text, sizeof text - 1, "libipc " LIBIPC_VERSION " (layout {}, abi {}, build {})",
+                                    layout::version, IPC_ABI_VERSION, build_id());
+        *end.out = 0;
+    }
+};
+
+}  // namespace
+
+extern "C" {
+
+uint32_t ipc_abi_version(void) { return IPC_ABI_VERSION; }
+
+const char *ipc_version(void) {
+    static const version_text version;
+    return version.text;
+}
+
+const char *ipc_strerror(int32_t code) {
+    switch (code) {
+    case 0: return "success";
+    case IPC_MESSAGE: return "a message";
+    case IPC_END: return "the sender has ended";
+    case IPC_DIED: return "the sender went without an end";
+    case -EINVAL: return "an argument is not one the function takes, or the call does not fit the handle's state";
+    case -EPROTONOSUPPORT: return "the URL's scheme is unknown";
+    case -EOPNOTSUPP: return "this version of libipc does not have what the URL or the options ask for";
+    case -EAGAIN: return "it would have to wait";
+    case -ETIMEDOUT: return "the time-out has passed";
+    case -EINTR: return "a signal handler ran during the wait";
+    case -ECANCELED: return "the call was interrupted";
+    case -EMSGSIZE: return "the message can never fit in this ring: open the sender with a larger capacity";
+    case -EPIPE: return "the sender has ended already";
+    case -ESTALE: return "the message has been released already";
+    case -EBUSY: return "another thread is inside this handle";
+    case -EMFILE: return "no file descriptor is free in this process: close some, or raise `ulimit -n`";
+    case -ENFILE: return "no file descriptor is free on this machine";
+    case -ENOMEM: return "no memory is to be had, or a limit forbids it";
+    case -ENOSPC: return "no space is to be had, or a limit forbids it";
+    case IPC_EFORKED: return "the handle was opened by the parent process, before fork";
+    case IPC_EVERSION: return "the channel is in use by a version of libipc with another memory layout";
+    default:
+        if (const char *words = code < 0 && code > -4096 ? strerrordesc_np(-code) : nullptr) return words;
+        return "not a code of libipc";
+    }
+}
+
+int32_t ipc_channel_list(ipc_channel *out, size_t count) {
+    if (count && !known(out)) return -EINVAL;
+    no_cancel here;
+    return barrier([&] {
+        std::vector<ipc_channel> all;
+        std::int64_t now = now_ns();
+        each_status([&](const layout::status_page &page) {
+            ipc_channel c{};
+            std::memcpy(c.url, page.url, sizeof c.url);
+            c.struct_size = sizeof c;
+            c.id = page.id;
+            c.pid = page.pid;
+            c.role = page.role;
+            c.layout = page.version;
+            c.links = page.links;
+            c.messages = page.messages;
+            c.bytes = page.bytes;
+            c.backlog = page.backlog;
+            c.capacity = page.capacity;
+            c.age_ns = std::max<std::int64_t>(now - page.updated_ns, 0);
+            all.push_back(c);
+        });
+        std::sort(all.begin(), all.end(), [](const ipc_channel &a, const ipc_channel &b) {
+            int order = std::strcmp(a.url, b.url);
+            return order != 0 ? order < 0 : a.role != b.role ? a.role < b.role : a.pid < b.pid;
+        });
+        std::copy_n(all.begin(), std::min(count, all.size()), out);
+        return static_cast<std::int32_t>(all.size());
+    });
+}
+
+}  // extern "C"

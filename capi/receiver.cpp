@@ -1,0 +1,98 @@
+// The ipc_receiver_ functions: handle, check, core.
+#include "receiver.hpp"
+
+#include <algorithm>
+#include <climits>
+
+#include "entry.hpp"
+
+using namespace libipc;
+
+struct ipc_receiver : handle<receiver> {
+    using handle::handle;
+};
+
+namespace {
+
+// As enter(), for the calls that are over once the receiver is closed.
+template <class F>
+std::int32_t enter_open(ipc_receiver *r, F f) {
+    return enter(r, [&](receiver &c) { return c.is_shut() ? -EINVAL : f(c); });
+}
+
+}  // namespace
+
+extern "C" {
+
+int32_t ipc_receiver_open(ipc_receiver **out, const char *url, const ipc_receiver_options *options, char *errbuf,
+                          size_t errlen) {
+    return open(out, url, errbuf, errlen, "receiver", [&] {
+        endpoint where = parse_url(url, false);
+        std::int32_t from = IPC_FROM_DEFAULT;
+        if (options) {
+            if (!known(options)) fail(-EINVAL, "options.struct_size is {}, not {}", options->struct_size, sizeof *options);
+            if (options->overflow != IPC_OVERFLOW_BLOCK)
+                fail(-EOPNOTSUPP, "options.overflow is {}; this version of libipc has IPC_OVERFLOW_BLOCK (0) only",
+                     options->overflow);
+            if (options->from < IPC_FROM_DEFAULT || options->from > IPC_FROM_LATEST)
+                fail(-EINVAL, "options.from is {}; it is one of IPC_FROM_..., 0 to 2", options->from);
+            from = options->from;
+        }
+        if (where.from) from = *where.from;
+        return new ipc_receiver(std::move(where), from);
+    });
+}
+
+int32_t ipc_receiver_receive(ipc_receiver *r, ipc_message *msg, int64_t timeout_ns) {
+    if (!known(msg) || timeout_ns < -1) return -EINVAL;
+    return enter_open(r, [&](receiver &c) { return c.receive(*msg, timeout_ns); });
+}
+
+int32_t ipc_receiver_release(ipc_receiver *r, const ipc_message *msg) {
+    if (!known(msg)) return -EINVAL;
+    bool last = false;
+    std::int32_t result = enter(r, [&](receiver &c) {
+        std::int32_t code = c.release(*msg);
+        last = code == 0 && c.is_shut() && c.shut() == 0;
+        return code;
+    });
+    if (last) delete r;
+    return result;
+}
+
+int32_t ipc_receiver_interrupt(ipc_receiver *r) {
+    if (!r) return -EINVAL;
+    if (r->core.forked()) return IPC_EFORKED;
+    r->core.interrupt();
+    return 0;
+}
+
+int32_t ipc_receiver_arm(ipc_receiver *r) {
+    return enter_open(r, [](receiver &c) { return c.arm(); });
+}
+
+int32_t ipc_receiver_fd(const ipc_receiver *r) { return r ? r->core.fd() : -EINVAL; }
+
+const char *ipc_receiver_url(const ipc_receiver *r) { return r ? r->core.url() : nullptr; }
+
+int32_t ipc_receiver_stats(ipc_receiver *r, ipc_receiver_counters *out) {
+    if (!known(out)) return -EINVAL;
+    return enter_open(r, [&](receiver &c) { return c.stats(*out); });
+}
+
+int32_t ipc_receiver_links(ipc_receiver *r, ipc_link *out, size_t count) {
+    if (count && !known(out)) return -EINVAL;
+    return enter_open(r, [&](receiver &c) { return c.links(out, count); });
+}
+
+int32_t ipc_receiver_close(ipc_receiver *r) {
+    if (!r) return 0;
+    no_cancel here;
+    std::int32_t held = enter(r, [](receiver &c) {
+        return static_cast<std::int32_t>(std::min<std::uint64_t>(c.shut(), INT32_MAX));
+    });
+    if (held == 0 || held == IPC_EFORKED) delete r;
+    return held;
+}
+
+}  // extern "C"

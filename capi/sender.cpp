@@ -1,0 +1,93 @@
+// The ipc_sender_ functions: handle, check, core.
+#include "sender.hpp"
+
+#include <algorithm>
+#include <climits>
+
+#include "entry.hpp"
+#include "layout.hpp"
+
+using namespace libipc;
+
+struct ipc_sender : handle<sender> {
+    using handle::handle;
+};
+
+extern "C" {
+
+int32_t ipc_sender_open(ipc_sender **out, const char *url, const ipc_sender_options *options, char *errbuf, size_t errlen) {
+    return open(out, url, errbuf, errlen, "sender", [&] {
+        endpoint where = parse_url(url, true);
+        if (options && !known(options)) fail(-EINVAL, "options.struct_size is {}, not {}", options->struct_size, sizeof *options);
+        std::uint64_t capacity = layout::default_capacity;
+        if (options && options->capacity) check_capacity(capacity = options->capacity);
+        if (where.capacity) capacity = *where.capacity;
+        return new ipc_sender(std::move(where), capacity);
+    });
+}
+
+int32_t ipc_sender_reserve(ipc_sender *s, size_t size, void **data, int64_t timeout_ns) {
+    if (!data || timeout_ns < -1) return -EINVAL;
+    return enter(s, [&](sender &c) { return c.reserve(size, *data, timeout_ns); });
+}
+
+int32_t ipc_sender_commit(ipc_sender *s, size_t size, uint64_t tag) {
+    return enter(s, [&](sender &c) { return c.commit(size, tag); });
+}
+
+int32_t ipc_sender_abort(ipc_sender *s) {
+    return enter(s, [](sender &c) { return c.abort(), 0; });
+}
+
+int32_t ipc_sender_send(ipc_sender *s, const void *data, size_t size, uint64_t tag, int64_t timeout_ns) {
+    if ((!data && size) || timeout_ns < -1) return -EINVAL;
+    return enter(s, [&](sender &c) { return c.send(data, size, tag, timeout_ns); });
+}
+
+int32_t ipc_sender_end(ipc_sender *s) {
+    return enter(s, [](sender &c) { return c.end(), 0; });
+}
+
+int32_t ipc_sender_flush(ipc_sender *s, int64_t timeout_ns) {
+    if (timeout_ns < -1) return -EINVAL;
+    return enter(s, [&](sender &c) { return c.flush(timeout_ns); });
+}
+
+int32_t ipc_sender_interrupt(ipc_sender *s) {
+    if (!s) return -EINVAL;
+    if (s->core.forked()) return IPC_EFORKED;
+    s->core.interrupt();
+    return 0;
+}
+
+int32_t ipc_sender_arm(ipc_sender *s) {
+    return enter(s, [](sender &c) { return c.arm(); });
+}
+
+int32_t ipc_sender_fd(const ipc_sender *s) { return s ? s->core.fd() : -EINVAL; }
+
+const char *ipc_sender_url(const ipc_sender *s) { return s ? s->core.url() : nullptr; }
+
+int32_t ipc_sender_stats(ipc_sender *s, ipc_sender_counters *out) {
+    if (!known(out)) return -EINVAL;
+    return enter(s, [&](sender &c) { return c.stats(*out); });
+}
+
+int32_t ipc_sender_links(ipc_sender *s, ipc_link *out, size_t count) {
+    if (count && !known(out)) return -EINVAL;
+    return enter(s, [&](sender &c) { return c.links(out, count); });
+}
+
+int32_t ipc_sender_close(ipc_sender *s, int64_t linger_ns) {
+    if (!s) return 0;
+    if (linger_ns < -1) return -EINVAL;
+    no_cancel here;
+    std::int32_t r = enter(s, [&](sender &c) {
+        return static_cast<std::int32_t>(std::min<std::uint64_t>(c.finish(linger_ns), INT32_MAX));
+    });
+    if (r == -EBUSY) return r;
+    delete s;
+    return r;
+}
+
+}  // extern "C"
