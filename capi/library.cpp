@@ -19,7 +19,8 @@ extern "C" __attribute__((visibility("hidden"))) const ElfW(Ehdr) __ehdr_start;
 namespace __gnu_cxx {
 void __freeres();
 }
-// The pool that our own copy of libstdc++ keeps for exceptions without memory: 72 KiB for each dlopen and dlclose otherwise.
+// The pool that our own copy of libstdc++ keeps for exceptions without memory: 72 KiB for each dlopen and dlclose
+// otherwise.
 __attribute__((destructor)) static void give_back_pool() { __gnu_cxx::__freeres(); }
 #endif
 
@@ -40,7 +41,8 @@ std::string build_id() {
             at = bytes + (note->n_descsz + 3) / 4 * 4;
             if (note->n_type != NT_GNU_BUILD_ID || std::strcmp(name, "GNU") != 0) continue;
             std::string hex;
-            for (ElfW(Word) b = 0; b < note->n_descsz; ++b) hex += fmt::format("{:02x}", static_cast<unsigned char>(bytes[b]));
+            for (ElfW(Word) b = 0; b < note->n_descsz; ++b)
+                hex += fmt::format("{:02x}", static_cast<unsigned char>(bytes[b]));
             return hex;
         }
     }
@@ -70,30 +72,51 @@ const char *ipc_version(void) {
 
 const char *ipc_strerror(int32_t code) {
     switch (code) {
-    case 0: return "success";
-    case IPC_MESSAGE: return "a message";
-    case IPC_END: return "the sender has ended";
-    case IPC_DIED: return "the sender went without an end";
-    case -EINVAL: return "an argument is not one the function takes, or the call does not fit the handle's state";
-    case -EPROTONOSUPPORT: return "the URL's scheme is unknown";
-    case -EOPNOTSUPP: return "this version of libipc does not have what the URL or the options ask for";
-    case -EAGAIN: return "it would have to wait";
-    case -ETIMEDOUT: return "the time-out has passed";
-    case -EINTR: return "a signal handler ran during the wait";
-    case -ECANCELED: return "the call was interrupted";
-    case -EMSGSIZE: return "the message can never fit in this ring: open the sender with a larger capacity";
-    case -EPIPE: return "the sender has ended already";
-    case -ESTALE: return "the message has been released already";
-    case -EBUSY: return "another thread is inside this handle";
-    case -EMFILE: return "no file descriptor is free in this process: close some, or raise `ulimit -n`";
-    case -ENFILE: return "no file descriptor is free on this machine";
-    case -ENOMEM: return "no memory is to be had, or a limit forbids it";
-    case -ENOSPC: return "no space is to be had, or a limit forbids it";
-    case IPC_EFORKED: return "the handle was opened by the parent process, before fork";
-    case IPC_EVERSION: return "the channel is in use by a version of libipc with another memory layout";
-    default:
-        if (const char *words = code < 0 && code > -4096 ? strerrordesc_np(-code) : nullptr) return words;
-        return "not a code of libipc";
+        case 0:
+            return "success";
+        case IPC_MESSAGE:
+            return "a message";
+        case IPC_END:
+            return "the sender has ended";
+        case IPC_DIED:
+            return "the sender went without an end";
+        case -EINVAL:
+            return "an argument is not one the function takes, or the call does not fit the handle's state";
+        case -EPROTONOSUPPORT:
+            return "the URL's scheme is unknown";
+        case -EOPNOTSUPP:
+            return "this version of libipc does not have what the URL or the options ask for";
+        case -EAGAIN:
+            return "it would have to wait";
+        case -ETIMEDOUT:
+            return "the time-out has passed";
+        case -EINTR:
+            return "a signal handler ran during the wait";
+        case -ECANCELED:
+            return "the call was interrupted";
+        case -EMSGSIZE:
+            return "the message can never fit in this ring: open the sender with a larger capacity";
+        case -EPIPE:
+            return "the sender has ended already";
+        case -ESTALE:
+            return "the message has been released already";
+        case -EBUSY:
+            return "another thread is inside this handle";
+        case -EMFILE:
+            return "no file descriptor is free in this process: close some, or raise `ulimit -n`";
+        case -ENFILE:
+            return "no file descriptor is free on this machine";
+        case -ENOMEM:
+            return "no memory is to be had, or a limit forbids it";
+        case -ENOSPC:
+            return "no space is to be had, or a limit forbids it";
+        case IPC_EFORKED:
+            return "the handle was opened by the parent process, before fork";
+        case IPC_EVERSION:
+            return "the channel is in use by a version of libipc with another memory layout";
+        default:
+            if (const char *words = code < 0 && code > -4096 ? strerrordesc_np(-code) : nullptr) return words;
+            return "not a code of libipc";
     }
 }
 

@@ -30,7 +30,8 @@ int32_t ipc_receiver_open(ipc_receiver **out, const char *url, const ipc_receive
         endpoint where = parse_url(url, false);
         std::int32_t from = IPC_FROM_DEFAULT;
         if (options) {
-            if (!known(options)) fail(-EINVAL, "options.struct_size is {}, not {}", options->struct_size, sizeof *options);
+            if (!known(options))
+                fail(-EINVAL, "options.struct_size is {}, not {}", options->struct_size, sizeof *options);
             if (options->overflow != IPC_OVERFLOW_BLOCK)
                 fail(-EOPNOTSUPP, "options.overflow is {}; this version of libipc has IPC_OVERFLOW_BLOCK (0) only",
                      options->overflow);
@@ -88,9 +89,8 @@ int32_t ipc_receiver_links(ipc_receiver *r, ipc_link *out, size_t count) {
 int32_t ipc_receiver_close(ipc_receiver *r) {
     if (!r) return 0;
     no_cancel here;
-    std::int32_t held = enter(r, [](receiver &c) {
-        return static_cast<std::int32_t>(std::min<std::uint64_t>(c.shut(), INT32_MAX));
-    });
+    std::int32_t held =
+        enter(r, [](receiver &c) { return static_cast<std::int32_t>(std::min<std::uint64_t>(c.shut(), INT32_MAX)); });
     if (held == 0 || held == IPC_EFORKED) delete r;
     return held;
 }

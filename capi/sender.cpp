@@ -15,10 +15,12 @@ struct ipc_sender : handle<sender> {
 
 extern "C" {
 
-int32_t ipc_sender_open(ipc_sender **out, const char *url, const ipc_sender_options *options, char *errbuf, size_t errlen) {
+int32_t ipc_sender_open(ipc_sender **out, const char *url, const ipc_sender_options *options, char *errbuf,
+                        size_t errlen) {
     return open(out, url, errbuf, errlen, "sender", [&] {
         endpoint where = parse_url(url, true);
-        if (options && !known(options)) fail(-EINVAL, "options.struct_size is {}, not {}", options->struct_size, sizeof *options);
+        if (options && !known(options))
+            fail(-EINVAL, "options.struct_size is {}, not {}", options->struct_size, sizeof *options);
         std::uint64_t capacity = layout::default_capacity;
         if (options && options->capacity) check_capacity(capacity = options->capacity);
         if (where.capacity) capacity = *where.capacity;

@@ -10,7 +10,7 @@
 namespace libipc {
 
 class bitmap {
-public:
+  public:
     using word = layout::shared<std::uint64_t>;
 
     bitmap() = default;
@@ -44,7 +44,7 @@ public:
         return most;
     }
 
-private:
+  private:
     static std::size_t index(std::uint64_t offset) { return offset / layout::frame_align / 64; }
     static std::uint64_t bit(std::uint64_t offset) { return std::uint64_t{1} << (offset / layout::frame_align % 64); }
 

@@ -5,7 +5,9 @@
 namespace libipc {
 
 events::events()
-    : epoll_(made(make_epoll(), "an epoll")), interrupt_bell_(made(make_eventfd(), "an eventfd")), timer_(made(make_timer(), "a timer")) {
+    : epoll_(made(make_epoll(), "an epoll")),
+      interrupt_bell_(made(make_eventfd(), "an eventfd")),
+      timer_(made(make_timer(), "a timer")) {
     add(interrupt_bell_.get(), {event_tag::of::interrupt}, true);
     add(timer_.get(), {event_tag::of::timer});
 }

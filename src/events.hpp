@@ -12,7 +12,17 @@ namespace libipc {
 // What an event is about. Kind, generation and index, never an address: the epoll outlives the copy of the library that
 // filled it.
 struct event_tag {
-    enum class of : std::uint8_t { interrupt, timer, folder, listener, knock, space_bell, data_bell, peer_socket, peer_pid };
+    enum class of : std::uint8_t {
+        interrupt,
+        timer,
+        folder,
+        listener,
+        knock,
+        space_bell,
+        data_bell,
+        peer_socket,
+        peer_pid
+    };
     of kind;
     std::uint32_t index = 0;       // of the link
     std::uint32_t generation = 0;  // a late event of an earlier link in the same place is passed over
@@ -21,12 +31,13 @@ struct event_tag {
         return static_cast<std::uint64_t>(kind) << 56 | std::uint64_t{generation & 0xffffff} << 32 | index;
     }
     static event_tag unpack(std::uint64_t data) {
-        return {static_cast<of>(data >> 56), static_cast<std::uint32_t>(data), static_cast<std::uint32_t>(data >> 32 & 0xffffff)};
+        return {static_cast<of>(data >> 56), static_cast<std::uint32_t>(data),
+                static_cast<std::uint32_t>(data >> 32 & 0xffffff)};
     }
 };
 
 class events {
-public:
+  public:
     events();  // throws failure
     int get() const { return epoll_.get(); }
 
@@ -35,8 +46,8 @@ public:
     int try_add(int fd, event_tag tag, bool edge = false) noexcept;
     void remove(int fd) { unwatch(epoll_.get(), fd); }
 
-    // Takes what is there, waiting for the first of it up to timeout_ns, and calls f(tag) for each until nothing is left: a
-    // host that polls our fd must not find it ready for what we have seen. 0, or -EINTR.
+    // Takes what is there, waiting for the first of it up to timeout_ns, and calls f(tag) for each until nothing is
+    // left: a host that polls our fd must not find it ready for what we have seen. 0, or -EINTR.
     template <class F>
     int take(std::int64_t timeout_ns, F f) {
         epoll_event some[64];
@@ -72,7 +83,7 @@ public:
     void set_alarm(std::int64_t delay_ns, std::int64_t period_ns = 0) { set_timer(timer_.get(), delay_ns, period_ns); }
     void drain_alarm() { drain_timer(timer_.get()); }
 
-private:
+  private:
     fd epoll_;
     fd interrupt_bell_;
     fd timer_;

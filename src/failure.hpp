@@ -1,10 +1,11 @@
-// An error on a slow path: a code for programs, words for people. capi/ turns it into both; it never leaves the library.
+// An error on a slow path: a code for programs, words for people. capi/ turns it into both; it never leaves the
+// library.
 #pragma once
+
+#include <fmt/format.h>
 
 #include <cstdint>
 #include <string>
-
-#include <fmt/format.h>
 
 #include "os.hpp"
 

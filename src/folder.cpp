@@ -23,14 +23,15 @@ namespace {
 // The folder at `path`, made if it is missing: ours alone, or a failure that says whose it is.
 fd open_own_folder(const std::string &path, const char *what) {
     if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-        fail(-errno, "cannot make the {} {}: {}; make it, or set IPC_DIR to a folder of yours with mode 0700", what, path,
-             errno_words(errno));
+        fail(-errno, "cannot make the {} {}: {}; make it, or set IPC_DIR to a folder of yours with mode 0700", what,
+             path, errno_words(errno));
     fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!folder) {
         int error = errno;
         struct stat s;
         if (lstat(path.c_str(), &s) == 0 && S_ISLNK(s.st_mode))
-            fail(-ELOOP, "the {} {} is a symbolic link, which somebody else could turn elsewhere; remove it, or set IPC_DIR",
+            fail(-ELOOP,
+                 "the {} {} is a symbolic link, which somebody else could turn elsewhere; remove it, or set IPC_DIR",
                  what, path);
         fail(-error, "cannot open the {} {}: {}; set IPC_DIR to a folder of yours with mode 0700", what, path,
              errno_words(error));
@@ -38,11 +39,11 @@ fd open_own_folder(const std::string &path, const char *what) {
     struct stat s;
     if (fstat(folder.get(), &s) != 0) fail(-errno, "cannot look at the {} {}: {}", what, path, errno_words(errno));
     if (s.st_uid != geteuid())
-        fail(-EPERM, "the {} {} belongs to user {}, and this process runs as user {}; set IPC_DIR to a folder of yours", what,
-             path, s.st_uid, geteuid());
+        fail(-EPERM, "the {} {} belongs to user {}, and this process runs as user {}; set IPC_DIR to a folder of yours",
+             what, path, s.st_uid, geteuid());
     if ((s.st_mode & 0777) != 0700)
-        fail(-EACCES, "the {} {} has mode {:04o}, so that others could get in; `chmod 0700 {}`", what, path, s.st_mode & 07777,
-             path);
+        fail(-EACCES, "the {} {} has mode {:04o}, so that others could get in; `chmod 0700 {}`", what, path,
+             s.st_mode & 07777, path);
     return folder;
 }
 
@@ -82,7 +83,8 @@ std::optional<receiver_name> parse_receiver_name(std::string_view text) {
         at = r.ptr;
         return r.ec == std::errc();
     };
-    if (number('r', name.version, 10) && number('-', name.id, 16) && number('.', name.times, 10) && at == end) return name;
+    if (number('r', name.version, 10) && number('-', name.id, 16) && number('.', name.times, 10) && at == end)
+        return name;
     return {};
 }
 
@@ -107,7 +109,8 @@ std::vector<std::string> channel_folder::names() const {
         return all;
     }
     while (dirent *entry = readdir(d))
-        if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0) all.emplace_back(entry->d_name);
+        if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0)
+            all.emplace_back(entry->d_name);
     closedir(d);
     return all;
 }
@@ -166,7 +169,8 @@ folder_watch::folder_watch(const channel_folder &folder) : inotify_(inotify_init
 
 void folder_watch::drain() const {
     char events[4096];
-    while (read(inotify_.get(), events, sizeof events) > 0) {}
+    while (read(inotify_.get(), events, sizeof events) > 0) {
+    }
 }
 
 }  // namespace libipc

@@ -27,7 +27,7 @@ std::string sender_name(std::uint64_t id, std::uint32_t times);
 inline bool is_sender_name(std::string_view text) { return text.starts_with("s-"); }
 
 class channel_folder {
-public:
+  public:
     channel_folder() = default;
     // Makes what is missing; throws failure if the runtime folder can't be used, in words.
     static channel_folder open(const std::string &channel);
@@ -51,21 +51,21 @@ public:
     int connect(int socket, const std::string &name) const;
     int knock(int socket, const std::string &name) const;
 
-private:
+  private:
     std::string path_;
     fd folder_;
 };
 
 // Tells when names in a channel's folder come or go: an inotify instance, or nothing where none is to be had.
 class folder_watch {
-public:
+  public:
     folder_watch() = default;
     explicit folder_watch(const channel_folder &folder);
     int get() const { return inotify_.get(); }
     explicit operator bool() const { return static_cast<bool>(inotify_); }
     void drain() const;
 
-private:
+  private:
     fd inotify_;
 };
 

@@ -5,14 +5,14 @@
 namespace libipc {
 
 class fork_guard {
-public:
+  public:
     fork_guard();  // throws failure
     ~fork_guard();
     fork_guard(const fork_guard &) = delete;
     fork_guard &operator=(const fork_guard &) = delete;
     bool forked() const { return *page_ == 0; }
 
-private:
+  private:
     volatile int *page_;
 };
 

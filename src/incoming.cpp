@@ -4,12 +4,18 @@
 
 namespace libipc {
 
-incoming::incoming(const layout::hello &hello, mapping ring, mapping link, fd data_bell, fd space_bell, std::int32_t from,
-                   bool membarrier)
-    : ring_(std::move(ring)), link_(std::move(link)), held_memory_(make_private(layout::bitmap_words(hello.capacity) * 8)),
-      capacity_(hello.capacity), held_(reinterpret_cast<bitmap::word *>(held_memory_.get()), capacity_),
+incoming::incoming(const layout::hello &hello, mapping ring, mapping link, fd data_bell, fd space_bell,
+                   std::int32_t from, bool membarrier)
+    : ring_(std::move(ring)),
+      link_(std::move(link)),
+      held_memory_(make_private(layout::bitmap_words(hello.capacity) * 8)),
+      capacity_(hello.capacity),
+      held_(reinterpret_cast<bitmap::word *>(held_memory_.get()), capacity_),
       early_(reinterpret_cast<bitmap::word *>(link_.get() + layout::link_bitmap_offset), capacity_),
-      membarrier_(membarrier && hello.membarrier), sender_(hello.sender), pid_(hello.pid), data_bell_(std::move(data_bell)),
+      membarrier_(membarrier && hello.membarrier),
+      sender_(hello.sender),
+      pid_(hello.pid),
+      data_bell_(std::move(data_bell)),
       space_bell_(std::move(space_bell)) {
     start_at(hello, from);
 }
@@ -21,7 +27,8 @@ void incoming::start_at(const layout::hello &hello, std::int32_t from) {
     sequence_ = oldest ? hello.oldest_sequence : hello.start_sequence;
     redelivered_until_ = hello.redelivered_until;
     released_ = start;
-    for (std::uint64_t p = start; p < redelivered_until_; p += layout::frame_align) early_count_ += early_.test(p % capacity_);
+    for (std::uint64_t p = start; p < redelivered_until_; p += layout::frame_align)
+        early_count_ += early_.test(p % capacity_);
     if (from == IPC_FROM_LATEST) {
         // Passed over frame by frame, so that an end among them is still seen: it stays the next to take.
         frame f;
@@ -44,9 +51,12 @@ incoming::next incoming::take(ipc_message &out) {
     for (;;) {
         frame f;
         switch (read_frame(ring_.get(), capacity_, at_, f)) {
-        case frame_state::nothing: return next::nothing;
-        case frame_state::broken: return next::broken;
-        case frame_state::good: break;
+            case frame_state::nothing:
+                return next::nothing;
+            case frame_state::broken:
+                return next::broken;
+            case frame_state::good:
+                break;
         }
         // More than a ring's worth can't be unreleased: a sender that claims so would lead us out of our bitmaps.
         if (at_.position + f.length - released_ > capacity_) return next::broken;
@@ -63,7 +73,8 @@ incoming::next incoming::take(ipc_message &out) {
             if (held_count_ == 0) release_up_to(at_.position);
             continue;
         }
-        // Before the user sees the message, so that whoever takes our place after a death knows that it may have been seen.
+        // Before the user sees the message, so that whoever takes our place after a death knows that it may have been
+        // seen.
         words().delivered.store(at_.position, std::memory_order_release);
         held_.set(offset);
         ++held_count_;
@@ -102,8 +113,8 @@ void incoming::release_up_to(std::uint64_t position) {
     released_ = position;
     words().released.store(position, std::memory_order_release);  // pairs with the acquire in outgoing::refresh
     if (early_count_ != 0) {
-        // `released` first, then its bits: a death between the two leaves bits that say nothing any more, the other order
-        // would leave messages that seem unreleased.
+        // `released` first, then its bits: a death between the two leaves bits that say nothing any more, the other
+        // order would leave messages that seem unreleased.
         for (std::uint64_t offset = at_.offset_of(from, capacity_), left = position - from; early_count_ != 0;) {
             std::uint64_t step = early_.distance_to_set(offset, left);
             if (step >= left) break;
@@ -132,7 +143,8 @@ void incoming::fill(ipc_link &out) const {
     out.pid = pid_;
     out.state = ended_ ? IPC_LINK_ENDED : IPC_LINK_UP;
     cursor end = at_;
-    for (frame f; read_frame(ring_.get(), capacity_, end, f) == frame_state::good && end.position - released_ < capacity_;)
+    for (frame f;
+         read_frame(ring_.get(), capacity_, end, f) == frame_state::good && end.position - released_ < capacity_;)
         end.advance(f.length, capacity_);
     out.committed = end.position;
     out.delivered = at_.position;

@@ -1,5 +1,5 @@
-// A receiver's side of one link: where it reads, what is held, what it tells the sender. It makes no system call but the
-// ring of a bell.
+// A receiver's side of one link: where it reads, what is held, what it tells the sender. It makes no system call but
+// the ring of a bell.
 #pragma once
 
 #include <ipc/ipc.h>
@@ -16,7 +16,7 @@
 namespace libipc {
 
 class incoming {
-public:
+  public:
     // What was made of a sender's hello. Takes the link's words as the sender left them, and starts as `from` says.
     incoming(const layout::hello &hello, mapping ring, mapping link, fd data_bell, fd space_bell, std::int32_t from,
              bool membarrier);  // throws failure
@@ -48,7 +48,7 @@ public:
     // In a forked child nothing is mapped here.
     void forget();
 
-private:
+  private:
     layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(link_.get()); }
     void start_at(const layout::hello &hello, std::int32_t from);
     void release_up_to(std::uint64_t position);
@@ -56,16 +56,16 @@ private:
 
     mapping ring_, link_, held_memory_;
     std::uint64_t capacity_;
-    cursor at_;                 // next frame to take
-    std::uint64_t released_;    // as in link_words; while messages are held, the start of the oldest of them
-    std::uint64_t sequence_;    // of the next message
+    cursor at_;               // next frame to take
+    std::uint64_t released_;  // as in link_words; while messages are held, the start of the oldest of them
+    std::uint64_t sequence_;  // of the next message
     std::uint64_t redelivered_until_;
-    bitmap held_;               // private: started and not released; a double release finds its bit gone
-    bitmap early_;              // shared: released before an older one
+    bitmap held_;   // private: started and not released; a double release finds its bit gone
+    bitmap early_;  // shared: released before an older one
     std::uint64_t held_count_ = 0;
     std::uint64_t early_count_ = 0;  // bits set in early_
     fence_leave leave_;
-    bool membarrier_;           // both sides are registered
+    bool membarrier_;  // both sides are registered
     bool ended_ = false;
     std::uint64_t sender_;
     std::int32_t pid_;

@@ -115,9 +115,9 @@ struct hello {
     preamble head;
     std::uint64_t sender;
     std::uint64_t capacity;
-    std::uint64_t start;              // where the receiver starts if it has no wish
-    std::uint64_t start_sequence;     // sequence of the first message at or after start
-    std::uint64_t oldest;             // where it may start with from=oldest; the link gates here until it has chosen
+    std::uint64_t start;           // where the receiver starts if it has no wish
+    std::uint64_t start_sequence;  // sequence of the first message at or after start
+    std::uint64_t oldest;          // where it may start with from=oldest; the link gates here until it has chosen
     std::uint64_t oldest_sequence;
     std::uint64_t redelivered_until;  // messages before it were delivered to a receiver that is gone
     std::uint64_t committed;          // where it starts with from=latest: at least here

@@ -75,15 +75,21 @@ std::uint64_t mapped_now() {
 void check_limits(std::uint64_t capacity) {
     rlimit limit;
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < capacity)
-        fail(-ENOSPC, "a ring of {} bytes is more than this process may write into a file (RLIMIT_FSIZE: {} bytes); raise "
-             "`ulimit -f`, or open with a smaller capacity", capacity, limit.rlim_cur);
-    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < mapped_now() + 2 * capacity)
-        fail(-ENOMEM, "a ring of {} bytes is mapped twice, and that is more than the address space left to this process "
-             "(RLIMIT_AS: {} bytes, {} in use); raise `ulimit -v`, or open with a smaller capacity", capacity,
-             limit.rlim_cur, mapped_now());
+        fail(-ENOSPC,
+             "a ring of {} bytes is more than this process may write into a file (RLIMIT_FSIZE: {} bytes); raise "
+             "`ulimit -f`, or open with a smaller capacity",
+             capacity, limit.rlim_cur);
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < mapped_now() + 2 * capacity)
+        fail(-ENOMEM,
+             "a ring of {} bytes is mapped twice, and that is more than the address space left to this process "
+             "(RLIMIT_AS: {} bytes, {} in use); raise `ulimit -v`, or open with a smaller capacity",
+             capacity, limit.rlim_cur, mapped_now());
     if (auto left = left_in_cgroup(); left && *left < capacity)
-        fail(-ENOMEM, "a ring of {} bytes is more than the control group of this process has left ({} bytes); raise its "
-             "memory limit, or open with a smaller capacity", capacity, *left);
+        fail(-ENOMEM,
+             "a ring of {} bytes is more than the control group of this process has left ({} bytes); raise its "
+             "memory limit, or open with a smaller capacity",
+             capacity, *left);
 }
 
 mapping map_once(int file, std::size_t bytes, int protection) {
@@ -113,8 +119,8 @@ fd make_memfd(const std::string &name, std::uint64_t bytes) {
     do r = fallocate(file.get(), 0, 0, static_cast<off_t>(bytes));
     while (r != 0 && errno == EINTR);
     if (r != 0)
-        fail(-errno, "cannot reserve {} bytes of shared memory: {}; open with a smaller capacity, or free memory", bytes,
-             errno_words(errno));
+        fail(-errno, "cannot reserve {} bytes of shared memory: {}; open with a smaller capacity, or free memory",
+             bytes, errno_words(errno));
     return file;
 }
 

@@ -11,7 +11,7 @@ namespace libipc {
 
 // A mapping that goes with its owner, and that no forked child gets.
 class mapping {
-public:
+  public:
     mapping() = default;
     mapping(void *address, std::size_t bytes) : address_(address), bytes_(bytes) {}
     mapping(mapping &&other) noexcept
@@ -27,7 +27,7 @@ public:
     // For a forked child: the address range is not mapped there, or is something else by now.
     void forget() { address_ = nullptr; }
 
-private:
+  private:
     void *address_ = nullptr;
     std::size_t bytes_ = 0;
 };
@@ -37,9 +37,9 @@ struct shared_memory {
     mapping map;
 };
 
-// The sender's ring: `capacity` bytes, reserved, mapped writable twice in a row, then sealed so that no other process can
-// write, shrink or grow it. Throws failure: the limits (RLIMIT_FSIZE, RLIMIT_AS, the control group's) are read before, as
-// beyond them lies a signal and not an error.
+// The sender's ring: `capacity` bytes, reserved, mapped writable twice in a row, then sealed so that no other process
+// can write, shrink or grow it. Throws failure: the limits (RLIMIT_FSIZE, RLIMIT_AS, the control group's) are read
+// before, as beyond them lies a signal and not an error.
 shared_memory make_ring(std::uint64_t capacity);
 
 // A link's words and bits: writable by both sides, of fixed size. Throws failure.

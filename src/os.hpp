@@ -16,7 +16,7 @@ namespace libipc {
 
 // A file descriptor that is closed with its owner.
 class fd {
-public:
+  public:
     fd() = default;
     explicit fd(int number) : number_(number) {}
     fd(fd &&other) noexcept : number_(std::exchange(other.number_, -1)) {}
@@ -29,20 +29,20 @@ public:
     explicit operator bool() const { return number_ >= 0; }
     void reset();
 
-private:
+  private:
     int number_ = -1;
 };
 
 // pthread_cancel on the calling thread takes no effect while this lives: our frames hold memory and descriptors, and a
 // catch (...) around a cancellation point would end the process.
 class no_cancel {
-public:
+  public:
     no_cancel() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
     ~no_cancel() { pthread_setcancelstate(before_, nullptr); }
     no_cancel(const no_cancel &) = delete;
     no_cancel &operator=(const no_cancel &) = delete;
 
-private:
+  private:
     int before_;
 };
 

@@ -13,8 +13,12 @@ bitmap bits_of(const shared_memory &memory, std::uint64_t capacity) {
 }  // namespace
 
 outgoing::outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t start, const vacancy *predecessor)
-    : memory_(make_link_memory(layout::link_bytes(capacity))), early_(bits_of(memory_, capacity)), start_(start),
-      released_(oldest), delivered_(start), redelivered_until_(predecessor ? predecessor->delivered : start) {
+    : memory_(make_link_memory(layout::link_bytes(capacity))),
+      early_(bits_of(memory_, capacity)),
+      start_(start),
+      released_(oldest),
+      delivered_(start),
+      redelivered_until_(predecessor ? predecessor->delivered : start) {
     words().released.store(oldest, std::memory_order_relaxed);
     words().delivered.store(start, std::memory_order_relaxed);
     if (!predecessor || !predecessor->early.map) return;

@@ -14,8 +14,8 @@
 
 namespace libipc {
 
-// What a receiver that is gone leaves to the next: all before `released` is done with, messages before `delivered` may have
-// been seen, and those in `early` were released out of turn.
+// What a receiver that is gone leaves to the next: all before `released` is done with, messages before `delivered` may
+// have been seen, and those in `early` were released out of turn.
 struct vacancy {
     std::uint64_t released = 0;
     std::uint64_t delivered = 0;
@@ -23,17 +23,17 @@ struct vacancy {
 };
 
 class outgoing {
-public:
-    // A link that gates at `oldest` until the receiver has chosen to start there or at `start`. `predecessor` is whose place
-    // it takes, or null. Throws failure.
+  public:
+    // A link that gates at `oldest` until the receiver has chosen to start there or at `start`. `predecessor` is whose
+    // place it takes, or null. Throws failure.
     outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t start, const vacancy *predecessor);
 
     // Reads released and delivered. False if they are not what a receiver may write: backwards, or past `head`.
     bool refresh(std::uint64_t head);
     std::uint64_t released() const { return released_; }
     std::uint64_t redelivered_until() const { return redelivered_until_; }
-    // Its place, as of the last refresh; once. The bits go along if the receiver is gone; if it is only leaving, it still
-    // writes them, and its successor may get messages again that it released early.
+    // Its place, as of the last refresh; once. The bits go along if the receiver is gone; if it is only leaving, it
+    // still writes them, and its successor may get messages again that it released early.
     std::optional<vacancy> leave();
     bool released_early(std::uint64_t offset) const { return early_.test(offset); }
 
@@ -55,10 +55,10 @@ public:
     std::int32_t process = 0;          // its pid; 0 if it is in a namespace that we don't see
     bool receiver_membarrier = false;  // known from the answer
     bool answered = false;
-    bool left = false;                 // closed, but some messages are held: gates on, nobody's place any more
-    bool gone = false;                 // hung up, dead, refused or dropped: to be taken off
+    bool left = false;  // closed, but some messages are held: gates on, nobody's place any more
+    bool gone = false;  // hung up, dead, refused or dropped: to be taken off
 
-private:
+  private:
     shared_memory memory_;
     bitmap early_;
     std::uint64_t start_;

@@ -19,8 +19,8 @@ namespace {
 
 using of = event_tag::of;
 
-// So many links are looked at in each call, whether something comes from them or not; in a larger crowd, those from which
-// nothing comes are armed, and cost nothing until they ring.
+// So many links are looked at in each call, whether something comes from them or not; in a larger crowd, those from
+// which nothing comes are armed, and cost nothing until they ring.
 constexpr std::size_t always_active = 8;
 constexpr std::uint32_t idle_looks_before_rest = 3;
 
@@ -35,15 +35,18 @@ constexpr unsigned index_bits = 20;  // of ipc_message.link; the rest is the gen
 constexpr std::uint32_t index_mask = (1u << index_bits) - 1;
 constexpr std::uint32_t generation_mask = (1u << (32 - index_bits)) - 1;
 
-constexpr time_t litter_age_s = 60;// Throws words for the sender.
+constexpr time_t litter_age_s = 60;  // Throws words for the sender.
 void check_hello(const layout::hello &h, std::size_t size, std::size_t fds) {
     if (size < sizeof(layout::preamble) || h.head.magic != layout::hello_magic)
         fail(-EINVAL, "these are not the first bytes of a libipc sender");
     if (h.head.version != layout::version)
-        fail(IPC_EVERSION, "the sender has memory layout {}, this receiver has {}: build both with the same version of libipc",
+        fail(IPC_EVERSION,
+             "the sender has memory layout {}, this receiver has {}: build both with the same version of libipc",
              h.head.version, layout::version);
-    if (size != sizeof h || h.head.size != sizeof h) fail(-EINVAL, "the hello has {} bytes instead of {}", size, sizeof h);
-    if (fds != layout::hello_fds) fail(-EINVAL, "the hello came with {} descriptors instead of {}", fds, +layout::hello_fds);
+    if (size != sizeof h || h.head.size != sizeof h)
+        fail(-EINVAL, "the hello has {} bytes instead of {}", size, sizeof h);
+    if (fds != layout::hello_fds)
+        fail(-EINVAL, "the hello came with {} descriptors instead of {}", fds, +layout::hello_fds);
     if (h.capacity < layout::least_capacity || h.capacity > layout::most_capacity || h.capacity % 4096 != 0)
         fail(-EINVAL, "a ring of {} bytes is none of ours", h.capacity);
     bool aligned = (h.start | h.oldest | h.redelivered_until | h.committed) % layout::frame_align == 0;
@@ -55,8 +58,12 @@ void check_hello(const layout::hello &h, std::size_t size, std::size_t fds) {
 }  // namespace
 
 receiver::receiver(endpoint where, std::int32_t from)
-    : where_(std::move(where)), from_(from), id_(random_id()), membarrier_(register_membarrier()),
-      own_pid_(made(pidfd_of(getpid()), "a pidfd")), status_(where_, id_, IPC_RECEIVER) {
+    : where_(std::move(where)),
+      from_(from),
+      id_(random_id()),
+      membarrier_(register_membarrier()),
+      own_pid_(made(pidfd_of(getpid()), "a pidfd")),
+      status_(where_, id_, IPC_RECEIVER) {
     listen();
 }
 
@@ -82,8 +89,7 @@ void receiver::listen() {
         temporary = fmt::format(".new-{:016x}", random_id());
         int r = folder.bind(socket.get(), temporary);
         if (r == 0) break;
-        if (r != -ENOENT || tries == 100)
-            fail(r, "cannot make a socket in {}: {}", folder.path(), errno_words(-r));
+        if (r != -ENOENT || tries == 100) fail(r, "cannot make a socket in {}: {}", folder.path(), errno_words(-r));
     }
     std::string name = name_of({layout::version, id_, times_});
     try {
@@ -177,7 +183,8 @@ void receiver::accept() {
         p.socket = std::move(socket);
         ucred who = peer_of(s);
         if (who.uid != geteuid())
-            refuse(index, fmt::format("this receiver belongs to user {}, and takes no sender of user {}", geteuid(), who.uid));
+            refuse(index,
+                   fmt::format("this receiver belongs to user {}, and takes no sender of user {}", geteuid(), who.uid));
         else
             greet(index);
     }
@@ -301,25 +308,27 @@ void receiver::activate(std::uint32_t index) {
 
 void receiver::handle(event_tag tag) {
     switch (tag.kind) {
-    case of::listener: return accept();
-    case of::timer:
-        events_.drain_alarm();
-        if (!watch_ || !folder_.has(name_)) check_names();
-        return;
-    case of::folder:
-        watch_.drain();
-        return check_names();
-    case of::data_bell:
-    case of::peer_socket:
-    case of::peer_pid: {
-        if (tag.index >= peers_.size()) return;
-        peer &p = *peers_[tag.index];
-        if (!p.used || p.generation != tag.generation) return;
-        if (tag.kind == of::data_bell) return activate(tag.index);
-        if (tag.kind == of::peer_socket) return read_socket(tag.index);
-        return lost(tag.index);
-    }
-    default: return;  // an interrupt says all by its flag
+        case of::listener:
+            return accept();
+        case of::timer:
+            events_.drain_alarm();
+            if (!watch_ || !folder_.has(name_)) check_names();
+            return;
+        case of::folder:
+            watch_.drain();
+            return check_names();
+        case of::data_bell:
+        case of::peer_socket:
+        case of::peer_pid: {
+            if (tag.index >= peers_.size()) return;
+            peer &p = *peers_[tag.index];
+            if (!p.used || p.generation != tag.generation) return;
+            if (tag.kind == of::data_bell) return activate(tag.index);
+            if (tag.kind == of::peer_socket) return read_socket(tag.index);
+            return lost(tag.index);
+        }
+        default:
+            return;  // an interrupt says all by its flag
     }
 }
 
@@ -341,8 +350,10 @@ void receiver::retry_fds() {
     fd_error_ = told_before;  // it is told once, until all have come in
     if (counters_.waiting_for_fds) return;
     rewatch(events_.get(), listener_.get(), EPOLLIN, event_tag{of::listener}.pack());
-    if (watch_) events_.set_alarm(0);
-    else events_.set_alarm(folder_look_ns, folder_look_ns);
+    if (watch_)
+        events_.set_alarm(0);
+    else
+        events_.set_alarm(folder_look_ns, folder_look_ns);
 }
 
 // ---- Waking ---------------------------------------------------------------------------------------------------------
@@ -558,12 +569,15 @@ std::uint64_t receiver::shut() {
         listener_.reset();
         folder_.unlink(name_);
         folder_.remove_if_empty();
-        layout::notice leaving{{layout::notice_magic, layout::version, sizeof leaving}, layout::notice_kind::leaving, 0};
+        layout::notice leaving{
+            {layout::notice_magic, layout::version, sizeof leaving}, layout::notice_kind::leaving, 0};
         for (std::uint32_t i = 0; i < peers_.size(); ++i) {
             peer &p = *peers_[i];
             if (!p.used) continue;
-            if (!p.link || p.link->held() == 0) drop(i);
-            else if (p.socket) send_with_fds(p.socket.get(), std::as_bytes(std::span(&leaving, 1)), {});
+            if (!p.link || p.link->held() == 0)
+                drop(i);
+            else if (p.socket)
+                send_with_fds(p.socket.get(), std::as_bytes(std::span(&leaving, 1)), {});
         }
     }
     return held_messages();

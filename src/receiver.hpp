@@ -20,7 +20,7 @@
 namespace libipc {
 
 class receiver {
-public:
+  public:
     receiver(endpoint where, std::int32_t from);  // throws failure
     ~receiver();
 
@@ -37,17 +37,17 @@ public:
     bool is_shut() const { return shut_; }
     bool forked() const { return guard_.forked(); }
 
-private:
+  private:
     // One sender. In the order of its life: connected (no hello yet), linked, gone.
     struct peer {
         libipc::fd socket;
         libipc::fd pid;
         std::optional<incoming> link;
         std::uint32_t generation = 0;
-        bool used = false;    // this place in peers_ is taken
-        bool active = false;  // in active_: looked at in each call. If not, its bell is armed
-        bool gone = false;    // hung up or dead: what is in the ring is all that comes
-        bool told = false;    // its end or death was received
+        bool used = false;             // this place in peers_ is taken
+        bool active = false;           // in active_: looked at in each call. If not, its bell is armed
+        bool gone = false;             // hung up or dead: what is in the ring is all that comes
+        bool told = false;             // its end or death was received
         std::uint32_t idle_looks = 0;  // looks at the events since its last message
     };
 

@@ -1,5 +1,5 @@
-// The ring as memory: writing frames into it, and reading them from it. It makes no system call, knows no link and never
-// waits. Both sides see the ring mapped twice in a row, so that a frame never wraps.
+// The ring as memory: writing frames into it, and reading them from it. It makes no system call, knows no link and
+// never waits. Both sides see the ring mapped twice in a row, so that a frame never wraps.
 #pragma once
 
 #include <cstddef>
@@ -42,8 +42,8 @@ struct frame {
 
 enum class frame_state { nothing, good, broken };
 
-// Looks at the frame at `at`. The acquire pairs with the release in ring_writer::commit: the payload and the next zeroed
-// word are visible when the header is. The word is read once; everything derives from that copy.
+// Looks at the frame at `at`. The acquire pairs with the release in ring_writer::commit: the payload and the next
+// zeroed word are visible when the header is. The word is read once; everything derives from that copy.
 inline frame_state read_frame(std::byte *ring, std::uint64_t capacity, const cursor &at, frame &out) {
     layout::frame_header &header = frame_at(ring, at.offset);
     std::uint64_t word = header.word.load(std::memory_order_acquire);
@@ -62,7 +62,7 @@ inline frame_state read_frame(std::byte *ring, std::uint64_t capacity, const cur
 }
 
 class ring_writer {
-public:
+  public:
     ring_writer() = default;
     // A fresh ring is all zero, as a memfd is.
     ring_writer(std::byte *ring, std::uint64_t capacity) : ring_(ring), capacity_(capacity), limit_(capacity) {}
@@ -74,8 +74,10 @@ public:
 
     // The position that every receiver must have released before a message of `size` bytes fits.
     std::uint64_t room_needs(std::uint64_t size) const {
-        std::uint64_t end = head_.position + layout::round_up(layout::payload_offset_for(head_.offset, size) + size,
-                                                              layout::frame_align) + layout::kept_back;
+        std::uint64_t end =
+            head_.position +
+            layout::round_up(layout::payload_offset_for(head_.offset, size) + size, layout::frame_align) +
+            layout::kept_back;
         return end > capacity_ ? end - capacity_ : 0;
     }
     bool fits(std::uint64_t size) const { return room_needs(size) + capacity_ <= limit_; }
@@ -106,7 +108,8 @@ public:
         commit(layout::kind::end, 0, 0);
     }
 
-    // Calls f(position, kind) for each frame from `from`, which is a frame's start and not before the tail, to the head.
+    // Calls f(position, kind) for each frame from `from`, which is a frame's start and not before the tail, to the
+    // head.
     template <class F>
     void each_frame(std::uint64_t from, F f) const {
         cursor at{from, head_.offset_of(from, capacity_)};
@@ -117,7 +120,7 @@ public:
         }
     }
 
-private:
+  private:
     std::byte *ring_ = nullptr;
     std::uint64_t capacity_ = 0;
     std::uint64_t limit_ = 0;  // the head may not pass it

@@ -18,19 +18,27 @@ using of = event_tag::of;
 
 constexpr std::int64_t first_retry_ns = 1'000'000;
 constexpr std::int64_t last_retry_ns = 100'000'000;
-constexpr std::int64_t folder_look_ns = 1'000'000'000;}  // namespace
+constexpr std::int64_t folder_look_ns = 1'000'000'000;
+}  // namespace
 
 sender::sender(endpoint where, std::uint64_t capacity)
-    : where_(std::move(where)), id_(random_id()), membarrier_(register_membarrier()),
-      own_pid_(made(pidfd_of(getpid()), "a pidfd")), space_bell_(made(make_eventfd(), "an eventfd")),
-      status_(where_, id_, IPC_SENDER), ring_memory_(make_ring(capacity)), ring_(ring_memory_.map.get(), capacity) {
+    : where_(std::move(where)),
+      id_(random_id()),
+      membarrier_(register_membarrier()),
+      own_pid_(made(pidfd_of(getpid()), "a pidfd")),
+      space_bell_(made(make_eventfd(), "an eventfd")),
+      status_(where_, id_, IPC_SENDER),
+      ring_memory_(make_ring(capacity)),
+      ring_(ring_memory_.map.get(), capacity) {
     events_.add(space_bell_.get(), {of::space_bell}, true);
     take_name();
     try {
         for (const std::string &name : folder_.names())
             if (auto r = parse_receiver_name(name); r && r->version != layout::version && !folder_.unlink_if_dead(name))
-                fail(IPC_EVERSION, "a receiver on {} has memory layout {}, this sender has {}: build both with the same "
-                     "version of libipc", where_.url, r->version, layout::version);
+                fail(IPC_EVERSION,
+                     "a receiver on {} has memory layout {}, this sender has {}: build both with the same "
+                     "version of libipc",
+                     where_.url, r->version, layout::version);
         scan_due_ = true;
         look(0);
     } catch (...) {
@@ -116,7 +124,8 @@ void sender::scan() {
     unlinked_ = 0;
     std::vector<std::string> names = folder_.names();
     // Names are never used twice: one that is gone need not be remembered.
-    std::erase_if(declined_, [&](const std::string &name) { return std::find(names.begin(), names.end(), name) == names.end(); });
+    std::erase_if(declined_,
+                  [&](const std::string &name) { return std::find(names.begin(), names.end(), name) == names.end(); });
     for (const std::string &name : names) {
         auto r = parse_receiver_name(name);
         if (!r || r->version != layout::version) continue;
@@ -129,14 +138,16 @@ void sender::scan() {
 
 void sender::retry_later() { ++unlinked_; }
 
-// Connects, and hands the ring over in one message, without waiting to be accepted. What is in the way now but need not be
-// for ever (a full backlog, too many descriptors in flight or open) is tried again.
+// Connects, and hands the ring over in one message, without waiting to be accepted. What is in the way now but need not
+// be for ever (a full backlog, too many descriptors in flight or open) is tried again.
 void sender::connect(const std::string &name, std::uint64_t id) {
     libipc::fd socket(make_socket(SOCK_SEQPACKET));
     if (!socket) return retry_later();
     if (int r = folder_.connect(socket.get(), name); r < 0) {
-        if (r == -ECONNREFUSED) folder_.unlink(name);  // dead for certain: nobody listens, and nobody will under this name
-        else if (r != -ENOENT) retry_later();
+        if (r == -ECONNREFUSED)
+            folder_.unlink(name);  // dead for certain: nobody listens, and nobody will under this name
+        else if (r != -ENOENT)
+            retry_later();
         return;
     }
     ucred who = peer_of(socket.get());
@@ -242,8 +253,8 @@ void sender::read_socket(outgoing &link) {
     someone_gone_ = true;
 }
 
-// Takes off the links that are gone. If no receiver is left, the place of the last one becomes vacant; of several that went
-// at once, the one that was furthest behind counts.
+// Takes off the links that are gone. If no receiver is left, the place of the last one becomes vacant; of several that
+// went at once, the one that was furthest behind counts.
 void sender::drop_gone() {
     if (!someone_gone_) return;
     someone_gone_ = false;
@@ -281,27 +292,31 @@ void sender::drop_gone() {
 
 void sender::handle(event_tag tag) {
     switch (tag.kind) {
-    case of::knock: {
-        char byte;
-        while (recv(knocks_.get(), &byte, 1, MSG_DONTWAIT) >= 0) {}
-        scan_due_ = true;
-        return;
-    }
-    case of::timer:
-        events_.drain_alarm();
-        scan_due_ = true;
-        if (links_.empty() && !watch_) check_own_name();
-        return;
-    case of::folder:
-        watch_.drain();
-        return check_own_name();
-    case of::peer_socket:
-    case of::peer_pid:
-        if (tag.index >= slots_.size() || !slots_[tag.index] || (generations_[tag.index] & 0xffffff) != tag.generation) return;
-        if (tag.kind == of::peer_socket) return read_socket(*slots_[tag.index]);
-        slots_[tag.index]->gone = someone_gone_ = true;
-        return;
-    default: return;  // an interrupt says all by its flag, the space bell by the receivers' words
+        case of::knock: {
+            char byte;
+            while (recv(knocks_.get(), &byte, 1, MSG_DONTWAIT) >= 0) {
+            }
+            scan_due_ = true;
+            return;
+        }
+        case of::timer:
+            events_.drain_alarm();
+            scan_due_ = true;
+            if (links_.empty() && !watch_) check_own_name();
+            return;
+        case of::folder:
+            watch_.drain();
+            return check_own_name();
+        case of::peer_socket:
+        case of::peer_pid:
+            if (tag.index >= slots_.size() || !slots_[tag.index] ||
+                (generations_[tag.index] & 0xffffff) != tag.generation)
+                return;
+            if (tag.kind == of::peer_socket) return read_socket(*slots_[tag.index]);
+            slots_[tag.index]->gone = someone_gone_ = true;
+            return;
+        default:
+            return;  // an interrupt says all by its flag, the space bell by the receivers' words
     }
 }
 
@@ -408,7 +423,8 @@ void sender::ring_receivers() {
     }
 }
 
-// ---- Waiting for room ------------------------------------------------------------------------------------------------
+// ---- Waiting for room
+// ------------------------------------------------------------------------------------------------
 
 // Arms the space bell in each link that keeps `position`. True if it is still kept: the caller may sleep.
 bool sender::settle(std::uint64_t position) {
@@ -501,9 +517,8 @@ std::uint64_t sender::unreleased() {
     std::uint64_t n = 0;
     ring_.each_frame(ring_.tail(), [&](std::uint64_t position, layout::kind kind) {
         std::uint64_t offset = ring_.head().offset_of(position, ring_.capacity());
-        bool kept = std::any_of(links_.begin(), links_.end(), [&](outgoing *l) {
-            return position >= l->released() && !l->released_early(offset);
-        });
+        bool kept = std::any_of(links_.begin(), links_.end(),
+                                [&](outgoing *l) { return position >= l->released() && !l->released_early(offset); });
         n += kind == layout::kind::message && kept;
     });
     return n;

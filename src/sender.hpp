@@ -21,7 +21,7 @@
 namespace libipc {
 
 class sender {
-public:
+  public:
     sender(endpoint where, std::uint64_t capacity);  // throws failure
     ~sender();
 
@@ -41,7 +41,7 @@ public:
     std::uint64_t finish(std::int64_t linger_ns);
     bool forked() const { return guard_.forked(); }
 
-private:
+  private:
     void take_name();
     void check_own_name();
     void scan();
@@ -80,19 +80,19 @@ private:
 
     std::vector<std::unique_ptr<outgoing>> slots_;
     std::vector<std::uint32_t> generations_;
-    std::vector<outgoing *> links_;       // those in slots_
-    std::vector<std::string> declined_;   // names that refused us or left us: not to be connected to again
-    vacancy vacancy_;                     // whose place the next receiver takes, while there is none
+    std::vector<outgoing *> links_;      // those in slots_
+    std::vector<std::string> declined_;  // names that refused us or left us: not to be connected to again
+    vacancy vacancy_;                    // whose place the next receiver takes, while there is none
     bool scan_due_ = false;
     bool someone_gone_ = false;
-    std::uint64_t unlinked_ = 0;          // receivers to be tried again
+    std::uint64_t unlinked_ = 0;  // receivers to be tried again
     std::int64_t retry_ns_ = 0;
 
     bool reserved_ = false;
     std::size_t reserved_size_ = 0;
     bool ended_ = false;
-    std::uint64_t end_position_ = 0;      // of the end frame, if ended
-    std::uint64_t awaited_ = 0;           // what the last refused reserve or flush waits to be released; 0: nothing
+    std::uint64_t end_position_ = 0;  // of the end frame, if ended
+    std::uint64_t awaited_ = 0;       // what the last refused reserve or flush waits to be released; 0: nothing
     spin spin_;
     ipc_sender_counters counters_{};
 };

@@ -1,4 +1,5 @@
-// How long to look before sleeping: as long as messages lately took to come, if that was short; never longer than most_ns.
+// How long to look before sleeping: as long as messages lately took to come, if that was short; never longer than
+// most_ns.
 #pragma once
 
 #include <algorithm>
@@ -10,9 +11,9 @@
 namespace libipc {
 
 class spin {
-public:
-    // A sleep and its wake-up cost about 10 us on both sides together; spinning for longer than a few of those costs more
-    // than it saves.
+  public:
+    // A sleep and its wake-up cost about 10 us on both sides together; spinning for longer than a few of those costs
+    // more than it saves.
     static constexpr std::int64_t most_ns = 50'000;
 
     // Looks until ready() or the budget is used up. No clock is read while the first looks succeed.
@@ -35,7 +36,7 @@ public:
         budget_ns_ = alone_ || mean_ns_ > most_ns / 2 ? 0 : std::min<std::int64_t>(2 * mean_ns_ + 5'000, most_ns);
     }
 
-private:
+  private:
     bool alone_ = processors() == 1;
     std::int64_t mean_ns_ = 10 * most_ns;
     std::int64_t budget_ns_ = 0;

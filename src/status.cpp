@@ -22,14 +22,15 @@ using folder = std::unique_ptr<DIR, decltype([](DIR *d) { closedir(d); })>;
 
 bool is_number(const char *text) { return *text && std::strspn(text, "0123456789") == std::strlen(text); }
 
-// A copy of the page behind `path` that no write has torn; the writer takes a few hundred nanoseconds, but may be stopped
-// in the middle of them for ever: then the last copy has to do.
+// A copy of the page behind `path` that no write has torn; the writer takes a few hundred nanoseconds, but may be
+// stopped in the middle of them for ever: then the last copy has to do.
 bool copy_page(const std::string &path, layout::status_page &page) {
     fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) return false;
     for (int tries = 0; tries < 100; ++tries) {
         std::uint64_t before, after;
-        if (pread(file.get(), &before, sizeof before, offsetof(layout::status_page, turn)) != sizeof before) return false;
+        if (pread(file.get(), &before, sizeof before, offsetof(layout::status_page, turn)) != sizeof before)
+            return false;
         if (pread(file.get(), static_cast<void *>(&page), sizeof page, 0) != sizeof page) return false;
         if (pread(file.get(), &after, sizeof after, offsetof(layout::status_page, turn)) != sizeof after) return false;
         if (page.magic != layout::status_magic || page.size < sizeof page) return false;

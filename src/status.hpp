@@ -18,17 +18,18 @@ struct status_figures {
 };
 
 class status_page {
-public:
+  public:
     status_page(const endpoint &e, std::uint64_t id, int role);  // throws failure
     void show(const status_figures &figures);
     // For a forked child.
     void forget() { memory_.map.forget(); }
 
-private:
+  private:
     shared_memory memory_;
 };
 
-// Calls f with a copy of each status page that /proc shows; processes that are gone meanwhile, or not ours, are passed over.
+// Calls f with a copy of each status page that /proc shows; processes that are gone meanwhile, or not ours, are passed
+// over.
 void each_status(const std::function<void(const layout::status_page &)> &f);
 
 }  // namespace libipc

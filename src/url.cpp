@@ -29,10 +29,15 @@ std::uint64_t parse_size(std::string_view text) {
     std::uint64_t n = 0;
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
     std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
-    int shift = unit.empty() || unit == "B" ? 0 : unit == "KiB" ? 10 : unit == "MiB" ? 20 : unit == "GiB" ? 30
-              : unit == "TiB"               ? 40 : -1;
+    int shift = unit.empty() || unit == "B" ? 0
+                : unit == "KiB"             ? 10
+                : unit == "MiB"             ? 20
+                : unit == "GiB"             ? 30
+                : unit == "TiB"             ? 40
+                                            : -1;
     if (error != std::errc() || shift < 0 || n > (~std::uint64_t{0} >> shift))
-        fail(-EINVAL, "capacity={} is not a size; write bytes, or a number with KiB, MiB or GiB, as in capacity=64MiB", text);
+        fail(-EINVAL, "capacity={} is not a size; write bytes, or a number with KiB, MiB or GiB, as in capacity=64MiB",
+             text);
     return n << shift;
 }
 
@@ -41,10 +46,13 @@ std::uint64_t parse_size(std::string_view text) {
 void check_capacity(std::uint64_t capacity) {
     auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
     if (capacity < layout::least_capacity)
-        fail(-EINVAL, "a capacity of {} bytes is too small; the least is {} KiB", capacity, layout::least_capacity >> 10);
+        fail(-EINVAL, "a capacity of {} bytes is too small; the least is {} KiB", capacity,
+             layout::least_capacity >> 10);
     if (capacity > most_ring_capacity())
-        fail(-EINVAL, "a capacity of {} bytes is too large; the most on this machine is {} bytes (a quarter of its memory, "
-             "and never more than 64 GiB)", capacity, most_ring_capacity());
+        fail(-EINVAL,
+             "a capacity of {} bytes is too large; the most on this machine is {} bytes (a quarter of its memory, "
+             "and never more than 64 GiB)",
+             capacity, most_ring_capacity());
     if (capacity % page != 0)
         fail(-EINVAL, "a capacity of {} bytes is not a multiple of the page, which has {} bytes", capacity, page);
 }
@@ -75,15 +83,22 @@ endpoint parse_url(std::string_view url, bool sender) {
             e.capacity = parse_size(value);
             check_capacity(*e.capacity);
         } else if (key == "from" && !sender) {
-            if (value == "oldest") e.from = IPC_FROM_OLDEST;
-            else if (value == "latest") e.from = IPC_FROM_LATEST;
-            else fail(-EINVAL, "from={} is unknown; it is from=oldest or from=latest", value);
+            if (value == "oldest")
+                e.from = IPC_FROM_OLDEST;
+            else if (value == "latest")
+                e.from = IPC_FROM_LATEST;
+            else
+                fail(-EINVAL, "from={} is unknown; it is from=oldest or from=latest", value);
         } else if (key == "overflow" && !sender) {
-            if (value == "block") e.overflow = IPC_OVERFLOW_BLOCK;
+            if (value == "block")
+                e.overflow = IPC_OVERFLOW_BLOCK;
             else if (value == "drop-oldest" || value == "drop-newest")
-                fail(-EOPNOTSUPP, "overflow={} is not in this version of libipc yet; it has overflow=block, which loses "
-                     "nothing", value);
-            else fail(-EINVAL, "overflow={} is unknown; it is overflow=block", value);
+                fail(-EOPNOTSUPP,
+                     "overflow={} is not in this version of libipc yet; it has overflow=block, which loses "
+                     "nothing",
+                     value);
+            else
+                fail(-EINVAL, "overflow={} is unknown; it is overflow=block", value);
         } else if (key == "capacity" || key == "from" || key == "overflow") {
             fail(-EINVAL, "the option `{}` is for a {}", key, sender ? "receiver" : "sender");
         } else {

@@ -1,5 +1,5 @@
-// The waking protocol: how one side falls asleep and the other rings, without a lost wake-up and without a fence for each
-// message. tests/unit/waking_model.cpp checks it over all interleavings. The same for both directions of a link:
+// The waking protocol: how one side falls asleep and the other rings, without a lost wake-up and without a fence for
+// each message. tests/unit/waking_model.cpp checks it over all interleavings. The same for both directions of a link:
 //
 //   the waker (a sender that commits, a receiver that releases)      the sleeper (waits for a message, for room)
 //     publish (store)                                                  if unfenced: unfenced = 0; membarrier
@@ -7,10 +7,10 @@
 //     if asleep and exchange(asleep, 0): ring                          fence
 //                                                                      look once more; nothing there: wait for the bell
 //
-// Without a fence the waker's publishing store may still sit in its store buffer when it reads asleep = 0, while the sleeper
-// looks and sees nothing: both fences together forbid it. With `unfenced` the sleeper's membarrier does what the waker's
-// fence would: a store made before it is visible to the look that follows, and a waker that publishes after it reads
-// unfenced = 0.
+// Without a fence the waker's publishing store may still sit in its store buffer when it reads asleep = 0, while the
+// sleeper looks and sees nothing: both fences together forbid it. With `unfenced` the sleeper's membarrier does what
+// the waker's fence would: a store made before it is visible to the look that follows, and a waker that publishes after
+// it reads unfenced = 0.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@
 
 namespace libipc {
 
-// The waker's three steps, to be taken in this order after the publishing store. Split, so that one fence serves many links.
+// The waker's three steps, to be taken in this order after the publishing store. Split, so that one fence serves many
+// links.
 inline bool waker_must_fence(const layout::shared<std::uint32_t> &unfenced) {
     compiler_fence();  // the processor may still exchange the two; that is what the protocol is about
     return unfenced.load(std::memory_order_relaxed) == 0;
@@ -34,7 +35,7 @@ bool waker_must_ring(layout::shared<T> &asleep) {
 
 // How a sleeper frees its waker from fencing after many messages without a sleep, and takes that back.
 class fence_leave {
-public:
+  public:
     // A membarrier costs up to 10 us, a fence up to 0.1 us: after so many messages the leave has paid for its end.
     static constexpr std::uint32_t after = 1024;
 
@@ -55,7 +56,7 @@ public:
         return true;
     }
 
-private:
+  private:
     std::uint32_t messages_ = 0;
     bool given_ = false;
 };
