@@ -1,0 +1,334 @@
+#define DOCTEST_CONFIG_IMPLEMENT
+#include "support.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <stdexcept>
+#include <thread>
+
+namespace fs = std::filesystem;
+
+void doze() { std::this_thread::sleep_for(2ms); }
+
+// ---- Roles ----------------------------------------------------------------------------------------------------------
+
+static std::map<std::string, void (*)(role &)> &roles() {
+    static std::map<std::string, void (*)(role &)> all;
+    return all;
+}
+
+registered_role::registered_role(const char *name, void (*body)(role &)) { roles()[name] = body; }
+
+void must(bool holds, const char *condition, const char *file, int line) {
+    if (holds) return;
+    std::fprintf(stderr, "%s:%d: in process %d: not so: %s\n", file, line, getpid(), condition);
+    _exit(70);
+}
+
+void role::say(const std::string &line) {
+    std::string text = line + "\n";
+    if (write(STDOUT_FILENO, text.data(), text.size()) != static_cast<ssize_t>(text.size())) _exit(71);
+}
+
+std::string role::hear() {
+    std::string line;
+    for (char c;;) {
+        ssize_t got = read(STDIN_FILENO, &c, 1);
+        if (got < 0 && errno == EINTR) continue;
+        if (got != 1) _exit(72);
+        if (c == '\n') return line;
+        line += c;
+    }
+}
+
+child::child(const std::string &role, const std::vector<std::string> &arguments) {
+    int in[2], out[2];
+    REQUIRE(pipe2(in, O_CLOEXEC) == 0);
+    REQUIRE(pipe2(out, O_CLOEXEC) == 0);
+    std::vector<std::string> words = {"/proc/self/exe", "--role", role};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char *> argv;
+    for (auto &word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    pid_t parent = getpid();
+    pid_ = fork();
+    REQUIRE(pid_ >= 0);
+    if (pid_ == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) _exit(73);
+        dup2(in[0], STDIN_FILENO);
+        dup2(out[1], STDOUT_FILENO);
+        execv(argv[0], argv.data());
+        _exit(74);
+    }
+    close(in[0]);
+    close(out[1]);
+    to_ = in[1];
+    from_ = out[0];
+}
+
+child::child(child &&other) noexcept
+    : pid_(other.pid_), to_(other.to_), from_(other.from_), heard_(std::move(other.heard_)) {
+    other.pid_ = other.to_ = other.from_ = -1;
+}
+
+child::~child() {
+    if (pid_ > 0) {
+        ::kill(pid_, SIGKILL);
+        waitpid(pid_, nullptr, 0);
+    }
+    if (to_ >= 0) close(to_);
+    if (from_ >= 0) close(from_);
+}
+
+void child::say(const std::string &line) {
+    std::string text = line + "\n";
+    REQUIRE(write(to_, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+}
+
+std::string child::hear(std::chrono::nanoseconds patience) {
+    auto end = std::chrono::steady_clock::now() + patience;
+    for (;;) {
+        if (auto at = heard_.find('\n'); at != heard_.npos) {
+            std::string line = heard_.substr(0, at);
+            heard_.erase(0, at + 1);
+            return line;
+        }
+        auto left = std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
+        pollfd p{from_, POLLIN, 0};
+        char buffer[4096];
+        ssize_t got = -1;
+        if (left > 0 && ::poll(&p, 1, static_cast<int>(left)) == 1) {
+            got = read(from_, buffer, sizeof buffer);
+            if (got > 0) {
+                heard_.append(buffer, static_cast<std::size_t>(got));
+                continue;
+            }
+        }
+        if (left > 0 && got != 0) continue;
+        FAIL((got == 0 ? "the other process has ended without a word" : "the other process says nothing"));
+    }
+}
+
+void child::expect(const std::string &line) { REQUIRE(hear() == line); }
+
+void child::signal(int number) { REQUIRE(::kill(pid_, number) == 0); }
+
+void child::kill() {
+    signal(SIGKILL);
+    CHECK(wait() == 128 + SIGKILL);
+}
+
+void child::stop() {
+    signal(SIGSTOP);
+    int status = 0;
+    REQUIRE(waitpid(pid_, &status, WUNTRACED) == pid_);
+    REQUIRE(WIFSTOPPED(status));
+}
+
+int child::wait(std::chrono::nanoseconds patience) {
+    int status = 0;
+    bool ended = eventually([&] { return waitpid(pid_, &status, WNOHANG) == pid_; }, patience);
+    REQUIRE_MESSAGE(ended, "the other process does not end");
+    pid_ = -1;
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+long voluntary_switches(pid_t pid) {
+    long sum = 0;
+    for (auto &thread : fs::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+        std::ifstream status(thread.path() / "status");
+        for (std::string line; std::getline(status, line);)
+            if (line.starts_with("voluntary_ctxt_switches:")) sum += std::stol(line.substr(line.find(':') + 1));
+    }
+    return sum;
+}
+long child::switches() const { return voluntary_switches(pid_); }
+
+// ---- What is left ---------------------------------------------------------------------------------------------------
+
+static std::map<int, std::string> open_fds() {
+    std::map<int, std::string> fds;
+    DIR *folder = opendir("/proc/self/fd");
+    while (dirent *entry = readdir(folder)) {
+        int fd = std::atoi(entry->d_name);
+        if (entry->d_name[0] == '.' || fd == dirfd(folder)) continue;
+        char link[256] = {};
+        if (readlinkat(dirfd(folder), entry->d_name, link, sizeof link - 1) > 0) fds[fd] = link;
+    }
+    closedir(folder);
+    return fds;
+}
+
+static std::set<std::string> our_maps() {
+    std::set<std::string> found;
+    std::ifstream maps("/proc/self/maps");
+    for (std::string line; std::getline(maps, line);)
+        if (line.find("memfd:ipc") != line.npos) found.insert(line);
+    return found;
+}
+
+static std::vector<std::string> children() {
+    std::vector<std::string> found;
+    for (auto &thread : fs::directory_iterator("/proc/self/task")) {
+        std::ifstream list(thread.path() / "children");
+        for (std::string pid; list >> pid;) found.push_back(pid);
+    }
+    return found;
+}
+
+leak_check::leak_check(std::string folder) : folder_(std::move(folder)), maps_(our_maps()) {
+    for (auto &[fd, link] : open_fds()) fds_.insert(fd);
+}
+
+std::vector<std::string> leak_check::leaks() const {
+    std::vector<std::string> found;
+    for (auto &[fd, link] : open_fds())
+        if (!fds_.count(fd)) found.push_back("fd " + std::to_string(fd) + " -> " + link);
+    for (auto &pid : children()) found.push_back("child " + pid);
+    for (auto &map : our_maps())
+        if (!maps_.count(map)) found.push_back("mapping " + map);
+    std::error_code gone;
+    for (auto &entry : fs::recursive_directory_iterator(folder_, gone))
+        if (!entry.is_directory()) found.push_back("file " + entry.path().string());
+    return found;
+}
+
+static std::string make_folder() {
+    std::string name = (fs::temp_directory_path() / "ipc-test-XXXXXX").string();
+    REQUIRE(mkdtemp(name.data()));  // 0700
+    REQUIRE(setenv("IPC_DIR", name.c_str(), 1) == 0);
+    return name;
+}
+
+scratch::scratch() : folder_(make_folder()), check_(folder_) {}
+
+scratch::~scratch() {
+    setenv("IPC_DIR", folder_.c_str(), 1);
+    for (auto &url : killed_) {
+        tx sweep_receivers(url);
+        rx sweep_senders(url);
+    }
+    for (auto &leak : check_.leaks()) FAIL_CHECK("left behind: " << leak);
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+}
+
+std::size_t scratch::sockets(const std::string &folder) {
+    std::size_t count = 0;
+    for (auto &entry : fs::recursive_directory_iterator(folder)) count += entry.is_socket();
+    return count;
+}
+
+// ---- Handles --------------------------------------------------------------------------------------------------------
+
+void fill(void *data, std::size_t size, std::uint64_t tag) {
+    auto *bytes = static_cast<unsigned char *>(data);
+    for (std::size_t i = 0; i < size; i++) bytes[i] = static_cast<unsigned char>((tag + i * 7 + size) * 31 >> 2);
+}
+
+bool proven(const ipc_message &m) {
+    auto *bytes = static_cast<const unsigned char *>(m.data);
+    for (std::size_t i = 0; i < m.size; i++)
+        if (bytes[i] != static_cast<unsigned char>((m.tag + i * 7 + m.size) * 31 >> 2)) return false;
+    auto alignment = reinterpret_cast<std::uintptr_t>(m.data) % (m.size >= 256 ? 64 : 16);
+    return alignment == 0 && m.data;
+}
+
+static void opened(int result, const char *words) {
+    if (result < 0) throw std::runtime_error(std::string(ipc_strerror(result)) + ": " + words);
+}
+
+tx::tx(const std::string &url, const ipc_sender_options *options) {
+    char words[1024];
+    opened(ipc_sender_open(&h, url.c_str(), options, words, sizeof words), words);
+}
+
+int tx::send(std::uint64_t tag, std::size_t size, std::int64_t timeout) {
+    void *room = nullptr;
+    int result = ipc_sender_reserve(h, size, &room, timeout);
+    if (result < 0) return result;
+    fill(room, size, tag);
+    return ipc_sender_commit(h, size, tag);
+}
+
+int tx::close(std::int64_t linger) { return ipc_sender_close(std::exchange(h, nullptr), linger); }
+
+ipc_sender_counters tx::stats() const {
+    ipc_sender_counters c{};
+    c.struct_size = sizeof c;
+    if (ipc_sender_stats(h, &c) != 0) throw std::runtime_error("stats");
+    return c;
+}
+
+template <class Handle>
+static std::vector<ipc_link> links_of(Handle *h, std::int32_t (*read)(Handle *, ipc_link *, std::size_t)) {
+    std::vector<ipc_link> links(64);
+    links[0].struct_size = sizeof(ipc_link);
+    int count = read(h, links.data(), links.size());
+    if (count < 0 || count > 64) throw std::runtime_error("links");
+    links.resize(static_cast<std::size_t>(count));
+    return links;
+}
+std::vector<ipc_link> tx::links() const { return links_of(h, ipc_sender_links); }
+std::vector<ipc_link> rx::links() const { return links_of(h, ipc_receiver_links); }
+
+rx::rx(const std::string &url, const ipc_receiver_options *options) {
+    char words[1024];
+    opened(ipc_receiver_open(&h, url.c_str(), options, words, sizeof words), words);
+}
+
+int rx::receive(ipc_message &m, std::int64_t timeout) {
+    m = empty_message();
+    return ipc_receiver_receive(h, &m, timeout);
+}
+
+std::uint64_t rx::take(std::int64_t timeout) {
+    ipc_message m;
+    int result = receive(m, timeout);
+    if (result != IPC_MESSAGE)
+        throw std::runtime_error("receive gave " + std::to_string(result) + (result < 0 ? ipc_strerror(result) : ""));
+    if (!proven(m)) throw std::runtime_error("the payload of message " + std::to_string(m.sequence) + " is wrong");
+    if (release(m) != 0) throw std::runtime_error("release");
+    return m.tag;
+}
+
+int rx::close() { return ipc_receiver_close(std::exchange(h, nullptr)); }
+
+ipc_receiver_counters rx::stats() const {
+    ipc_receiver_counters c{};
+    c.struct_size = sizeof c;
+    if (ipc_receiver_stats(h, &c) != 0) throw std::runtime_error("stats");
+    return c;
+}
+
+// ---- The program ----------------------------------------------------------------------------------------------------
+
+int main(int argc, char **argv) {
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 3 || std::strcmp(argv[1], "--role") != 0) return doctest::Context(argc, argv).run();
+    auto found = roles().find(argv[2]);
+    if (found == roles().end()) return 75;
+    role me(std::vector<std::string>(argv + 3, argv + argc));
+    try {
+        found->second(me);
+    } catch (const std::exception &error) {
+        std::fprintf(stderr, "role %s, process %d: %s\n", argv[2], getpid(), error.what());
+        return 76;
+    }
+    return 0;
+}
