@@ -1,0 +1,47 @@
+// What can be measured. Each contender runs one measurement in two fresh processes and leaves the result on the board.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "pair.hpp"
+
+namespace bench {
+
+struct setting {
+    cpus where;
+    std::size_t capacity;  // of the ring, in bytes
+    double seconds;        // of one measurement
+};
+
+// One direction, as fast as it goes: every cache line of each payload is written by the one and read by the other, and
+// the sum of what was read is compared with what was written.
+const board &flood_pipe(const setting &, std::size_t size);
+const board &flood_floor(const setting &, std::size_t size);
+const board &flood_bare(const setting &, std::size_t size);
+
+// One way, samples on the board. "Spinning": the receiver looks all the time, messages are 2 us apart. "Asleep": it
+// blocks, messages are 1 ms apart. "Answered": both block, each sends when it has received; half of the round trip.
+const board &spin_line(const setting &);
+const board &asleep_eventfd(const setting &);
+const board &asleep_pipe(const setting &);
+const board &answered_line(const setting &);  // both spin: a cache line that goes to and fro
+const board &answered_eventfd(const setting &);
+const board &answered_pipe(const setting &);
+
+// Bytes per second of one memcpy after the other, on one processor.
+double memcpy_rate(const setting &, std::size_t size);
+
+// libipc, from the library at `path`, or the one that this program is linked with if that is empty.
+struct libipc {
+    std::string path;
+    const board &flood(const setting &, std::size_t size) const;
+    const board &spin(const setting &) const;
+    const board &asleep(const setting &) const;
+    const board &answered(const setting &) const;
+    std::string version() const;
+};
+
+}  // namespace bench
