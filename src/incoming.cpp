@@ -1,6 +1,7 @@
 #include "incoming.hpp"
 
 #include <cerrno>
+#include <utility>
 
 namespace libipc {
 
@@ -76,8 +77,12 @@ incoming::next incoming::take(ipc_message &out) {
         // Before the user sees the message, so that whoever takes our place after a death knows that it may have been
         // seen.
         words().delivered.store(at_.position, std::memory_order_release);
-        held_.set(offset);
-        ++held_count_;
+        if (held_count_++ == 0) {
+            lone_ = position;
+        } else {
+            if (lone_ != none) held_.set(at_.offset_of(std::exchange(lone_, none), capacity_));
+            held_.set(offset);
+        }
         out.data = f.payload;
         out.size = f.size;
         out.tag = f.tag;
@@ -91,6 +96,12 @@ incoming::next incoming::take(ipc_message &out) {
 }
 
 std::int32_t incoming::release(std::uint64_t position) {
+    if (position == lone_) {
+        lone_ = none;
+        held_count_ = 0;
+        release_up_to(at_.position);
+        return 0;
+    }
     if (position >= at_.position || position % layout::frame_align != 0) return -EINVAL;
     if (position < released_) return -ESTALE;
     std::uint64_t offset = at_.offset_of(position, capacity_);

@@ -1,7 +1,6 @@
 #include "os.hpp"
 
 #include <linux/membarrier.h>
-#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -167,11 +166,5 @@ bool is_anon_inode(int fd, const char *kind) {
 bool register_membarrier() { return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0; }
 
 void membarrier_global() { syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0); }
-
-unsigned processors() {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 2;  // more than 1,024 processors
-    return static_cast<unsigned>(CPU_COUNT(&set));
-}
 
 }  // namespace libipc

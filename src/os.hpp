@@ -98,6 +98,4 @@ bool register_membarrier();
 // A full barrier on every processor that runs a registered process.
 void membarrier_global();
 
-unsigned processors();  // that this thread may run on
-
 }  // namespace libipc

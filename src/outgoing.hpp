@@ -47,7 +47,9 @@ class outgoing {
     bool take_back() { return leave_.take_back(words().sender_unfenced); }
     void sleep_until(std::uint64_t position) { words().wants.store(position, std::memory_order_relaxed); }
     void set_awake() { words().wants.store(0, std::memory_order_relaxed); }
-    void count_message(bool membarrier) { leave_.count(membarrier && receiver_membarrier, words().sender_unfenced); }
+    void give_leave(bool membarrier) {
+        if (membarrier && receiver_membarrier) leave_.give(words().sender_unfenced);
+    }
 
     fd socket, data_bell, pid;
     std::uint64_t receiver = 0;        // id, from its name

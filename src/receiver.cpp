@@ -273,6 +273,7 @@ void receiver::lost(std::uint32_t index) {
 void receiver::drop(std::uint32_t index) {
     peer &p = *peers_[index];
     if (!p.used) return;
+    serving_ = nullptr;
     std::erase(active_, index);
     std::erase(settled_, index);
     if (p.link) {
@@ -374,6 +375,7 @@ bool receiver::settle() {
     }
     if (!nothing) return false;
     for (std::uint32_t i : active_) peers_[i]->active = false;
+    serving_ = nullptr;
     settled_.swap(active_);
     active_.clear();
     return true;
@@ -407,6 +409,7 @@ void receiver::rest_idle() {
             p.active = false;
         }
     }
+    serving_ = nullptr;
     std::erase_if(active_, [&](std::uint32_t i) { return !peers_[i]->active; });
 }
 
@@ -418,55 +421,70 @@ bool receiver::something_there() const {
 
 // ---- Receiving ------------------------------------------------------------------------------------------------------
 
+// The next message, end or death of one active link; 0 if there is none.
+inline std::int32_t receiver::take_from(std::uint32_t index, peer &p, ipc_message &out) {
+    incoming::next what = p.link->take(out);
+    if (what == incoming::next::message) {
+        out.link = index | p.generation << index_bits;
+        ++counters_.messages;
+        counters_.bytes += out.size;
+        p.idle_looks = 0;
+        return IPC_MESSAGE;
+    }
+    if (what == incoming::next::nothing && !p.gone) return 0;
+    return finish(index, what == incoming::next::end, what == incoming::next::broken, out);
+}
+
+// Nothing more comes from this sender.
+std::int32_t receiver::finish(std::uint32_t index, bool end, bool broken, ipc_message &out) {
+    no_cancel here;
+    peer &p = *peers_[index];
+    std::size_t size = out.struct_size;
+    out = {};
+    out.struct_size = size;
+    out.sender = p.link->sender();
+    ++(end ? counters_.ends : counters_.deaths);
+    if (broken) {
+        // Foreign bytes in the ring: nothing after them can be trusted.
+        ++counters_.refused;
+        if (!p.gone) lost(index);
+    }
+    p.told = true;
+    p.active = false;
+    serving_ = nullptr;
+    std::erase(active_, index);
+    drop_if_done(index);
+    return end ? IPC_END : IPC_DIED;
+}
+
 // The next message, end or death of the active links, in turn; 0 if there is none.
 std::int32_t receiver::take(ipc_message &out) {
-    for (std::size_t looked = 0; looked < active_.size();) {
+    if (std::exchange(serving_, nullptr)) ++turn_;
+    for (std::size_t looked = 0; looked < active_.size(); ++looked, ++turn_) {
         if (turn_ >= active_.size()) turn_ = 0;
         std::uint32_t index = active_[turn_];
         peer &p = *peers_[index];
-        incoming::next what = p.link->take(out);
-        if (what == incoming::next::message) {
-            out.link = index | p.generation << index_bits;
-            ++counters_.messages;
-            counters_.bytes += out.size;
-            p.idle_looks = 0;
-            if (++turn_taken_ >= messages_a_turn) {
-                turn_taken_ = 0;
-                ++turn_;
-            }
-            return IPC_MESSAGE;
+        std::int32_t r = take_from(index, p, out);
+        if (r == 0) continue;
+        if (r == IPC_MESSAGE) {
+            serving_ = &p;
+            turn_left_ = messages_a_turn - 1;
         }
-        turn_taken_ = 0;
-        if (what == incoming::next::nothing && !p.gone) {
-            ++turn_;
-            ++looked;
-            continue;
-        }
-        no_cancel here;
-        std::size_t size = out.struct_size;
-        out = {};
-        out.struct_size = size;
-        out.sender = p.link->sender();
-        bool end = what == incoming::next::end;
-        ++(end ? counters_.ends : counters_.deaths);
-        if (what == incoming::next::broken) {
-            // Foreign bytes in the ring: nothing after them can be trusted.
-            ++counters_.refused;
-            if (!p.gone) lost(index);
-        }
-        p.told = true;
-        p.active = false;
-        std::erase(active_, index);
-        drop_if_done(index);
-        return end ? IPC_END : IPC_DIED;
+        return r;
     }
     return 0;
 }
 
 std::int32_t receiver::receive(ipc_message &out, std::int64_t timeout_ns) {
+    bool due = events_.due();
+    // Nearly always: the sender whose turn it is has more.
+    if (serving_ && turn_left_ != 0 && !due && !events_.interrupted()) {
+        --turn_left_;
+        if (std::int32_t r = take_from(active_[turn_], *serving_, out)) return r;
+    }
     if (!settled_.empty()) wake();
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
-    if (events_.due() || active_.empty()) look(0);
+    if (due || active_.empty()) look(0);
     if (std::int32_t r = take(out)) return r;
     if (fd_error_) return std::exchange(fd_error_, 0);
     return timeout_ns == 0 ? -EAGAIN : wait(out, timeout_ns);
@@ -474,10 +492,10 @@ std::int32_t receiver::receive(ipc_message &out, std::int64_t timeout_ns) {
 
 std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
     std::int64_t start = now_ns(), now = start;
-    bool spun = spin_.until([&] { return something_there() || events_.interrupted(); });
+    spin_.learn(start, counters_.messages);
+    spin_.until([&] { return something_there() || events_.interrupted(); });
     for (;;) {
         if (std::int32_t r = take(out)) {
-            spin_.learn((spun ? now_ns() : now) - start);
             return r;
         }
         if (events_.take_interrupt()) return -ECANCELED;
@@ -489,7 +507,6 @@ std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
         show();
         int r = look(left);
         wake();
-        spun = false;
         now = now_ns();
         if (r < 0) return r;
     }

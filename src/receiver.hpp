@@ -68,6 +68,8 @@ class receiver {
     bool settle();
     void rest_idle();
     void check_names();
+    std::int32_t take_from(std::uint32_t index, peer &p, ipc_message &out);
+    std::int32_t finish(std::uint32_t index, bool end, bool broken, ipc_message &out);
     std::int32_t take(ipc_message &out);
     std::int32_t wait(ipc_message &out, std::int64_t timeout_ns);
     std::uint64_t held_messages() const;
@@ -94,7 +96,8 @@ class receiver {
     std::vector<std::uint32_t> active_;   // looked at in each call
     std::vector<std::uint32_t> settled_;  // were active when we last fell asleep: looked at again after waking
     std::size_t turn_ = 0;                // in active_
-    std::uint32_t turn_taken_ = 0;        // messages in this turn
+    peer *serving_ = nullptr;             // at turn_ in active_, if its turn has begun: not to outlive a change of that
+    std::uint32_t turn_left_ = 0;         // messages left to it in this turn
     std::vector<std::uint32_t> resting_;  // room for rest_idle
 
     spin spin_;

@@ -415,12 +415,14 @@ void sender::ring_receivers() {
     for (outgoing *link : links_) fence |= waker_must_fence(link->words().unfenced);
     if (fence) full_fence();
     for (outgoing *link : links_) {
-        if (waker_must_ring(link->words().asleep)) {
-            ring_bell(link->data_bell.get());
-            ++counters_.rings;
-        }
-        link->count_message(membarrier_);
+        if (!waker_must_ring(link->words().asleep)) continue;
+        ring_bell(link->data_bell.get());
+        ++counters_.rings;
+        events_.no_rush();
     }
+    if (++awake_messages_ < fence_leave::after) return;
+    awake_messages_ = 0;
+    for (outgoing *link : links_) link->give_leave(membarrier_);
 }
 
 // ---- Waiting for room
@@ -431,6 +433,7 @@ bool sender::settle(std::uint64_t position) {
     watch_while_alone();
     if (scan_due_) look(0);
     bool barrier = false;
+    awake_messages_ = 0;
     for (outgoing *link : links_) barrier |= link->take_back();
     if (barrier) membarrier_global();
     for (outgoing *link : links_)
@@ -452,10 +455,10 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns) {
         return free_up_to(position) ? 0 : -EAGAIN;
     }
     std::int64_t start = now_ns(), now = start;
-    bool spun = spin_.until([&] { return free_up_to(position) || events_.interrupted(); });
+    spin_.learn(start, counters_.messages);
+    spin_.until([&] { return free_up_to(position) || events_.interrupted(); });
     for (;;) {
         if (free_up_to(position)) {
-            spin_.learn((spun ? now_ns() : now) - start);
             awaited_ = 0;
             return 0;
         }
@@ -467,7 +470,6 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns) {
         show();
         int r = look(left);
         wake();
-        spun = false;
         now = now_ns();
         if (r < 0) return r;
     }

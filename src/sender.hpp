@@ -91,8 +91,9 @@ class sender {
     bool reserved_ = false;
     std::size_t reserved_size_ = 0;
     bool ended_ = false;
-    std::uint64_t end_position_ = 0;  // of the end frame, if ended
-    std::uint64_t awaited_ = 0;       // what the last refused reserve or flush waits to be released; 0: nothing
+    std::uint64_t end_position_ = 0;    // of the end frame, if ended
+    std::uint64_t awaited_ = 0;         // what the last refused reserve or flush waits to be released; 0: nothing
+    std::uint32_t awake_messages_ = 0;  // committed since it last slept: see fence_leave
     spin spin_;
     ipc_sender_counters counters_{};
 };

@@ -1,5 +1,5 @@
-// How long to look before sleeping: as long as messages lately took to come, if that was short; never longer than
-// most_ns.
+// How long to look before sleeping: as long as messages lately took to follow each other, if that was short; never
+// longer than most_ns.
 #pragma once
 
 #include <algorithm>
@@ -16,29 +16,48 @@ class spin {
     // more than it saves.
     static constexpr std::int64_t most_ns = 50'000;
 
-    // Looks until ready() or the budget is used up. No clock is read while the first looks succeed.
+    // Looks until ready() or the budget is used up. No clock is read while the first looks succeed. Looking in vain
+    // (the other side has stopped, or can't run because we have its processor) makes it rarer: at 1, 3, 7, ... 63 waits
+    // it is left out.
     template <class Ready>
-    bool until(Ready ready) {
-        if (budget_ns_ == 0) return false;
+    void until(Ready ready) {
+        if (budget_ns_ == 0) return;
+        if (left_out_ != 0) {
+            --left_out_;
+            return;
+        }
         std::int64_t end = now_ns() + budget_ns_;
         do {
             for (int i = 0; i < 32; ++i) {
-                if (ready()) return true;
+                if (ready()) {
+                    in_vain_ = 0;
+                    return;
+                }
                 pause();
             }
         } while (now_ns() < end);
-        return false;
+        in_vain_ = std::min(in_vain_ + 1, 6);
+        left_out_ = (1 << in_vain_) - 1;
     }
 
-    // A wait, spun or slept, took so long. On one processor the other side cannot run while we spin.
-    void learn(std::int64_t waited_ns) {
-        mean_ns_ += (std::min<std::int64_t>(waited_ns, 10 * most_ns) - mean_ns_) / 4;
-        budget_ns_ = alone_ || mean_ns_ > most_ns / 2 ? 0 : std::min<std::int64_t>(2 * mean_ns_ + 5'000, most_ns);
+    // A wait begins at `now`, and so many messages have passed in all. What is learned is the gap between messages, and
+    // not how long waits take: a sleep takes long because it is one. On one processor the other side cannot run while
+    // we spin.
+    void learn(std::int64_t now, std::uint64_t messages) {
+        std::int64_t gap = 10 * most_ns;
+        if (messages != messages_)
+            gap = std::min<std::int64_t>(gap, (now - began_) / static_cast<std::int64_t>(messages - messages_));
+        began_ = now;
+        messages_ = messages;
+        gap_ns_ += (gap - gap_ns_) / 4;
+        budget_ns_ = gap_ns_ > most_ns / 2 ? 0 : std::min<std::int64_t>(2 * gap_ns_ + 5'000, most_ns);
     }
 
   private:
-    bool alone_ = processors() == 1;
-    std::int64_t mean_ns_ = 10 * most_ns;
+    int in_vain_ = 0, left_out_ = 0;
+    std::int64_t began_ = 0;
+    std::uint64_t messages_ = 0;
+    std::int64_t gap_ns_ = 10 * most_ns;
     std::int64_t budget_ns_ = 0;
 };
 

@@ -43,7 +43,9 @@ class fence_leave {
     void count(bool possible, layout::shared<std::uint32_t> &unfenced) {
         if (given_ || ++messages_ < after) return;
         messages_ = 0;
-        if (!possible) return;
+        if (possible) give(unfenced);
+    }
+    void give(layout::shared<std::uint32_t> &unfenced) {
         given_ = true;
         unfenced.store(1, std::memory_order_relaxed);
     }
