@@ -16,6 +16,13 @@ class spin {
     // more than it saves.
     static constexpr std::int64_t most_ns = 50'000;
 
+    // In a flood, looking at each message as it is written takes its cache line from the writer, and both get slower
+    // than if the looker hangs back until some have gathered: 1.2 times the messages per second at 64 B, 1.5 times at
+    // 256 B to 4 KiB
+    // (`bench --only throughput`). It delays the first message after the looker has caught up, and in a flood only.
+    static constexpr std::int64_t flood_gap_ns = 1'000;
+    static constexpr std::int64_t gather_ns = 5'000;
+
     // Looks until ready() or the budget is used up. No clock is read while the first looks succeed. Looking in vain
     // (the other side has stopped, or can't run because we have its processor) makes it rarer: at 1, 3, 7, ... 63 waits
     // it is left out.
@@ -26,7 +33,9 @@ class spin {
             --left_out_;
             return;
         }
-        std::int64_t end = now_ns() + budget_ns_;
+        std::int64_t now = now_ns(), end = now + budget_ns_;
+        if (gap_ns_ < flood_gap_ns)
+            for (std::int64_t gathered = now + gather_ns; now < gathered; now = now_ns()) pause();
         do {
             for (int i = 0; i < 32; ++i) {
                 if (ready()) {
