@@ -10,6 +10,20 @@
 
 namespace libipc {
 
+// What was done in vain is done more rarely: it is left out 1, 3, 7, ... 63 times, until it succeeds again.
+class rarely {
+  public:
+    bool now() { return left_out_ == 0 || left_out_-- == 0; }
+    void succeeded() { in_vain_ = left_out_ = 0; }
+    void failed() {
+        in_vain_ = std::min(in_vain_ + 1, 6);
+        left_out_ = (1 << in_vain_) - 1;
+    }
+
+  private:
+    int in_vain_ = 0, left_out_ = 0;
+};
+
 class spin {
   public:
     // A sleep and its wake-up cost about 10 us on both sides together; spinning for longer than a few of those costs
@@ -18,44 +32,37 @@ class spin {
 
     // In a flood, looking at each message as it is written takes its cache line from the writer, and both get slower
     // than if the looker hangs back until some have gathered: 1.2 times the messages per second at 64 B, 1.5 times at
-    // 256 B to 4 KiB
-    // (`bench --only throughput`). It delays the first message after the looker has caught up, and in a flood only.
+    // 256 B to 4 KiB (`bench --only throughput`). Where nothing gathers, as with questions and answers, it is left out.
     static constexpr std::int64_t flood_gap_ns = 1'000;
     static constexpr std::int64_t gather_ns = 5'000;
 
-    // Looks until ready() or the budget is used up. No clock is read while the first looks succeed. Looking in vain
-    // (the other side has stopped, or can't run because we have its processor) makes it rarer: at 1, 3, 7, ... 63 waits
-    // it is left out.
+    // Looks until ready() or the budget is used up. In vain it is when the other side has stopped, or can't run because
+    // we have its processor.
     template <class Ready>
     void until(Ready ready) {
-        if (budget_ns_ == 0) return;
-        if (left_out_ != 0) {
-            --left_out_;
-            return;
-        }
+        if (budget_ns_ == 0 || !spinning_.now()) return;
         std::int64_t now = now_ns(), end = now + budget_ns_;
-        if (gap_ns_ < flood_gap_ns)
-            for (std::int64_t gathered = now + gather_ns; now < gathered; now = now_ns()) pause();
+        if (gap_ns_ < flood_gap_ns && gathering_.now()) {
+            gathered_ = true;
+            for (std::int64_t until = now + gather_ns; now < until; now = now_ns()) pause();
+        }
         do {
             for (int i = 0; i < 32; ++i) {
-                if (ready()) {
-                    in_vain_ = 0;
-                    return;
-                }
+                if (ready()) return spinning_.succeeded();
                 pause();
             }
         } while (now_ns() < end);
-        in_vain_ = std::min(in_vain_ + 1, 6);
-        left_out_ = (1 << in_vain_) - 1;
+        spinning_.failed();
     }
 
     // A wait begins at `now`, and so many messages have passed in all. What is learned is the gap between messages, and
-    // not how long waits take: a sleep takes long because it is one. On one processor the other side cannot run while
-    // we spin.
+    // not how long waits take: a sleep takes long because it is one.
     void learn(std::int64_t now, std::uint64_t messages) {
+        std::uint64_t since = messages - messages_;
+        if (gathered_) since > 1 ? gathering_.succeeded() : gathering_.failed();
+        gathered_ = false;
         std::int64_t gap = 10 * most_ns;
-        if (messages != messages_)
-            gap = std::min<std::int64_t>(gap, (now - began_) / static_cast<std::int64_t>(messages - messages_));
+        if (since != 0) gap = std::min<std::int64_t>(gap, (now - began_) / static_cast<std::int64_t>(since));
         began_ = now;
         messages_ = messages;
         gap_ns_ += (gap - gap_ns_) / 4;
@@ -63,7 +70,8 @@ class spin {
     }
 
   private:
-    int in_vain_ = 0, left_out_ = 0;
+    rarely spinning_, gathering_;
+    bool gathered_ = false;  // in the wait before
     std::int64_t began_ = 0;
     std::uint64_t messages_ = 0;
     std::int64_t gap_ns_ = 10 * most_ns;
