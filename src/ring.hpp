@@ -1,5 +1,33 @@
 // The ring as memory: writing frames into it, and reading them from it. It makes no system call, knows no link and
-// never waits. Both sides see the ring mapped twice in a row, so that a frame never wraps.
+// never waits.
+//
+// Roles
+//   writer    ring_writer: one process, one thread at a time. Nobody else can write here: the memory is sealed.
+//   readers   read_frame: any number, in any process, each with a cursor of its own.
+// Both see the ring mapped twice in a row, so that a frame never wraps.
+//
+// Invariants. head and tail are positions in the stream; what is at a position lies at position % capacity.
+//   (1) tail <= head <= tail + capacity - 16, and both are multiples of 16.
+//   (2) [tail, head) is a row of whole frames. They are not written again until the tail has passed them.
+//   (3) The word at the head is 0, and was so before the frame in front of it became visible. So a reader that has read
+//       all frames sees nothing, and not old payload that looks like a frame.
+//   (4) Until the end is committed, head + kept_back <= tail + capacity: the end and the zero after it always fit.
+//   (5) The tail passes a frame only when every receiver has released it; sender::refresh_tail sees to that.
+//   (6) A frame is at most 64 + capacity / 2 bytes long, so that one at any offset stays inside the two mappings. The
+//       writer keeps to it, and a reader checks.
+//
+// Memory order. The one edge is from the commit of a frame to a reader's look at it.
+//   access                          order    why
+//   commit: word at the next head   relaxed  published by the release that follows; a reader comes there only after it
+//   commit: tag; payload (caller)   plain    the same
+//   commit: the frame's word        release  pairs with read_frame. Weaker: a reader may see the header before the
+//                                            payload, or old bytes where the next header is to come
+//   read_frame: the frame's word    acquire  pairs with commit. The word is read once, and everything derives from that
+//                                            copy, whatever the memory holds a moment later
+//   each_frame: the frames' words   relaxed  the writer's own
+// That the writer's next stores into a released frame come after the reader's last loads from it is the work of
+// link_words::released: stored with release in incoming::release_up_to, loaded with acquire in outgoing::refresh. Where
+// a reader starts it learns over a socket, which orders at least as much.
 #pragma once
 
 #include <cstddef>
@@ -42,8 +70,7 @@ struct frame {
 
 enum class frame_state { nothing, good, broken };
 
-// Looks at the frame at `at`. The acquire pairs with the release in ring_writer::commit: the payload and the next
-// zeroed word are visible when the header is. The word is read once; everything derives from that copy.
+// Looks at the frame at `at`; `out` is whole only if it is good.
 inline frame_state read_frame(std::byte *ring, std::uint64_t capacity, const cursor &at, frame &out) {
     layout::frame_header &header = frame_at(ring, at.offset);
     std::uint64_t word = header.word.load(std::memory_order_acquire);
@@ -94,8 +121,8 @@ class ring_writer {
         std::uint64_t word = layout::frame_word(kind, payload_offset_, size);
         cursor next = head_;
         next.advance(layout::frame_length(word), capacity_);
-        // Old payload could look like a header: the next one is zero before this one is visible. 512 bytes ahead is
-        // where the line for a later header or small payload is asked for, while this one is being written.
+        // Invariant (3). 512 bytes ahead is where the line for a later header or small payload is asked for, while this
+        // one is being written.
         frame_at(ring_, next.offset).word.store(0, std::memory_order_relaxed);
         __builtin_prefetch(ring_ + next.offset + 512, 1);
         layout::frame_header &header = frame_at(ring_, head_.offset);
@@ -108,15 +135,19 @@ class ring_writer {
         commit(layout::kind::end, 0, 0);
     }
 
-    // Calls f(position, kind) for each frame from `from`, which is a frame's start and not before the tail, to the
-    // head.
+    // Calls f(position, kind) for each frame from `from`, which is not before the tail, to the head. Where a frame
+    // starts is a receiver's word (`released`): if it is not true, payload is taken for headers, and the count is
+    // wrong, but neither does it leave the ring nor go on for ever.
     template <class F>
     void each_frame(std::uint64_t from, F f) const {
         cursor at{from, head_.offset_of(from, capacity_)};
         while (at.position < head_.position) {
+            // Relaxed: we wrote it ourselves.
             std::uint64_t word = frame_at(ring_, at.offset).word.load(std::memory_order_relaxed);
+            std::uint64_t length = layout::frame_length(word);
+            if (length == 0 || length > head_.position - at.position) return;
             f(at.position, layout::kind_of(word));
-            at.advance(layout::frame_length(word), capacity_);
+            at.advance(length, capacity_);
         }
     }
 
