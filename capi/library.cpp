@@ -12,8 +12,8 @@
 #include "layout.hpp"
 #include "status.hpp"
 
-// The start of this library in memory; the linker provides it.
-extern "C" __attribute__((visibility("hidden"))) const ElfW(Ehdr) __ehdr_start;
+// The start of this library in memory, its ELF header; the linker provides it. Bytes, as more follows than a header.
+extern "C" __attribute__((visibility("hidden"))) const char __ehdr_start[];
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 namespace __gnu_cxx {
@@ -29,9 +29,10 @@ namespace {
 using namespace libipc;
 
 std::string build_id() {
-    auto base = reinterpret_cast<const char *>(&__ehdr_start);
-    auto *headers = reinterpret_cast<const ElfW(Phdr) *>(base + __ehdr_start.e_phoff);
-    for (int i = 0; i < __ehdr_start.e_phnum; ++i) {
+    const char *base = __ehdr_start;
+    auto *header = reinterpret_cast<const ElfW(Ehdr) *>(base);
+    auto *headers = reinterpret_cast<const ElfW(Phdr) *>(base + header->e_phoff);
+    for (int i = 0; i < header->e_phnum; ++i) {
         if (headers[i].p_type != PT_NOTE) continue;
         const char *at = base + headers[i].p_vaddr, *end = at + headers[i].p_memsz;
         while (at + sizeof(ElfW(Nhdr)) <= end) {
