@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# bash tests/soak.sh [SECONDS [SEED]]: builds, and disturbs senders and receivers at random for so long (60 s).
+# Ends with the count of faults, of messages, and of what was wrong, which must be 0; the exit status says the same.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cmake -S . -B build >/dev/null
+cmake --build build --target soak >/dev/null
+exec build/tests/soak/soak "$@"

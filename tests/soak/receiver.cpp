@@ -1,0 +1,181 @@
+// The receivers of the soak. The one that is alone holds some messages and releases them out of turn, and checks each
+// against the ledger of its sender; watchers take them as they come.
+#include <ipc/ipc.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <random>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "board.hpp"
+
+namespace soak {
+
+namespace {
+
+constexpr std::int64_t second = 1'000'000'000;
+
+bool only_waited(std::int32_t code) { return code == -ETIMEDOUT || code == -EINTR || code == -ECANCELED; }
+
+ipc_receiver *open(board &b, const char *url, const char *who) {
+    ipc_receiver *r = nullptr;
+    char words[512];
+    if (ipc_receiver_open(&r, url, nullptr, words, sizeof words) < 0) b.is_wrong("%s: %s", who, words);
+    return r;
+}
+
+ipc_message empty_message() {
+    ipc_message m{};
+    m.struct_size = sizeof m;
+    return m;
+}
+
+// The next event, whatever it takes.
+std::int32_t next(board &b, ipc_receiver *r, ipc_message &m, const char *who) {
+    for (;;) {
+        std::int32_t got = ipc_receiver_receive(r, &m, second);
+        if (got > 0) return got;
+        if (!only_waited(got)) b.is_wrong("%s: receive: %s", who, ipc_strerror(got));
+        if (b.over.load() == 2) return 0;
+    }
+}
+
+class lone {
+  public:
+    lone(board &b, ipc_receiver *r, std::uint32_t number, std::uint64_t seed)
+        : board_(b), receiver_(r), number_(number), random_(seed) {}
+
+    void message(const ipc_message &m) {
+        ledger *from = board_.find(m.tag);
+        if (!from) return board_.is_wrong("a message of sender %lx, which is none of ours", m.tag);
+        board_.received.fetch_add(1, std::memory_order_relaxed);
+        bool marked = m.flags & IPC_REDELIVERED;
+        if (marked) board_.again.fetch_add(1, std::memory_order_relaxed);
+        if (m.sender != m.tag || !proven(m.data, m.size, m.sender, m.sequence))
+            board_.is_wrong("sender %lx, message %lu: its %zu bytes are not what was sent", m.sender, m.sequence,
+                            m.size);
+        if (m.sequence > from->committing.load())
+            board_.is_wrong("sender %lx, message %lu was never committed", m.sender, m.sequence);
+
+        std::atomic<fate> &f = from->of(m.sequence);
+        switch (f.load()) {
+            // Marked though we have not seen it: the one before us was killed between the mark and its entry.
+            case fate::unseen:
+                break;
+            case fate::delivered:
+                if (!marked)
+                    board_.is_wrong("sender %lx, message %lu came again without the mark", m.sender, m.sequence);
+                break;
+            case fate::releasing:
+                break;
+            case fate::released:
+                board_.is_wrong("sender %lx, message %lu came again after its release", m.sender, m.sequence);
+                break;
+        }
+        // In order, and without a gap but for those that are released.
+        std::uint64_t &last = last_[m.sender];
+        if (m.sequence <= last) board_.is_wrong("sender %lx, message %lu after %lu", m.sender, m.sequence, last);
+        for (std::uint64_t s = last != 0 ? last + 1 : oldest(m.sequence); s < m.sequence; ++s)
+            if (fate between = from->of(s).load(); between != fate::released && between != fate::releasing)
+                board_.is_wrong("sender %lx, message %lu is missing before %lu", m.sender, s, m.sequence);
+        last = m.sequence;
+        from->seen_by.store(number_);
+        from->of(m.sequence + remembered / 2).store(fate::unseen);  // the place of one long gone, for one to come
+        f.store(fate::delivered);
+        held_.push_back(m);
+        std::size_t most = random_() % 512 == 0 ? 200 : random_() % 4;
+        while (held_.size() > most) release(random_() % held_.size());
+    }
+
+    void finished(std::int32_t how, const ipc_message &m) {
+        ledger *from = board_.find(m.sender);
+        if (!from) return;  // it went before it could say who it is
+        from->reported.fetch_add(1);
+        bool told = how == IPC_END ? from->ended.load() != 0 : from->killed.load() != 0;
+        if (!told) board_.is_wrong("sender %lx: told of its %s", m.sender, how == IPC_END ? "end" : "death");
+        if (!finished_.insert(m.sender).second) board_.is_wrong("sender %lx finished twice", m.sender);
+        release_all();
+        std::uint64_t committed = from->committed.load();
+        for (std::uint64_t s = oldest(committed); s <= committed; ++s)
+            if (fate f = from->of(s).load(); f != fate::released && f != fate::releasing)
+                board_.is_wrong("sender %lx: message %lu of %lu was lost", m.sender, s, committed);
+    }
+
+    void release_all() {
+        while (!held_.empty()) release(held_.size() - 1);
+    }
+
+  private:
+    void release(std::size_t which) {
+        ipc_message m = held_[which];
+        held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(which));
+        std::atomic<fate> &f = board_.find(m.tag)->of(m.sequence);
+        f.store(fate::releasing);
+        if (std::int32_t r = ipc_receiver_release(receiver_, &m); r != 0)
+            board_.is_wrong("sender %lx, message %lu: release: %s", m.sender, m.sequence, ipc_strerror(r));
+        f.store(fate::released);
+    }
+
+    // How far back the fates are looked at, when `newest` has come. Less than what is remembered: the receiver before
+    // us may have seen more than we have, by as much as lies in a ring.
+    static std::uint64_t oldest(std::uint64_t newest) {
+        return newest > remembered / 4 ? newest - remembered / 4 + 1 : 1;
+    }
+
+    board &board_;
+    ipc_receiver *receiver_;
+    std::uint32_t number_;
+    std::mt19937_64 random_;
+    std::vector<ipc_message> held_;
+    std::unordered_map<std::uint64_t, std::uint64_t> last_;
+    std::unordered_set<std::uint64_t> finished_;
+};
+
+}  // namespace
+
+void run_receiver(board &b, const char *url, std::uint32_t number, std::uint64_t seed) {
+    ipc_receiver *r = open(b, url, "receiver");
+    if (!r) return;
+    lone all(b, r, number, seed);
+    ipc_message m = empty_message();
+    while (std::int32_t got = next(b, r, m, "receiver")) {
+        if (got == IPC_MESSAGE)
+            all.message(m);
+        else
+            all.finished(got, m);
+    }
+    all.release_all();
+    if (std::int32_t held = ipc_receiver_close(r); held != 0) b.is_wrong("receiver: close says %d are held", held);
+}
+
+void run_watcher(board &b, const char *url, std::uint32_t number) {
+    ipc_receiver *r = open(b, url, "watcher");
+    if (!r) return;
+    ipc_message m = empty_message();
+    std::unordered_map<std::uint64_t, std::uint64_t> last;
+    while (std::int32_t got = next(b, r, m, "watcher")) {
+        std::uint64_t &before = last[m.sender];
+        ledger *from = b.find(m.sender);
+        if (got != IPC_MESSAGE) {
+            // It has nothing to say of a sender that came after it and went before it sent.
+            if (from && before != 0 && before < from->committed.load())
+                b.is_wrong("watcher %u: sender %lx, %lu of %lu were lost", number, m.sender,
+                           from->committed.load() - before, from->committed.load());
+            if (from) from->reported.fetch_add(1);
+            continue;
+        }
+        if (m.sender != m.tag || !proven(m.data, m.size, m.sender, m.sequence))
+            b.is_wrong("watcher %u: sender %lx, message %lu is not what was sent", number, m.sender, m.sequence);
+        if (m.flags != 0) b.is_wrong("watcher %u: sender %lx, message %lu is marked", number, m.sender, m.sequence);
+        if (before != 0 && m.sequence != before + 1)
+            b.is_wrong("watcher %u: sender %lx, message %lu after %lu", number, m.sender, m.sequence, before);
+        before = m.sequence;
+        b.received.fetch_add(1, std::memory_order_relaxed);
+        ipc_receiver_release(r, &m);
+    }
+    ipc_receiver_close(r);
+}
+
+}  // namespace soak

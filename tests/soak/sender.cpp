@@ -1,0 +1,61 @@
+// A sender of the soak: sizes from nothing to half a ring, in bursts and with pauses, by send and in place.
+#include <ipc/ipc.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <random>
+
+#include "board.hpp"
+
+namespace soak {
+
+namespace {
+
+constexpr std::int64_t second = 1'000'000'000;
+constexpr std::uint64_t capacity = 256 << 10;
+
+// What a call may answer besides success; anything else is wrong.
+bool only_waited(std::int32_t code) { return code == -ETIMEDOUT || code == -EINTR || code == -ECANCELED; }
+
+}  // namespace
+
+void run_sender(board &b, const char *url, std::uint32_t number, std::uint64_t seed) {
+    std::mt19937_64 random(seed);
+    ledger &mine = b.senders[number];
+    ipc_sender_options options{sizeof options, capacity};
+    ipc_sender *s = nullptr;
+    char words[512];
+    if (std::int32_t r = ipc_sender_open(&s, url, &options, words, sizeof words); r < 0)
+        return b.is_wrong("sender %u: %s", number, words);
+    ipc_sender_counters c{};
+    c.struct_size = sizeof c;
+    ipc_sender_stats(s, &c);
+    mine.id.store(c.id, std::memory_order_release);
+
+    for (std::uint64_t sequence = 1; b.over.load(std::memory_order_relaxed) == 0 && mine.ended.load() == 0;
+         ++sequence) {
+        std::uint64_t dice = random();
+        std::size_t size = dice % 64 == 0  ? dice / 64 % (capacity / 2)
+                           : dice % 8 == 0 ? dice / 8 % 4096
+                                           : dice / 8 % 200;
+        void *room;
+        std::int32_t r;
+        while ((r = ipc_sender_reserve(s, size, &room, 2 * second)) != 0) {
+            if (!only_waited(r)) return b.is_wrong("sender %u: reserve: %s", number, ipc_strerror(r));
+            if (b.over.load() != 0 || mine.ended.load() != 0) goto end;
+        }
+        fill(room, size, c.id, sequence);
+        mine.committing.store(sequence);
+        if ((r = ipc_sender_commit(s, size, c.id)) != 0)
+            return b.is_wrong("sender %u: commit: %s", number, ipc_strerror(r));
+        mine.committed.store(sequence);
+        if (random() % 512 == 0) usleep(static_cast<useconds_t>(random() % 3000));
+    }
+end:
+    // Lingers: whatever happens to the receiver meanwhile, its successor gets the rest.
+    mine.ended.store(1);
+    std::int32_t left = ipc_sender_close(s, -1);
+    if (left != 0) b.is_wrong("sender %u: close gave %d with an endless linger", number, left);
+}
+
+}  // namespace soak
