@@ -96,7 +96,7 @@ incoming::next incoming::take(ipc_message &out) {
 }
 
 std::int32_t incoming::release(std::uint64_t position) {
-    if (position == lone_) {
+    if (position == lone_ && position != none) {
         lone_ = none;
         held_count_ = 0;
         release_up_to(at_.position);
