@@ -16,6 +16,8 @@ class bitmap {
     bitmap() = default;
     bitmap(word *words, std::uint64_t capacity) : words_(words), capacity_(capacity) {}
 
+    std::uint64_t capacity() const { return capacity_; }
+
     bool test(std::uint64_t offset) const {
         return words_[index(offset)].load(std::memory_order_relaxed) & bit(offset);
     }

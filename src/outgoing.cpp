@@ -17,10 +17,10 @@ outgoing::outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t s
       early_(bits_of(memory_, capacity)),
       start_(start),
       released_(oldest),
-      delivered_(start),
-      redelivered_until_(predecessor ? predecessor->delivered : start) {
+      delivered_(oldest),
+      redelivered_until_(predecessor ? predecessor->delivered : 0) {
     words().released.store(oldest, std::memory_order_relaxed);
-    words().delivered.store(start, std::memory_order_relaxed);
+    words().delivered.store(oldest, std::memory_order_relaxed);  // with from=oldest it starts there
     if (!predecessor || !predecessor->early.map) return;
     bitmap before = bits_of(predecessor->early, capacity);
     for (std::uint64_t p = predecessor->released; p < predecessor->delivered; p += layout::frame_align)
@@ -40,8 +40,8 @@ bool outgoing::refresh(std::uint64_t head) {
 
 std::optional<vacancy> outgoing::leave() {
     if (std::exchange(vacated_, true)) return {};
-    bool chosen = words().accepted.load(std::memory_order_acquire) != 0;
-    std::uint64_t released = chosen ? released_ : start_;
+    // Never before `released_`: what lies there may be overwritten.
+    std::uint64_t released = chosen() ? released_ : std::max(start_, released_);
     vacancy v{released, std::max({released, delivered_, redelivered_until_}), {}};
     if (gone) v.early = std::move(memory_);
     return v;
@@ -52,7 +52,7 @@ void outgoing::fill(ipc_link &out, std::uint64_t head) const {
     out.pid = process;
     out.state = left ? IPC_LINK_LEFT : answered ? IPC_LINK_UP : IPC_LINK_CONNECTING;
     out.committed = head;
-    out.delivered = delivered_;
+    out.delivered = chosen() ? delivered_ : start_;
     out.released = released_;
     out.skipped = words().skipped.load(std::memory_order_relaxed);
 }

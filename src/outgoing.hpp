@@ -3,6 +3,7 @@
 
 #include <ipc/ipc.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -35,7 +36,11 @@ class outgoing {
     // Its place, as of the last refresh; once. The bits go along if the receiver is gone; if it is only leaving, it
     // still writes them, and its successor may get messages again that it released early.
     std::optional<vacancy> leave();
-    bool released_early(std::uint64_t offset) const { return early_.test(offset); }
+    // The message at `position` is released, though an older one is not. The bits speak of what was delivered: after
+    // that they are those of a ring's length before, and not cleared yet.
+    bool released_early(std::uint64_t position) const {
+        return position < std::max(delivered_, redelivered_until_) && early_.test(position % early_.capacity());
+    }
 
     layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(memory_.map.get()); }
     int memory_file() const { return memory_.file.get(); }
@@ -61,6 +66,9 @@ class outgoing {
     bool gone = false;  // hung up, dead, refused or dropped: to be taken off
 
   private:
+    // Stored before its first `released`, and `released` was read with acquire.
+    bool chosen() const { return words().accepted.load(std::memory_order_acquire) != 0; }
+
     shared_memory memory_;
     bitmap early_;
     std::uint64_t start_;

@@ -518,9 +518,8 @@ std::uint64_t sender::unreleased() {
     if (links_.empty()) return messages_from(ring_.tail());
     std::uint64_t n = 0;
     ring_.each_frame(ring_.tail(), [&](std::uint64_t position, layout::kind kind) {
-        std::uint64_t offset = ring_.head().offset_of(position, ring_.capacity());
         bool kept = std::any_of(links_.begin(), links_.end(),
-                                [&](outgoing *l) { return position >= l->released() && !l->released_early(offset); });
+                                [&](outgoing *l) { return position >= l->released() && !l->released_early(position); });
         n += kind == layout::kind::message && kept;
     });
     return n;
