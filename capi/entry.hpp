@@ -28,7 +28,8 @@ struct handle {
 
 namespace libipc {
 
-// Calls f() and turns what it throws into a code. No catch (...): a thread that is being cancelled unwinds through here.
+// Calls f() and turns what it throws into a code. No catch (...): a thread that is being cancelled unwinds through
+// here.
 template <class F>
 std::int32_t barrier(F f) {
     try {
@@ -72,25 +73,22 @@ inline void say(char *errbuf, std::size_t errlen, std::string_view words) {
 // Makes *out a new handle by make(), which may throw; words go to errbuf.
 template <class Handle, class Make>
 std::int32_t open(Handle **out, const char *url, char *errbuf, std::size_t errlen, const char *what, Make make) {
-    say(errbuf, errlen, {});
     if (out) *out = nullptr;
-    if (!out || !url || (!errbuf && errlen)) {
+    if (!out || !url) {
         say(errbuf, errlen, "a null pointer was given where a handle's place or a URL must be");
         return -EINVAL;
     }
     no_cancel here;
-    auto words = [&](std::int32_t code, std::string_view why) {
-        say(errbuf, errlen, fmt::format("cannot open a {} on {}: {}", what, url, why));
-        return code;
-    };
     return barrier([&] {
+        // What stays there if the real words find no memory.
+        say(errbuf, errlen, "cannot open a handle: this process gets no memory any more");
         try {
             *out = make();
+            say(errbuf, errlen, {});
             return 0;
         } catch (const failure &e) {
-            return words(e.code, e.words);
-        } catch (const std::bad_alloc &) {
-            return words(-ENOMEM, "no memory");
+            say(errbuf, errlen, fmt::format("cannot open a {} on {}: {}", what, quoted(url), e.words));
+            return e.code;
         }
     });
 }

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "os.hpp"
 
@@ -23,6 +24,10 @@ template <class... Args>
 
 // -errno in words, without the global buffer of strerror.
 std::string errno_words(int error);
+
+// A caller's text as it may stand in words for people: in backticks, cut where it gets long, without control
+// characters.
+std::string quoted(std::string_view text);
 
 // What a function that makes a descriptor returned, or a failure.
 inline fd made(int r, const char *what) {

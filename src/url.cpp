@@ -19,10 +19,13 @@ constexpr std::string_view name_characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefgh
 void check_name(std::string_view name) {
     if (name.empty()) fail(-EINVAL, "the channel has no name; a URL looks like shm://camera");
     if (name.size() > 64) fail(-EINVAL, "the channel's name has {} characters; at most 64 are allowed", name.size());
-    if (name.front() == '.') fail(-EINVAL, "the channel's name starts with a dot");
-    if (std::size_t bad = name.find_first_not_of(name_characters); bad != name.npos)
-        fail(-EINVAL, "the channel's name has the byte 0x{:02x} at place {}; allowed are A-Z a-z 0-9 . _ -",
-             static_cast<unsigned char>(name[bad]), bad + 1);
+    if (name.front() == '.') fail(-EINVAL, "the channel's name starts with a dot, which it may not");
+    if (std::size_t bad = name.find_first_not_of(name_characters); bad != name.npos) {
+        auto byte = static_cast<unsigned char>(name[bad]);
+        fail(-EINVAL, "the channel's name has {} at place {}; allowed are A-Z a-z 0-9 . _ -",
+             byte >= ' ' && byte < 0x7f ? quoted(name.substr(bad, 1)) : fmt::format("the byte 0x{:02x}", byte),
+             bad + 1);
+    }
 }
 
 std::uint64_t parse_size(std::string_view text) {
@@ -36,8 +39,8 @@ std::uint64_t parse_size(std::string_view text) {
                 : unit == "TiB"             ? 40
                                             : -1;
     if (error != std::errc() || shift < 0 || n > (~std::uint64_t{0} >> shift))
-        fail(-EINVAL, "capacity={} is not a size; write bytes, or a number with KiB, MiB or GiB, as in capacity=64MiB",
-             text);
+        fail(-EINVAL, "{} is not a size; write bytes, or a number with KiB, MiB or GiB, as in capacity=64MiB",
+             quoted(fmt::format("capacity={}", text)));
     return n << shift;
 }
 
@@ -50,11 +53,13 @@ void check_capacity(std::uint64_t capacity) {
              layout::least_capacity >> 10);
     if (capacity > most_ring_capacity())
         fail(-EINVAL,
-             "a capacity of {} bytes is too large; the most on this machine is {} bytes (a quarter of its memory, "
-             "and never more than 64 GiB)",
-             capacity, most_ring_capacity());
+             "a capacity of {} bytes is too large; the most on this machine is {} MiB (a quarter of its memory, and "
+             "never "
+             "more than 64 GiB)",
+             capacity, most_ring_capacity() >> 20);
     if (capacity % page != 0)
-        fail(-EINVAL, "a capacity of {} bytes is not a multiple of the page, which has {} bytes", capacity, page);
+        fail(-EINVAL, "a capacity of {} bytes is not a multiple of the page, which has {} bytes; {} is", capacity, page,
+             layout::round_up(capacity, page));
 }
 
 endpoint parse_url(std::string_view url, bool sender) {
@@ -64,7 +69,7 @@ endpoint parse_url(std::string_view url, bool sender) {
     if (scheme != "shm") {
         for (std::string_view later : {"pipe", "fd", "unix", "tcp", "udp", "nats"})
             if (scheme == later) fail(-EOPNOTSUPP, "this version of libipc has no {}:// yet; it has shm://", scheme);
-        fail(-EPROTONOSUPPORT, "the scheme `{}` is unknown; write shm://camera", scheme);
+        fail(-EPROTONOSUPPORT, "the scheme {} is unknown; write shm://camera", quoted(scheme));
     }
     std::size_t question = rest.find('?');
     std::string_view name = rest.substr(0, question);
@@ -88,7 +93,7 @@ endpoint parse_url(std::string_view url, bool sender) {
             else if (value == "latest")
                 e.from = IPC_FROM_LATEST;
             else
-                fail(-EINVAL, "from={} is unknown; it is from=oldest or from=latest", value);
+                fail(-EINVAL, "{} is unknown; it is from=oldest or from=latest", quoted(option));
         } else if (key == "overflow" && !sender) {
             if (value == "block")
                 e.overflow = IPC_OVERFLOW_BLOCK;
@@ -98,11 +103,14 @@ endpoint parse_url(std::string_view url, bool sender) {
                      "nothing",
                      value);
             else
-                fail(-EINVAL, "overflow={} is unknown; it is overflow=block", value);
+                fail(-EINVAL, "{} is unknown; it is overflow=block", quoted(option));
         } else if (key == "capacity" || key == "from" || key == "overflow") {
-            fail(-EINVAL, "the option `{}` is for a {}", key, sender ? "receiver" : "sender");
+            fail(-EINVAL, "the option `{}` is for a {}; leave it out here", key, sender ? "receiver" : "sender");
+        } else if (option.empty()) {
+            fail(-EINVAL, "an option is empty; options look like ?from=oldest&overflow=block");
         } else {
-            fail(-EINVAL, "the option `{}` is unknown; a sender has capacity, a receiver has from and overflow", key);
+            fail(-EINVAL, "the option {} is unknown; a sender has capacity, a receiver has from and overflow",
+                 quoted(key));
         }
     }
     return e;
