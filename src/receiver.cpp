@@ -33,9 +33,11 @@ constexpr std::int64_t folder_look_ns = 1'000'000'000;
 
 constexpr unsigned index_bits = 20;  // of ipc_message.link; the rest is the generation
 constexpr std::uint32_t index_mask = (1u << index_bits) - 1;
-constexpr std::uint32_t generation_mask = (1u << (32 - index_bits)) - 1;
+constexpr std::uint32_t generations = (1u << (32 - index_bits)) - 1;  // from 1: an empty ipc_message is of no link
 
-constexpr time_t litter_age_s = 60;  // Throws words for the sender.
+constexpr time_t litter_age_s = 60;
+
+// Throws words for the sender.
 void check_hello(const layout::hello &h, std::size_t size, std::size_t fds) {
     if (size < sizeof(layout::preamble) || h.head.magic != layout::hello_magic)
         fail(-EINVAL, "these are not the first bytes of a libipc sender");
@@ -171,6 +173,8 @@ void receiver::accept() {
         if (free_.empty()) {
             if (peers_.size() > index_mask) return;
             peers_.push_back(std::make_unique<peer>());
+            // Each receiver starts at one of its own, so that another's messages are rarely taken for ours.
+            peers_.back()->generation = 1 + static_cast<std::uint32_t>(id_ % generations);
             free_.push_back(static_cast<std::uint32_t>(peers_.size() - 1));
             active_.reserve(peers_.size());
             settled_.reserve(peers_.size());
@@ -285,7 +289,7 @@ void receiver::drop(std::uint32_t index) {
     events_.remove(p.pid.get());
     // A forked child may hold a copy of the socket: only shutdown tells the sender in any case.
     if (p.socket) shutdown(p.socket.get(), SHUT_RDWR);
-    std::uint32_t generation = (p.generation + 1) & generation_mask;
+    std::uint32_t generation = 1 + p.generation % generations;
     p = peer{};
     p.generation = generation;
     free_.push_back(index);
@@ -500,7 +504,7 @@ std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
         }
         if (events_.take_interrupt()) return -ECANCELED;
         if (fd_error_) return std::exchange(fd_error_, 0);
-        std::int64_t left = timeout_ns < 0 ? -1 : start + timeout_ns - now;
+        std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
         if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
         if (!settle()) continue;
         ++counters_.waits;

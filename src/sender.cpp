@@ -463,7 +463,7 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns) {
             return 0;
         }
         if (events_.take_interrupt()) return -ECANCELED;
-        std::int64_t left = timeout_ns < 0 ? -1 : start + timeout_ns - now;
+        std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
         if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
         if (!settle(position)) continue;
         ++counters_.waits;
@@ -498,9 +498,9 @@ std::int32_t sender::arm() {
 
 std::uint64_t sender::finish(std::int64_t linger_ns) {
     end();
-    std::int64_t limit = linger_ns < 0 ? -1 : now_ns() + linger_ns;
+    std::int64_t start = now_ns();
     std::int32_t r;
-    do r = flush(limit < 0 ? -1 : std::max<std::int64_t>(limit - now_ns(), 0));
+    do r = flush(linger_ns < 0 ? -1 : std::max<std::int64_t>(linger_ns - (now_ns() - start), 0));
     while (r == -EINTR);
     return unreleased();
 }

@@ -290,8 +290,8 @@ int32_t ipc_sender_stats(ipc_sender *s, ipc_sender_counters *out);
  * most `count`, returns the number there are. */
 int32_t ipc_sender_links(ipc_sender *s, ipc_link *out, size_t count);
 
-/* Ends, if _end did not; waits up to linger_ns for every message to be released, as flush does; closes. The handle is
- * gone in every case, NULL is taken and does nothing.
+/* Ends, if _end did not; waits up to linger_ns for every message to be released, as flush does; closes. NULL is
+ * taken and does nothing. The handle is gone, but after -EINVAL: a linger_ns that C2 forbids.
  * Returns the number of messages that not every receiver has released, 0 if none (at most INT32_MAX): connected
  * receivers still get them; with no receiver connected they are lost. */
 int32_t ipc_sender_close(ipc_sender *s, int64_t linger_ns);
@@ -311,7 +311,8 @@ int32_t ipc_receiver_open(ipc_receiver **out, const char *url, const ipc_receive
 int32_t ipc_receiver_receive(ipc_receiver *r, ipc_message *msg, int64_t timeout_ns);
 
 /* Gives a message back to its sender; msg->data must not be read any more. Any order. Never waits.
- * Returns 0; -ESTALE if it has been released already; -EINVAL if it never was a message of this receiver. */
+ * Returns 0; -ESTALE if it has been released already, or is another receiver's (found nearly always); -EINVAL if it
+ * can't be a message. */
 int32_t ipc_receiver_release(ipc_receiver *r, const ipc_message *msg);
 
 /* As ipc_sender_interrupt. */
