@@ -491,7 +491,14 @@ std::int32_t receiver::receive(ipc_message &out, std::int64_t timeout_ns) {
     if (due || active_.empty()) look(0);
     if (std::int32_t r = take(out)) return r;
     if (fd_error_) return std::exchange(fd_error_, 0);
-    return timeout_ns == 0 ? -EAGAIN : wait(out, timeout_ns);
+    if (timeout_ns != 0) return wait(out, timeout_ns);
+    // It may have been a rush up to now; it is none any more.
+    events_.no_rush();
+    if (!due && events_.due()) {
+        look(0);
+        if (std::int32_t r = take(out)) return r;
+    }
+    return -EAGAIN;
 }
 
 std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {

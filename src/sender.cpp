@@ -89,10 +89,12 @@ void sender::take_name() {
     watch_ = folder_watch();
 }
 
+bool sender::name_is_there() const { return folder_.still_there() && folder_.has(name_); }
+
 // A receiver made its name again, or we are alone and something in the folder changed: is ours still there?
 void sender::check_own_name() {
     scan_due_ = true;
-    if (folder_.still_there() && folder_.has(name_)) return;
+    if (name_is_there()) return;
     try {
         if (watch_) events_.remove(watch_.get());
         take_name();
@@ -114,7 +116,7 @@ void sender::watch_while_alone() {
     if (watch_ && events_.try_add(watch_.get(), {of::folder}) < 0) watch_ = folder_watch();
     if (!watch_) events_.set_alarm(folder_look_ns);
     // What changed before the watch was there. Receivers are seen by their knock, which is waiting then.
-    if (!folder_.still_there() || !folder_.has(name_)) check_own_name();
+    if (!name_is_there()) check_own_name();
 }
 
 // ---- Links ----------------------------------------------------------------------------------------------------------
@@ -370,7 +372,14 @@ std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout
     if (reserved_) return -EINVAL;
     if (size > ring_.most()) return -EMSGSIZE;
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
-    if (events_.due()) look(0);
+    bool due = events_.due();
+    if (links_.empty()) {
+        // Whoever comes next may wait for this very message, and no other call need follow.
+        if (due && !watch_ && !name_is_there()) check_own_name();
+        look(0);
+    } else if (due) {
+        look(0);
+    }
     if (!ring_.fits(size)) {
         std::uint64_t needs = ring_.room_needs(size);
         if (!free_up_to(needs))

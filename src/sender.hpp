@@ -43,6 +43,7 @@ class sender {
 
   private:
     void take_name();
+    bool name_is_there() const;
     void check_own_name();
     void scan();
     void connect(const std::string &name, std::uint64_t id);

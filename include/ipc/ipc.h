@@ -36,8 +36,9 @@
  *   is connected to it. It is lost if the sender goes while no receiver is connected, or if the sender and the last
  *   receiver both go. ipc_sender_flush and ipc_sender_close say how many messages nobody has released yet.
  *
- *   Who serves newcomers. There is no hidden thread: a sender notices a new receiver in its next call (or when its fd is
- *   polled and armed). A sender that neither calls nor polls serves nobody.
+ *   Who serves newcomers. There is no hidden thread: a sender without a receiver notices the first one in its next call;
+ *   one that has receivers already looks for more every few milliseconds, in a rush at every eighth call at the latest
+ *   (or when its fd is polled and armed). A sender that neither calls nor polls serves nobody.
  *
  *   A killed receiver that is not reaped yet may count as alive for a moment: wait() for it before you start its
  *   successor, if the successor must get the messages the killed one had not released.
