@@ -31,13 +31,20 @@ static std::map<std::string, void (*)(role &)> &roles() {
     return all;
 }
 
-registered_role::registered_role(const char *name, void (*body)(role &)) { roles()[name] = body; }
+registered_role::registered_role(const char *name, void (*body)(role &)) {
+    if (roles().emplace(name, body).second) return;
+    std::fprintf(stderr, "two roles have the name %s\n", name);
+    std::abort();
+}
 
 void must(bool holds, const char *condition, const char *file, int line) {
     if (holds) return;
     std::fprintf(stderr, "%s:%d: in process %d: not so: %s\n", file, line, getpid(), condition);
     _exit(70);
 }
+
+struct test_is_gone {};
+static constexpr int done_with = 72;  // exit status of a role that waited for a word when its test was done with it
 
 void role::say(const std::string &line) {
     std::string text = line + "\n";
@@ -49,7 +56,7 @@ std::string role::hear() {
     for (char c;;) {
         ssize_t got = read(STDIN_FILENO, &c, 1);
         if (got < 0 && errno == EINTR) continue;
-        if (got != 1) _exit(72);
+        if (got != 1) throw test_is_gone();
         if (c == '\n') return line;
         line += c;
     }
@@ -87,11 +94,18 @@ child::child(child &&other) noexcept
 }
 
 child::~child() {
-    if (pid_ > 0) {
-        ::kill(pid_, SIGKILL);
-        waitpid(pid_, nullptr, 0);
-    }
     if (to_ >= 0) close(to_);
+    if (pid_ > 0) {
+        int status = 0;
+        if (eventually([&] { return waitpid(pid_, &status, WNOHANG) == pid_; }, limit / 4)) {
+            bool as_told = WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == done_with);
+            if (!as_told) FAIL_CHECK("process " << pid_ << " went wrong: wait status " << status);
+        } else {
+            ::kill(pid_, SIGKILL);
+            waitpid(pid_, nullptr, 0);
+            FAIL_CHECK("process " << pid_ << " does not end when its test is done with it");
+        }
+    }
     if (from_ >= 0) close(from_);
 }
 
@@ -126,6 +140,11 @@ std::string child::hear(std::chrono::nanoseconds patience) {
 
 void child::expect(const std::string &line) { REQUIRE(hear() == line); }
 
+std::string child::ask(const std::string &line) {
+    say(line);
+    return hear();
+}
+
 void child::signal(int number) { REQUIRE(::kill(pid_, number) == 0); }
 
 void child::kill() {
@@ -148,16 +167,11 @@ int child::wait(std::chrono::nanoseconds patience) {
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-long voluntary_switches(pid_t pid) {
-    long sum = 0;
-    for (auto &thread : fs::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
-        std::ifstream status(thread.path() / "status");
-        for (std::string line; std::getline(status, line);)
-            if (line.starts_with("voluntary_ctxt_switches:")) sum += std::stol(line.substr(line.find(':') + 1));
-    }
-    return sum;
+bool child::sleeps() const {
+    std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
+    std::string stat(std::istreambuf_iterator<char>(file), {});
+    return stat.find(") S ") != stat.npos;
 }
-long child::switches() const { return voluntary_switches(pid_); }
 
 // ---- What is left ---------------------------------------------------------------------------------------------------
 
@@ -234,6 +248,18 @@ std::size_t scratch::sockets(const std::string &folder) {
     return count;
 }
 
+child scratch::sender(const std::string &url) {
+    child c = start("sender", {url});
+    c.expect("open");
+    return c;
+}
+
+child scratch::receiver(const std::string &url) {
+    child c = start("receiver", {url});
+    c.expect("open");
+    return c;
+}
+
 // ---- Handles --------------------------------------------------------------------------------------------------------
 
 void fill(void *data, std::size_t size, std::uint64_t tag) {
@@ -266,6 +292,20 @@ int tx::send(std::uint64_t tag, std::size_t size, std::int64_t timeout) {
     return ipc_sender_commit(h, size, tag);
 }
 
+void tx::send_all(std::uint64_t first, std::uint64_t last, std::size_t size) {
+    for (std::uint64_t tag = first; tag <= last; ++tag)
+        if (int r = send(tag, size); r != 0)
+            throw std::runtime_error("send of " + std::to_string(tag) + ": " + ipc_strerror(r));
+}
+
+std::uint64_t tx::fill_up(std::uint64_t first, std::size_t size) {
+    std::uint64_t count = 0;
+    int r;
+    while ((r = send(first + count, size, 0)) == 0) ++count;
+    if (r != -EAGAIN) throw std::runtime_error(std::string("send: ") + ipc_strerror(r));
+    return count;
+}
+
 int tx::close(std::int64_t linger) { return ipc_sender_close(std::exchange(h, nullptr), linger); }
 
 ipc_sender_counters tx::stats() const {
@@ -277,10 +317,10 @@ ipc_sender_counters tx::stats() const {
 
 template <class Handle>
 static std::vector<ipc_link> links_of(Handle *h, std::int32_t (*read)(Handle *, ipc_link *, std::size_t)) {
-    std::vector<ipc_link> links(64);
+    std::vector<ipc_link> links(1024);
     links[0].struct_size = sizeof(ipc_link);
     int count = read(h, links.data(), links.size());
-    if (count < 0 || count > 64) throw std::runtime_error("links");
+    if (count < 0 || count > 1024) throw std::runtime_error("links");
     links.resize(static_cast<std::size_t>(count));
     return links;
 }
@@ -307,6 +347,58 @@ std::uint64_t rx::take(std::int64_t timeout) {
     return m.tag;
 }
 
+std::string rx::words(int count, std::int64_t timeout, bool hold) {
+    std::string said;
+    std::uint64_t first = 0, last = 0;
+    bool run = false, marked = false;
+    auto finish_run = [&] {
+        if (!run) return;
+        if (last != first) said += '-' + std::to_string(last);
+        if (marked) said += '*';
+        run = false;
+    };
+    auto word = [&](const std::string &w) {
+        finish_run();
+        if (!said.empty()) said += ' ';
+        said += w;
+    };
+    for (int i = 0; i < count; ++i) {
+        ipc_message m;
+        int result = receive(m, timeout);
+        if (result == IPC_MESSAGE) {
+            bool again = m.flags & IPC_REDELIVERED;
+            if (!run || m.tag != last + 1 || again != marked) {
+                word(std::to_string(m.tag));
+                run = true;
+                first = m.tag;
+            }
+            last = m.tag;
+            marked = again;
+            if (!proven(m)) word("WRONG");
+            if (hold)
+                held.push_back(m);
+            else if (release(m) != 0)
+                word("UNRELEASED");
+            continue;
+        }
+        word(result == IPC_END                           ? "end"
+             : result == IPC_DIED                        ? "died"
+             : result == -ETIMEDOUT || result == -EAGAIN ? "nothing"
+                                                         : ipc_strerror(result));
+        if (result < 0) break;
+    }
+    finish_run();
+    return said;
+}
+
+int rx::release_held(std::uint64_t tag) {
+    auto found = std::find_if(held.begin(), held.end(), [&](const ipc_message &m) { return m.tag == tag; });
+    if (found == held.end()) throw std::runtime_error("message " + std::to_string(tag) + " is not held");
+    ipc_message m = *found;
+    held.erase(found);
+    return release(m);
+}
+
 int rx::close() { return ipc_receiver_close(std::exchange(h, nullptr)); }
 
 ipc_receiver_counters rx::stats() const {
@@ -326,6 +418,8 @@ int main(int argc, char **argv) {
     role me(std::vector<std::string>(argv + 3, argv + argc));
     try {
         found->second(me);
+    } catch (const test_is_gone &) {
+        return done_with;
     } catch (const std::exception &error) {
         std::fprintf(stderr, "role %s, process %d: %s\n", argv[2], getpid(), error.what());
         return 76;

@@ -33,7 +33,7 @@ class role {
     long number(std::size_t n) const { return std::stol(arguments_.at(n)); }
     bool has(std::size_t n) const { return n < arguments_.size(); }
     void say(const std::string &line);
-    std::string hear();  // a line from the test; the process ends when the test is gone
+    std::string hear();  // a line from the test; ends the role when the test is gone, or is done with it
 
   private:
     std::vector<std::string> arguments_;
@@ -51,7 +51,7 @@ struct registered_role {
 #define MUST(condition) must(bool(condition), #condition, __FILE__, __LINE__)
 void must(bool holds, const char *condition, const char *file, int line);
 
-// A process that plays a role. Killed and waited for in the destructor, at the latest.
+// A process that plays a role. It has to end when its test is done with it, at the latest in the destructor.
 class child {
   public:
     child(const std::string &role, const std::vector<std::string> &arguments);
@@ -63,21 +63,20 @@ class child {
     void say(const std::string &line);
     std::string hear(std::chrono::nanoseconds patience = limit);  // the next line it says; fails the test if none comes
     void expect(const std::string &line);                         // hears exactly this
+    std::string ask(const std::string &line);                     // says this, and hears the answer
     void signal(int number);
     void kill();  // SIGKILL, and waits for it
     void stop();  // SIGSTOP, and waits until it is stopped
     void cont() { signal(18); }
     int wait(std::chrono::nanoseconds patience = limit);  // its exit status, or 128 + signal
     void done() { CHECK(wait() == 0); }
-    // Voluntary context switches so far, over all its threads.
-    long switches() const;
+    bool sleeps() const;  // its main thread waits in the kernel
 
   private:
     pid_t pid_ = -1;
     int to_ = -1, from_ = -1;
     std::string heard_;
 };
-long voluntary_switches(pid_t pid);
 
 // ---- What is left ---------------------------------------------------------------------------------------------------
 
@@ -100,6 +99,9 @@ class scratch {
     scratch();
     ~scratch();
     child start(const std::string &role, std::vector<std::string> arguments = {}) { return {role, arguments}; }
+    // A handle in a process of its own, open already, which does what it is told: see actors.cpp.
+    child sender(const std::string &url = "shm://t");
+    child receiver(const std::string &url = "shm://t");
     const std::string &folder() const { return folder_; }
     // Processes were killed: the sockets they left are swept by whoever opens the channel next, here by the check.
     void somebody_was_killed(const std::string &url) { killed_.insert(url); }
@@ -120,6 +122,8 @@ struct tx {
     ~tx() { close(); }
     operator ipc_sender *() const { return h; }
     int send(std::uint64_t tag, std::size_t size = 64, std::int64_t timeout = limit_ns);  // a numbered payload
+    void send_all(std::uint64_t first, std::uint64_t last, std::size_t size = 64);        // throws
+    std::uint64_t fill_up(std::uint64_t first, std::size_t size = 64);  // until no more fits: how many it were
     int end() { return ipc_sender_end(h); }
     int close(std::int64_t linger = 0);
     ipc_sender_counters stats() const;
@@ -136,11 +140,22 @@ struct rx {
     int release(const ipc_message &m) { return ipc_receiver_release(h, &m); }
     // Receives a message, checks its payload, releases it, and returns its tag. Throws on anything else.
     std::uint64_t take(std::int64_t timeout = limit_ns);
+    // The next events as words: a message is its tag, with a * if it is redelivered, and runs are drawn together; then
+    // "end", "died", "nothing" within the time-out, which is the last word then. "1-3* 4-100 end". Messages are checked
+    // and released, or kept in `held`.
+    std::string read(int count, std::int64_t timeout = limit_ns) { return words(count, timeout, false); }
+    std::string hold(int count, std::int64_t timeout = limit_ns) { return words(count, timeout, true); }
+    int release_held(std::uint64_t tag);  // the first held one with this tag
     int close();
     ipc_receiver_counters stats() const;
     std::vector<ipc_link> links() const;
+    std::vector<ipc_message> held;
     ipc_receiver *h = nullptr;
+
+  private:
+    std::string words(int count, std::int64_t timeout, bool hold);
 };
+inline constexpr std::int64_t briefly = 1'000'000;  // for a wait that is to find nothing
 
 // A payload that proves itself: its bytes follow from tag and size.
 void fill(void *data, std::size_t size, std::uint64_t tag);
@@ -153,14 +168,28 @@ inline ipc_message empty_message() {
 }
 
 // Waits until a condition holds, by asking again and again.
+void doze();
 template <class Condition>
 bool eventually(Condition &&condition, std::chrono::nanoseconds patience = limit) {
     auto end = std::chrono::steady_clock::now() + patience;
-    void doze();
     while (!condition()) {
         if (std::chrono::steady_clock::now() > end) return false;
         doze();
     }
     return true;
 }
-void doze();
+
+// Random numbers that are the same in each run, and from the seed alone.
+class dice {
+  public:
+    explicit dice(std::uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15 + 1) {}
+    std::uint64_t operator()() {
+        state_ ^= state_ << 13;
+        state_ ^= state_ >> 7;
+        return state_ ^= state_ << 17;
+    }
+    std::uint64_t below(std::uint64_t n) { return (*this)() % n; }
+
+  private:
+    std::uint64_t state_;
+};
