@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,6 @@ struct setting {
 
 // One direction, as fast as it goes: every cache line of each payload is written by the one and read by the other, and
 // the sum of what was read is compared with what was written.
-const board &flood_pipe(const setting &, std::size_t size);
 const board &flood_floor(const setting &, std::size_t size);
 const board &flood_bare(const setting &, std::size_t size);
 
@@ -26,13 +26,23 @@ const board &flood_bare(const setting &, std::size_t size);
 // blocks, messages are 1 ms apart. "Answered": both block, each sends when it has received; half of the round trip.
 const board &spin_line(const setting &);
 const board &asleep_eventfd(const setting &);
-const board &asleep_pipe(const setting &);
 const board &answered_line(const setting &);  // both spin: a cache line that goes to and fro
 const board &answered_eventfd(const setting &);
-const board &answered_pipe(const setting &);
 
 // Bytes per second of one memcpy after the other, on one processor.
 double memcpy_rate(const setting &, std::size_t size);
+
+// Somebody else's way to do the same.
+struct peer {
+    const char *name;
+    std::size_t most;  // bytes of a message that it takes
+    std::function<const board &(const setting &, std::size_t size)> flood;
+    std::function<const board &(const setting &)> asleep, answered;
+};
+// Of the kernel: pipe, Unix stream and seqpacket, TCP, POSIX message queue.
+std::vector<peer> kernel_peers();
+// Of the distribution, as far as they were there when this was built: Boost.Interprocess, ZeroMQ, nng.
+std::vector<peer> library_peers();
 
 // libipc, from the library at `path`, or the one that this program is linked with if that is empty.
 struct libipc {

@@ -5,8 +5,10 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -29,6 +31,7 @@ struct options {
     std::size_t capacity = 1 << 20;
     std::string json_file;
     std::vector<std::string> libraries;
+    std::vector<std::string> peers;
     std::vector<int> cpus;
     std::string only;
     double flood_seconds = 0;
@@ -94,6 +97,9 @@ class benchmark {
     explicit benchmark(const options &o)
         : options_(o), where_(o.cpus.empty() ? default_cpus() : cpus{o.cpus[0], o.cpus[1]}) {
         libraries_.push_back({"libipc", {}});
+        for (auto &all : {kernel_peers(), library_peers()})
+            for (const peer &p : all)
+                if (o.peers.empty() || std::count(o.peers.begin(), o.peers.end(), p.name)) peers_.push_back(p);
         for (const std::string &given : o.libraries) {
             auto at = given.find('=');
             std::string path = at == given.npos ? given : given.substr(at + 1);
@@ -114,14 +120,17 @@ class benchmark {
         if (wants("latency")) {
             latency("spin line", [this] { return &spin_line(of(0)); });
             for (auto &[name, lib] : libraries_) latency("spin " + name, [this, &lib] { return &lib.spin(of(0)); });
-            latency("asleep eventfd", [this] { return &asleep_eventfd(longer()); });
-            latency("asleep pipe", [this] { return &asleep_pipe(longer()); });
-            for (auto &[name, lib] : libraries_)
-                latency("asleep " + name, [this, &lib] { return &lib.asleep(longer()); });
-            latency("answered eventfd", [this] { return &answered_eventfd(of(0)); });
-            latency("answered pipe", [this] { return &answered_pipe(of(0)); });
-            for (auto &[name, lib] : libraries_)
-                latency("answered " + name, [this, &lib] { return &lib.answered(of(0)); });
+            for (const char *how : {"asleep", "answered"}) {
+                bool asleep = *how == 'a' && how[1] == 's';
+                latency(fmt::format("{} eventfd", how),
+                        [this, asleep] { return &(asleep ? asleep_eventfd(longer()) : answered_eventfd(of(0))); });
+                for (const peer &p : peers_)
+                    latency(fmt::format("{} {}", how, p.name),
+                            [this, asleep, &p] { return &(asleep ? p.asleep(longer()) : p.answered(of(0))); });
+                for (auto &[name, lib] : libraries_)
+                    latency(fmt::format("{} {}", how, name),
+                            [this, asleep, &lib] { return &(asleep ? lib.asleep(longer()) : lib.answered(of(0))); });
+            }
         }
         for (unsigned round = 0; round < options_.rounds; ++round) {
             if (isatty(2)) fmt::print(stderr, "\rround {} of {} ", round + 1, options_.rounds);
@@ -166,10 +175,10 @@ class benchmark {
                 if (is_library(name)) out[name]["waits_and_bells_per_message"] = spread_of(r.waits_per_message).median;
             }
             for (auto &[name, lib] : libraries_)
-                for (const char *peer : {"pipe", "floor", "bare ring"})
-                    if (row.count(peer))
-                        out[name][fmt::format("over {}", peer)] =
-                            spread_json(ratios(row.at(name).messages_per_s, row.at(peer).messages_per_s));
+                for (auto &[other, theirs] : row)
+                    if (!is_library(other))
+                        out[name][fmt::format("over {}", other)] =
+                            spread_json(ratios(row.at(name).messages_per_s, theirs.messages_per_s));
         }
         for (auto &[name, r] : latencies_)
             j["latency"][name] = {{"p50", spread_json(r.p50)},
@@ -201,7 +210,8 @@ class benchmark {
 
     void add_floods() {
         for (std::size_t size : options_.sizes) {
-            flood(size, "pipe", [this, size] { return &flood_pipe(of(size), size); });
+            for (const peer &p : peers_)
+                if (size <= p.most) flood(size, p.name, [this, size, &p] { return &p.flood(of(size), size); });
             if (size >= floor_from)
                 flood(size, "floor", [this, size] { return &flood_floor(of(size), size); });
             else
@@ -249,24 +259,28 @@ class benchmark {
 
     void print_floods() const {
         fmt::print(
-            "\nThroughput. Every cache line is written and read. 'raw' is the bare ring below {}, the floor from there "
-            "on:\n"
-            "plain shared memory of the ring's size, memset there, sum here, one flag a message.\n\n",
+            "\nThroughput. Every cache line is written and read. The bare ring (below {}) is our ring's loop without a "
+            "library around it;\nthe floor (from there on) is plain shared memory of the ring's size, memset here, sum "
+            "there, one flag a message.\n\n",
             bytes_text(floor_from));
-        fmt::print("{:>8} {:>8} {:>12} {:>12} {:<10} {:>12} {:>12} {:>22} {:>20} {:>9}\n", "message", "ring", "pipe",
-                   "raw", "", "messages", "bytes", "times the pipe", "of raw", "waits/msg");
+        fmt::print("{:>8} {:>8}  {:<14} {:>12} {:>12} {:>24} {:>12}\n", "message", "ring", "", "messages", "bytes",
+                   "libipc is times this", "switches/msg");
         for (auto &[size, row] : floods_) {
-            const char *raw = size >= floor_from ? "floor" : "bare ring";
-            const auto &pipe = row.at("pipe").messages_per_s, &floor = row.at(raw).messages_per_s;
-            for (auto &[name, lib] : libraries_) {
-                const flood_result &r = row.at(name);
+            std::string first = fmt::format("{:>8} {:>8}", bytes_text(size), bytes_text(capacity_for(size)));
+            const auto &ours = row.at(libraries_[0].first).messages_per_s;
+            std::vector<std::string> names{size >= floor_from ? "floor" : "bare ring"};
+            for (const peer &p : peers_) names.push_back(p.name);
+            for (auto &[name, lib] : libraries_) names.push_back(name);
+            for (const std::string &name : names) {
+                auto found = row.find(name);
+                if (found == row.end()) continue;
+                const flood_result &r = found->second;
                 double rate = spread_of(r.messages_per_s).median;
-                fmt::print("{:>8} {:>8} {:>12} {:>12} {:<10} {:>12} {:>12} {:>22} {:>20} {:>9.5f}\n", bytes_text(size),
-                           bytes_text(capacity_for(size)), rate_text(spread_of(pipe).median),
-                           rate_text(spread_of(floor).median), name, rate_text(rate),
+                fmt::print("{:17}  {:<14} {:>12} {:>12} {:>24} {:>12.5f}\n", first, name, rate_text(rate),
                            bandwidth_text(rate * static_cast<double>(size)),
-                           spread_text(ratios(r.messages_per_s, pipe)), spread_text(ratios(r.messages_per_s, floor)),
-                           spread_of(r.waits_per_message).median);
+                           name == libraries_[0].first ? "" : spread_text(ratios(ours, r.messages_per_s)),
+                           spread_of(r.switches_per_message).median);
+                first.clear();
             }
         }
     }
@@ -296,7 +310,7 @@ class benchmark {
         for (const char *how : {"asleep", "answered"}) {
             std::string eventfd = fmt::format("{} eventfd", how);
             print_latency(eventfd, "");
-            print_latency(fmt::format("{} pipe", how), eventfd.c_str());
+            for (const peer &p : peers_) print_latency(fmt::format("{} {}", how, p.name), eventfd.c_str());
             for (auto &[name, lib] : libraries_) print_latency(fmt::format("{} {}", how, name), eventfd.c_str());
         }
     }
@@ -304,6 +318,7 @@ class benchmark {
     options options_;
     cpus where_;
     std::vector<std::pair<std::string, libipc>> libraries_;
+    std::vector<peer> peers_;
     std::vector<std::function<void()>> jobs_;
     std::map<std::size_t, std::vector<double>> memcpys_;
     std::map<std::size_t, std::map<std::string, flood_result>> floods_;
@@ -320,8 +335,8 @@ struct own_folder {
         setenv("IPC_DIR", path.c_str(), 1);
     }
     ~own_folder() {
-        for (const char *channel : {"bench", "bench-back"}) rmdir(fmt::format("{}/{}", path, channel).c_str());
-        rmdir(path.c_str());
+        std::error_code ignored;
+        std::filesystem::remove_all(path, ignored);
     }
 };
 
@@ -364,6 +379,9 @@ int main(int argc, char **argv) {
         ->transform(CLI::AsSizeValue(false));
     app.add_option("--json", o.json_file, "write all of it to this file, too");
     app.add_option("--only", o.only, "one part of it")->check(CLI::IsMember({"raw", "throughput", "latency"}));
+    app.add_option("--peers", o.peers,
+                   "only these: pipe, unix stream, unix seqpacket, tcp, posix mq, boost, zeromq, nng")
+        ->delimiter(',');
     app.add_option("--cpus", o.cpus, "the processors of sender and receiver (the first two that are allowed)")
         ->delimiter(',')
         ->expected(2);
