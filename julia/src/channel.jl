@@ -1,0 +1,174 @@
+# The verbs of Base that a Channel has. They may be used by any number of tasks, and what they return is the caller's own.
+
+# With the lock held: h.peeked is the next message.
+function attempt_peek(h::Handle)
+    h.gate & PENDING != 0 && return IPC_MESSAGE
+    # The task that has a view from recv has done with it.
+    h.viewing && h.owner == me() && locked(() -> end_view(h), h)
+    code = locked(() -> ipc_receiver_receive(h.pointer, peeked_address(h), 0), h)
+    code == IPC_MESSAGE && (h.gate |= PENDING)
+    (code == IPC_END || code == IPC_DIED) && (h.peer = h.peeked.sender)
+    return code
+end
+
+next(finish, r::Receiver) = await(attempt_peek, finish, code -> tell(r, code), r, nothing, false)
+
+function copy_peeked(h::Handle)
+    raw = h.peeked
+    v = Vector{UInt8}(undef, raw.size)
+    GC.@preserve v unsafe_copyto!(pointer(v), raw.data, raw.size)
+    return v
+end
+
+function take_peeked(h::Handle)
+    v = copy_peeked(h)
+    h.gate &= ~PENDING
+    code = locked(() -> ipc_receiver_release(h.pointer, peeked_address(h)), h)
+    code < 0 && throw_error(h, code)
+    return v
+end
+
+"""
+    take!(r::Receiver)
+
+Waits for the next message and returns its bytes. Any number of tasks may wait. A time-out: [`recv`](@ref) has one.
+
+# Examples
+```julia
+s, r = Sender("shm://words"), Receiver("shm://words")
+put!(s, "word")
+String(take!(r))    # "word"
+```
+"""
+Base.take!(r::Receiver) = next(take_peeked, r)::Vector{UInt8}
+Base.popfirst!(r::Receiver) = take!(r)
+
+"""
+    fetch(r::Receiver)
+
+The bytes of the next message, which stays the next one.
+
+# Examples
+```julia
+s, r = Sender("shm://peek"), Receiver("shm://peek")
+put!(s, "next")
+String(fetch(r)) == String(take!(r))    # true
+```
+"""
+Base.fetch(r::Receiver) = next(copy_peeked, r)::Vector{UInt8}
+Base.wait(r::Receiver) = next(h -> nothing, r)
+
+"""
+    isready(r::Receiver)
+
+Whether a message is there, so that `take!` and `recv` would not wait. It stays the next one; but it counts as received
+if `r` is closed before it is taken.
+
+# Examples
+```julia
+s, r = Sender("shm://any"), Receiver("shm://any")
+isready(r)    # false
+put!(s, "something")
+isready(r)    # true
+```
+"""
+function Base.isready(r::Receiver)
+    isopen(r) || return false
+    try
+        await(attempt_peek, h -> true, code -> tell(r, code), r, 0, false)
+    catch e
+        e isa TimeoutError || rethrow()
+        false
+    end
+end
+Base.isempty(r::Receiver) = !isready(r)
+
+function Base.iterate(r::Receiver, _=nothing)
+    try
+        return take!(r), nothing
+    catch e
+        e isa InvalidStateException && e.state === :closed || rethrow()
+        return nothing
+    end
+end
+Base.eltype(::Type{Receiver}) = Vector{UInt8}
+Base.IteratorSize(::Type{Receiver}) = Base.SizeUnknown()
+
+"""
+    put!(s::Sender, data; tag=0)
+
+Sends the bytes of `data`, as [`send`](@ref) does. Any number of tasks may send.
+
+# Examples
+```julia
+s, r = Sender("shm://many"), Receiver("shm://many")
+@sync for i in 1:3
+    @async put!(s, i)
+end
+sum(only(reinterpret(Int, take!(r))) for _ in 1:3)    # 6
+```
+"""
+function Base.put!(s::Sender, data; tag::Integer=0)
+    put_bytes(s, data, UInt64(tag))
+    return data
+end
+Base.push!(s::Sender, data) = (put!(s, data); s)
+
+function put_bytes(s::Sender, data::StridedArray, tag::UInt64)
+    contiguous(data)
+    GC.@preserve data send_bytes(s, Ptr{UInt8}(pointer(data)), sizeof_elements(data), tag, nothing, false)
+end
+put_bytes(s::Sender, data::Union{String,SubString{String}}, tag::UInt64) =
+    GC.@preserve data send_bytes(s, pointer(data), sizeof(data), tag, nothing, false)
+put_bytes(s::Sender, data::AbstractString, tag::UInt64) = put_bytes(s, String(data), tag)
+put_bytes(s::Sender, data::AbstractArray, tag::UInt64) = send(s, data)  # which says why not
+function put_bytes(s::Sender, x::T, tag::UInt64) where {T}
+    isbitstype(T) || return send(s, x)
+    copy = Ref(x)
+    GC.@preserve copy send_bytes(s, Ptr{UInt8}(Base.unsafe_convert(Ptr{T}, copy)), sizeof(T), tag, nothing, false)
+end
+
+"""
+    close(r::Receiver)
+    close(r::Receiver, exception)
+
+Closes `r`. Tasks that wait in it get `InvalidStateException`, or `exception`, as with a `Channel`. What was not received,
+or not released, goes to the next receiver if this was the last. Returns the number of messages that are held: they stay
+readable until each is released.
+
+# Examples
+```julia
+r = Receiver("shm://closing")
+waiting = @async take!(r)
+yield()
+close(r)
+istaskfailed((try wait(waiting) catch; end; waiting))    # true
+```
+"""
+Base.close(r::Receiver, exception::Exception=closed_exception("Receiver")) = shut(r, exception)
+
+"""
+    bind(r::Receiver, task)
+
+Closes `r` when `task` ends; if it fails, tasks that wait in `r` get its failure.
+"""
+function Base.bind(x::Union{Receiver,Sender}, task::Task)
+    @async begin
+        failure = try
+            wait(task)
+            nothing
+        catch e
+            e
+        end
+        failure isa Exception ? close(x, failure) : close(x)
+    end
+    return x
+end
+
+Base.put!(r::Receiver, data) = throw(ArgumentError("a Receiver only receives: open Sender(\"$(r.handle.url)\") to send"))
+Base.push!(r::Receiver, data) = put!(r, data)
+Base.take!(s::Sender) = throw(ArgumentError("a Sender only sends: open Receiver(\"$(s.handle.url)\") to receive"))
+for verb in (:popfirst!, :fetch, :wait, :isready, :isempty, :iterate)
+    @eval Base.$verb(s::Sender, _...) = take!(s)
+end
+Base.broadcastable(x::Union{Receiver,Sender}) = Ref(x)

@@ -1,0 +1,131 @@
+# Opening and closing, which are the same for both kinds of handle.
+
+function open_handle(open::F, url::String, options::O) where {F,O}
+    loaded()
+    out = Ref{Ptr{Cvoid}}(C_NULL)
+    given = Ref(options)
+    words = zeros(UInt8, 1024)
+    code = GC.@preserve out given words open(Base.unsafe_convert(Ptr{Ptr{Cvoid}}, out), url,
+                                             Base.unsafe_convert(Ptr{O}, given), pointer(words), length(words))
+    code < 0 && throw(IPCError(code, unsafe_string(pointer(words))))
+    return out[]
+end
+
+# The watcher of a handle's fd, made once: one made for each wait costs more, and may never wake.
+function watch(pointer::Ptr{Cvoid}, receives::Bool)
+    try
+        return FDWatcher(RawFD(receives ? ipc_receiver_fd(pointer) : ipc_sender_fd(pointer)), true, false)
+    catch
+        receives ? ipc_receiver_close(pointer) : ipc_sender_close(pointer, 0)
+        rethrow()
+    end
+end
+
+# At a prompt, `r = Receiver(url)` for the second time leaves the first one open until it is collected.
+function warn_if_open_twice(h::Handle)
+    twice = any(o -> o !== h && o.receives == h.receives && o.gate & CLOSED == 0 && o.url == h.url, handles)
+    twice || return
+    noun, what = h.receives ? ("receiver", "it gets every message too, and senders wait for it") :
+                 ("sender", "receivers wait for its end")
+    @warn "this process has another $noun on $(h.url) open: until that one is closed or collected, $what"
+    return
+end
+
+@noinline function throw_closed(x)
+    h = x.handle
+    # The view that its task had when another task closed the receiver.
+    h.receives && h.viewing && h.owner == me() && h.pointer != C_NULL && (end_view(h); forget_if_done(h))
+    throw(x.exception)
+end
+
+# Closes x, which may have tasks waiting. Returns what the library's close returns; 0 if x is closed already.
+function shut(x, exception::Exception)
+    h = x.handle
+    lock(h.lock)
+    try
+        h.gate & CLOSED == 0 || return 0
+        x.exception = exception
+        h.gate |= CLOSED
+        h.waiting > 0 && interrupt(h)
+        while h.waiting > 0
+            wait(h.left)
+        end
+        try
+            shut_out(h)
+        catch
+            h.gate &= ~CLOSED
+            rethrow()
+        end
+        close(x.watcher)  # before its fd
+        left = close_inside(h, me())
+        h.gate = CLOSED
+        return left
+    finally
+        unlock(h.lock)
+    end
+end
+
+# Alone inside.
+function close_inside(h::Handle, task::Ptr{Cvoid})
+    h.receives || return close_sender(h)
+    # Another task may be reading the last view at this moment: it is left to that task.
+    h.viewing && h.owner == task && end_view(h)
+    h.gate & PENDING != 0 && ipc_receiver_release(h.pointer, peeked_address(h))
+    left = ipc_receiver_close(h.pointer)
+    left == 0 && (h.pointer = C_NULL)
+    return Int(left)
+end
+
+function close_sender(h::Handle)
+    h.viewing && return 0  # a room is being filled: its commit closes
+    left = ipc_sender_close(h.pointer, 0)
+    h.pointer = C_NULL
+    return Int(left)
+end
+
+# The lock is held, x is closed: the release of the last message has freed the library's handle.
+function forget_if_done(h::Handle)
+    h.held == 0 && !h.viewing || return
+    h.pointer = C_NULL
+    h.orphan && give_back(h)
+    return
+end
+
+# The finalizer: no lock, no switch of tasks. If it can't be done now, the next collection tries again.
+function finish(x)
+    h = x.handle
+    if h.gate & CLOSED == 0
+        h.gate |= SHUT
+        barrier()
+        if h.inside != C_NULL
+            h.gate &= ~SHUT
+            finalizer(finish, x)
+            return
+        end
+        close(x.watcher)
+        h.viewing && (h.receives ? end_view(h) : abandon_inside(h))
+        close_inside(h, C_NULL)
+        h.gate = CLOSED
+    elseif h.pointer != C_NULL && h.viewing
+        end_view(h)
+        h.held == 0 && (h.pointer = C_NULL)
+    end
+    if h.held > 0
+        h.orphan = true
+    elseif !give_back(h)
+        finalizer(finish, x)
+    end
+    return
+end
+
+# At exit: receivers are told of an end, not of a death.
+function close_all()
+    for h in handles
+        h.gate & CLOSED == 0 && h.inside == C_NULL || continue
+        h.gate = CLOSED
+        h.receives ? ipc_receiver_close(h.pointer) : ipc_sender_close(h.pointer, 0)
+    end
+    return
+end
+
+Base.isopen(x::Union{Receiver,Sender}) = x.handle.gate & CLOSED == 0

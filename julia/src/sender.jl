@@ -1,0 +1,257 @@
+# Sending.
+
+"""
+    Sender(url; capacity=nothing)
+    Sender(f, url; …)
+
+Sends on the channel that `url` names, such as `shm://camera`. Receivers find it, whichever comes first; until then
+messages wait in its ring. The second form closes it when `f(sender)` returns.
+
+- `capacity`: bytes of the ring, 1 MiB if not given. A message is at most half of it.
+
+`put!` is the form for several tasks, as on a `Channel`; [`send`](@ref) the fast one, for one task at a time. `close`
+says that no more will come, and returns the number of messages that not every receiver has released yet.
+
+# Examples
+```julia
+r = Receiver("shm://squares")
+Sender("shm://squares") do s
+    foreach(i -> put!(s, i^2), 1:3)
+end
+[only(reinterpret(Int, take!(r))) for _ in 1:3]    # [1, 4, 9]
+```
+"""
+mutable struct Sender <: AbstractChannel{Vector{UInt8}}
+    handle::Handle
+    watcher::FDWatcher
+    exception::Exception
+    function Sender(url::AbstractString; capacity::Union{Nothing,Integer}=nothing)
+        options = RawSenderOptions(sizeof(RawSenderOptions), capacity === nothing ? 0 : capacity)
+        pointer = open_handle(ipc_sender_open, String(url), options)
+        watcher = watch(pointer, false)
+        handle = new_handle(pointer, false, unsafe_string(ipc_sender_url(pointer)))
+        warn_if_open_twice(handle)
+        return finalizer(finish, new(handle, watcher, closed_exception("Sender")))
+    end
+end
+
+function Sender(f::Function, url::AbstractString; options...)
+    s = Sender(url; options...)
+    try
+        return f(s)
+    finally
+        close(s)
+    end
+end
+
+"""
+    send(s::Sender, data; tag=0, timeout=nothing)
+
+Sends the bytes of `data`: a string, an array of isbits elements that lies in one piece, a [`Message`](@ref), or one value
+of an isbits type. Waits while the slowest receiver leaves no room; other tasks run meanwhile. `timeout` is in seconds;
+[`TimeoutError`](@ref) says who was in the way. `tag` is a number of yours. For one task at a time.
+
+# Examples
+```julia
+s, r = Sender("shm://mixed"), Receiver("shm://mixed")
+send(s, "text"; tag=1)
+send(s, Float32[0.5, 1.5]; tag=2)
+send(s, (x=1, y=2.0); tag=3)
+[recv(r).tag for _ in 1:3]    # [1, 2, 3]
+```
+"""
+@inline function Sockets.send(s::Sender, data::StridedArray; tag::Integer=0, timeout::Union{Nothing,Real}=nothing)
+    contiguous(data)
+    GC.@preserve data send_bytes(s, Ptr{UInt8}(pointer(data)), sizeof_elements(data), UInt64(tag), timeout, true)
+end
+@inline function Sockets.send(s::Sender, data::Union{String,SubString{String}}; tag::Integer=0,
+                              timeout::Union{Nothing,Real}=nothing)
+    GC.@preserve data send_bytes(s, pointer(data), sizeof(data), UInt64(tag), timeout, true)
+end
+Sockets.send(s::Sender, data::AbstractString; options...) = send(s, String(data); options...)
+Sockets.send(::Sender, data::AbstractArray; options...) = throw(ArgumentError(
+    "the elements of a $(typeof(data)) don't lie in memory in one piece: send `collect(data)`"))
+@inline Sockets.send(s::Sender, x::T; tag::Integer=0, timeout::Union{Nothing,Real}=nothing) where {T} =
+    send_value(s, x, UInt64(tag), timeout, true)
+
+"""
+    send(f, s::Sender, nbytes; tag=0, timeout=nothing)
+
+Calls `f(room)` to fill `nbytes` of the ring in place, and sends them; nothing is copied. `room` is a vector of bytes,
+`reinterpret(T, room)` one of `T`. Its bytes are whatever was there. `truncate(room, n)` sends only the first `n`. If `f`
+throws, nothing is sent.
+
+# Examples
+```julia
+s, r = Sender("shm://ramp"), Receiver("shm://ramp")
+send(s, 4 * sizeof(Float32)) do room
+    samples = reinterpret(Float32, room)
+    samples .= 1:4
+end
+sum(reinterpret(Float32, recv(r)))    # 10.0f0
+```
+"""
+function Sockets.send(f::Function, s::Sender, nbytes::Integer; tag::Integer=0,
+                      timeout::Union{Nothing,Real}=nothing)
+    number = UInt64(tag)
+    room = reserve(s, Int(nbytes), timeout, true)
+    try
+        f(room)
+    catch
+        abandon(s)
+        rethrow()
+    end
+    commit(s, number)
+    return
+end
+
+Base.truncate(room::Room, n::Integer) = begin
+    check(room)
+    0 <= n <= room.length || throw(ArgumentError("the room has $(room.length) bytes, not $n"))
+    (slot_of(room).handle::Handle).committed = n
+    return room
+end
+
+function contiguous(data::StridedArray{T}) where {T}
+    isbitstype(T) || throw(ArgumentError("the elements are of type $T, which is not plain data (isbits)"))
+    data isa DenseArray && return
+    expected = 1
+    for d in 1:ndims(data)
+        stride(data, d) == expected || size(data, d) <= 1 || throw(ArgumentError(
+            "the elements of this $(typeof(data)) don't lie in memory in one piece: use `collect(data)`"))
+        expected *= size(data, d)
+    end
+    return
+end
+sizeof_elements(data::AbstractArray) = length(data) * sizeof(eltype(data))
+
+@inline function send_bytes(s::Sender, p::Ptr{UInt8}, n::Int, tag::UInt64, timeout, alone::Bool)
+    h = s.handle
+    code = UNTRIED
+    if alone
+        GC.safepoint()
+        if tryenter(h)
+            code = ipc_sender_send(h.pointer, p, n, tag, 0)
+            leave(h)
+            code == 0 && return
+        end
+    end
+    return send_slowly(s, p, n, tag, timeout, alone, code)
+end
+
+@noinline send_slowly(s::Sender, p::Ptr{UInt8}, n::Int, tag::UInt64, timeout, alone::Bool, code::Int32) =
+    await(h -> locked(() -> ipc_sender_send(h.pointer, p, n, tag, 0), h), h -> nothing, never, s, timeout, alone, code)
+
+# What a sender passes over: nothing.
+never(code) = nothing
+
+function send_value(s::Sender, x::T, tag::UInt64, timeout, alone::Bool) where {T}
+    isbitstype(T) || throw(ArgumentError("a $T can't be sent: give a string, an array of isbits elements, or an isbits value"))
+    room = reserve(s, sizeof(T), timeout, alone)
+    unsafe_store!(Ptr{T}(room.data), x)
+    commit(s, tag)
+    return
+end
+
+function reserve(s::Sender, n::Int, timeout, alone::Bool)
+    n >= 0 || throw(ArgumentError("a message of $n bytes"))
+    h = s.handle
+    code = UNTRIED
+    if alone && tryenter(h)
+        code = ipc_sender_reserve(h.pointer, n, room_address(h), 0)
+        leave(h)
+    end
+    return code == 0 ? give_room(h, n) : await(h -> locked(() -> ipc_sender_reserve(h.pointer, n, room_address(h), 0), h),
+                                               h -> give_room(h, n), never, s, timeout, alone, code)
+end
+
+@inline function give_room(h::Handle, n::Int)
+    h.viewing = true
+    h.committed = n
+    return Room(h.room, n, slot_address(h.slot), h.slot.generation)
+end
+
+function commit(s::Sender, tag::UInt64)
+    h = s.handle
+    n = h.committed
+    return finish_room(s, () -> commit_inside(h, n, tag))
+end
+abandon(s::Sender) = finish_room(s, () -> abandon_inside(s.handle))
+
+@inline function commit_inside(h::Handle, n::Int, tag::UInt64)
+    h.slot.generation += 1
+    h.viewing = false
+    return ipc_sender_commit(h.pointer, n, tag)
+end
+@inline function abandon_inside(h::Handle)
+    h.slot.generation += 1
+    h.viewing = false
+    return ipc_sender_abort(h.pointer)
+end
+
+@inline function finish_room(s::Sender, f::F) where {F}
+    h = s.handle
+    if tryenter(h)
+        code = f()
+        leave(h)
+    else
+        lock(h.lock)
+        try
+            code = locked(f, h)
+            h.gate & CLOSED != 0 && close_sender(h)  # it was closed while the room was being filled
+        finally
+            unlock(h.lock)
+        end
+    end
+    code < 0 && throw_error(h, code)
+    return
+end
+
+"""
+    flush(s::Sender; timeout=nothing)
+
+Waits until every receiver has released every message; without a receiver, for one. Throws [`TimeoutError`](@ref) when
+`timeout` seconds have passed.
+
+# Examples
+```julia
+s, r = Sender("shm://orders"), Receiver("shm://orders")
+put!(s, "order")
+take!(r)
+flush(s; timeout=1)
+```
+"""
+Base.flush(s::Sender; timeout::Union{Nothing,Real}=nothing) =
+    await(h -> locked(() -> ipc_sender_flush(h.pointer, 0), h) |> unreleased, h -> nothing, never, s, timeout, false)
+
+# A number of messages means that it has to wait.
+unreleased(code::Int32) = code > 0 ? EAGAIN : code
+
+"""
+    close(s::Sender; linger=0)
+
+Says that no more will come, waits up to `linger` seconds for every message to be released, and closes. Returns the number
+of messages that not every receiver has released: connected receivers still get them; with no receiver connected they are
+lost.
+
+# Examples
+```julia
+r = Receiver("shm://farewell")
+s = Sender("shm://farewell")
+put!(s, "bye")
+close(s)           # 1
+String(take!(r))   # "bye"
+```
+"""
+function Base.close(s::Sender, exception::Exception=closed_exception("Sender"); linger::Real=0)
+    isopen(s) || return 0
+    if linger > 0
+        try
+            exclusively(() -> ipc_sender_end(s.handle.pointer), s.handle)
+            flush(s; timeout=linger)
+        catch e
+            e isa TimeoutError || e isa InvalidStateException || rethrow()
+        end
+    end
+    return shut(s, exception)
+end

@@ -1,0 +1,146 @@
+# What handles tell about themselves.
+
+"""
+    LibIPC.stats(x)
+
+The counters of a [`Receiver`](@ref) or [`Sender`](@ref) as a NamedTuple; ipc.h explains each. May be called by any task
+at any time.
+
+# Examples
+```julia
+s, r = Sender("shm://counted"), Receiver("shm://counted")
+put!(s, "abc")
+take!(r)
+LibIPC.stats(r).bytes       # 3
+LibIPC.stats(s).messages    # 1
+```
+"""
+stats(r::Receiver) = named(counters(r, ipc_receiver_stats, RawReceiverCounters))
+stats(s::Sender) = named(counters(s, ipc_sender_stats, RawSenderCounters))
+
+function counters(x, read::F, ::Type{T}) where {F,T}
+    out = Ref(blank(T))
+    code = while_open(x) do h
+        GC.@preserve out read(h.pointer, Base.unsafe_convert(Ptr{T}, out))
+    end
+    code < 0 && throw_error(x.handle, code)
+    return out[]
+end
+
+function while_open(f, x)
+    h = x.handle
+    return exclusively(h) do
+        h.gate & CLOSED == 0 || throw_closed(x)
+        f(h)
+    end
+end
+exclusively(h::Handle, f) = exclusively(f, h)
+
+# A struct of the ABI as a NamedTuple, without its size. Counts are Int; ids keep their type, which prints as hexadecimal.
+named(raw::T) where {T} = NamedTuple{fieldnames(T)[2:end]}(
+    ntuple(i -> fieldname(T, i + 1) in (:id, :peer) ? getfield(raw, i + 1) : Int(getfield(raw, i + 1)), fieldcount(T) - 1))
+
+"""
+    LibIPC.links(x)
+
+Who is connected to a [`Receiver`](@ref) or [`Sender`](@ref), how far behind each is, what it holds: a vector of
+NamedTuples. `state` is `:connecting`, `:up`, `:ended` or `:left`.
+
+# Examples
+```julia
+s, r = Sender("shm://linked"), Receiver("shm://linked")
+only(LibIPC.links(s)).pid == getpid()    # true
+```
+"""
+links(r::Receiver) = linked(r, ipc_receiver_links)
+links(s::Sender) = linked(s, ipc_sender_links)
+
+function linked(x, read::F) where {F}
+    found = RawLink[]
+    while true
+        code = while_open(x) do h
+            isempty(found) || (found[1] = blank(RawLink))
+            GC.@preserve found read(h.pointer, isempty(found) ? Ptr{RawLink}(C_NULL) : pointer(found), length(found))
+        end
+        code < 0 && throw_error(x.handle, code)
+        all_there = code <= length(found)
+        resize!(found, code)
+        all_there && return [merge(named(l), (state = LINK_STATES[l.state + 1],)) for l in found]
+    end
+end
+
+"""
+    LibIPC.channels()
+
+Every sender and receiver of this user on this machine, of any process: a vector of NamedTuples. `age` is in seconds:
+how old the figures are.
+
+# Examples
+```julia
+r = Receiver("shm://listed")
+any(c -> c.url == "shm://listed" && c.role === :receiver, LibIPC.channels())    # true
+```
+"""
+function channels()
+    loaded()
+    found = RawChannel[]
+    while true
+        isempty(found) || (found[1] = blank(RawChannel))
+        code = GC.@preserve found ipc_channel_list(isempty(found) ? Ptr{RawChannel}(C_NULL) : pointer(found),
+                                                   length(found))
+        code < 0 && throw(IPCError(code, "cannot list the channels: $(strerror(code))"))
+        all_there = code <= length(found)
+        resize!(found, code)
+        all_there && return [told(c) for c in found]
+    end
+end
+
+function told(c::RawChannel)
+    text = String(collect(Iterators.takewhile(!=(0x00), c.url)))
+    return (url=text, id=c.id, pid=Int(c.pid), role=ROLES[c.role], layout=Int(c.layout), links=Int(c.links),
+            messages=Int(c.messages), bytes=Int(c.bytes), backlog=Int(c.backlog), capacity=Int(c.capacity), age=c.age_ns / 1e9)
+end
+
+# ---- In errors ----
+
+# Where receivers' and senders' names are, as ipc.h says.
+function runtime_folder()
+    haskey(ENV, "IPC_DIR") && return ENV["IPC_DIR"]
+    user = "/run/user/$(ccall(:getuid, Cuint, ()))"
+    return ispath(user) ? joinpath(user, "ipc") : "/tmp/ipc-$(ccall(:getuid, Cuint, ()))"
+end
+
+within(timeout) = timeout == 0 ? "at once" : "within $timeout s"
+
+# Why a wait has run out of time. The lock may be held.
+function in_the_way(r::Receiver, timeout)
+    count = length(links(r))
+    return "no message came on $(r.handle.url) $(within(timeout)): " *
+           (count == 0 ? "no sender is connected (the runtime folder is $(runtime_folder()))" :
+            count == 1 ? "one sender is connected" : "$count senders are connected")
+end
+
+function in_the_way(s::Sender, timeout)
+    told = links(s)
+    isempty(told) && return "$(s.handle.url) could not go on $(within(timeout)): its ring is full, and no receiver is " *
+                            "connected (the runtime folder is $(runtime_folder()))"
+    slowest = told[argmin([l.released for l in told])]
+    return "$(s.handle.url) could not go on $(within(timeout)): the receiver of process $(slowest.pid) has " *
+           "$(slowest.committed - slowest.released) bytes of the ring that it has not released, and $(slowest.behind) " *
+           "messages to receive"
+end
+
+# ---- Showing ----
+
+function Base.show(io::IO, x::Union{Receiver,Sender})
+    noun = x isa Receiver ? "Receiver" : "Sender"
+    print(io, noun, "(", repr(x.handle.url))
+    if isopen(x)
+        n = stats(x)
+        peers = x isa Receiver ? "sender" : "receiver"
+        print(io, ", ", n.links, " ", peers, n.links == 1 ? "" : "s", ", ", n.messages, " messages)")
+    else
+        print(io, ", closed)")
+    end
+    return
+end

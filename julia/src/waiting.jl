@@ -1,0 +1,142 @@
+# Waiting as Julia's own I/O does: try, look a little longer if messages came that fast lately, then sleep on the handle's
+# fd, so that other tasks run.
+
+
+deadline(::Nothing) = typemax(Int64)
+function deadline(timeout::Real)
+    timeout >= 0 || throw(ArgumentError("the time-out is $timeout seconds: give 0 or more, or nothing to wait for ever"))
+    ns = timeout * 1e9
+    now = Int64(time_ns())
+    return ns < typemax(Int64) - now ? now + ceil(Int64, ns) : typemax(Int64)
+end
+
+# The lock is held. Throws unless x is open, and a task may wait beside those that do.
+function admit(x, alone::Bool)
+    h = x.handle
+    h.gate & CLOSED == 0 || throw_closed(x)
+    (alone ? h.waiting > 0 : h.alone) && throw(ConcurrencyError(h.url))
+    return
+end
+
+# Calls attempt(h) until it says something other than that it would have to wait, and returns finish(h). Both are called
+# with the lock held. What a receiver passes over, event(code) hears without the lock: it returns a result to end with,
+# or nothing. `code` is what the first attempt said already, if there was one.
+const UNTRIED = typemin(Int32)
+function await(attempt::A, finish::F, event::E, x, timeout, alone::Bool, code::Int32=UNTRIED) where {A,F,E}
+    h = x.handle
+    limit = deadline(timeout)
+    timer = nothing
+    counted = false
+    began = 0
+    lock(h.lock)
+    try
+        admit(x, alone)
+        while true
+            code == UNTRIED && (code = attempt(h))
+            if code == EAGAIN
+                now = Int64(time_ns())
+                if began == 0
+                    began = now
+                    code = spin(attempt, h)
+                    code == EAGAIN || continue
+                end
+                now < limit || throw(TimeoutError(in_the_way(x, timeout), timeout))
+                if !counted
+                    counted = count_in(h, alone)
+                end
+                if timer === nothing && limit != typemax(Int64)
+                    timer = Timer(_ -> wake(h), (limit - now) / 1e9)
+                end
+                sleep_armed(x)
+                h.gate & CLOSED == 0 || throw_closed(x)
+                code = UNTRIED
+            elseif code == IPC_END || code == IPC_DIED
+                counted && (counted = count_out(h))
+                unlock(h.lock)
+                result = try
+                    event(code)
+                finally
+                    lock(h.lock)
+                end
+                result === nothing || return result
+                admit(x, alone)
+                code = UNTRIED
+            elseif code < 0
+                throw_error(h, code)
+            else
+                began == 0 || learn(h, Int64(time_ns()) - began)
+                return finish(h)
+            end
+        end
+    finally
+        timer === nothing || close(timer)
+        counted && count_out(h)
+        # What we saw of the fd's readiness, those who wait still have not seen.
+        h.waiting > 0 && h.gate & CLOSED == 0 && interrupt(h)
+        unlock(h.lock)
+    end
+end
+
+function count_in(h::Handle, alone::Bool)
+    h.waiting += 1
+    h.alone = alone
+    h.gate |= WAITED
+    return true
+end
+
+function count_out(h::Handle)
+    h.waiting -= 1
+    h.alone = false
+    h.waiting == 0 && (h.gate &= ~WAITED)
+    notify(h.left)
+    return false
+end
+
+# Sleeps once, without the lock, unless there is something to be seen. An interrupt is no more than a reason to look again.
+function sleep_armed(x)
+    h = x.handle
+    locked(() -> arm(h), h) == 1 || return
+    unlock(h.lock)
+    try
+        wait(x.watcher)
+    finally
+        lock(h.lock)
+    end
+    return
+end
+
+# Makes the tasks that wait look again: a time-out has passed.
+function wake(h::Handle)
+    lock(h.lock)
+    h.gate & CLOSED == 0 && interrupt(h)
+    unlock(h.lock)
+    return
+end
+
+# Attempts again and again, for as long as waits lately took if that was short.
+function spin(attempt::A, h::Handle) where {A}
+    h.spin_ns == 0 && return EAGAIN
+    limit = Int64(time_ns()) + h.spin_ns
+    while Int64(time_ns()) < limit
+        for _ in 1:16
+            code = attempt(h)
+            code == EAGAIN || return code
+            ccall(:jl_cpu_pause, Cvoid, ())
+        end
+        GC.safepoint()
+    end
+    # In vain: no more of it until several short waits have been seen.
+    h.wait_ns = 10 * most_spin_ns
+    return EAGAIN
+end
+
+function learn(h::Handle, waited_ns::Int64)
+    h.wait_ns += (min(waited_ns, 10 * most_spin_ns) - h.wait_ns) ÷ 4
+    h.spin_ns = Sys.CPU_THREADS == 1 || h.wait_ns > most_spin_ns ÷ 2 ? 0 : min(2 * h.wait_ns + 5_000, most_spin_ns)
+    return
+end
+
+@noinline function throw_error(h::Handle, code::Int32)
+    code == EBUSY && throw(ConcurrencyError(h.url))
+    throw(IPCError(code, "$(h.url): $(strerror(code))"))
+end
