@@ -20,39 +20,48 @@ namespace libipc {
 
 namespace {
 
-// The folder at `path`, made if it is missing: ours alone, or a failure that says whose it is.
-fd open_own_folder(const std::string &path, const char *what) {
-    if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-        fail(-errno, "cannot make the {} {}: {}; make it, or set IPC_DIR to a folder of yours with mode 0700", what,
-             path, errno_words(errno));
-    fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!folder) {
-        int error = errno;
-        struct stat s;
-        if (lstat(path.c_str(), &s) == 0 && S_ISLNK(s.st_mode))
-            fail(-ELOOP,
-                 "the {} {} is a symbolic link, which somebody else could turn elsewhere; remove it, or set IPC_DIR",
-                 what, path);
-        fail(-error, "cannot open the {} {}: {}; set IPC_DIR to a folder of yours with mode 0700", what, path,
-             errno_words(error));
-    }
-    struct stat s;
-    if (fstat(folder.get(), &s) != 0) fail(-errno, "cannot look at the {} {}: {}", what, path, errno_words(errno));
+// Throws words for a folder that is not ours alone.
+void check_folder(const struct stat &s, const std::string &path, const char *what) {
+    if (S_ISLNK(s.st_mode))
+        fail(-ELOOP,
+             "the {} {} is a symbolic link, which somebody else could turn elsewhere; remove it, or set IPC_DIR to a "
+             "folder of yours",
+             what, quoted(path));
+    if (!S_ISDIR(s.st_mode))
+        fail(-ENOTDIR, "the {} {} is not a directory; remove it, or set IPC_DIR to a folder of yours", what,
+             quoted(path));
     if (s.st_uid != geteuid())
         fail(-EPERM, "the {} {} belongs to user {}, and this process runs as user {}; set IPC_DIR to a folder of yours",
-             what, path, s.st_uid, geteuid());
+             what, quoted(path), s.st_uid, geteuid());
     if ((s.st_mode & 0777) != 0700)
-        fail(-EACCES, "the {} {} has mode {:04o}, so that others could get in; `chmod 0700 {}`", what, path,
-             s.st_mode & 07777, path);
-    return folder;
+        fail(-EACCES, "the {} {} has mode {:04o} and must have 0700, so that you and nobody else can get in; chmod it",
+             what, quoted(path), s.st_mode & 07777);
 }
 
-std::string runtime_folder() {
-    if (const char *set = std::getenv("IPC_DIR"); set && *set) return set;
-    std::string run = fmt::format("/run/user/{}", geteuid());
+// The folder at `path`, made if it is missing: ours alone, or a failure that says whose it is.
+fd open_own_folder(const std::string &path, const char *what) {
+    fd folder;
+    // Whoever leaves a channel last removes its folder, perhaps between the two calls.
+    for (int tries = 0; !folder && tries < 100; ++tries) {
+        if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
+            fail(-errno, "cannot make the {} {}: {}; make it, or set IPC_DIR to a folder of yours with mode 0700", what,
+                 quoted(path), errno_words(errno));
+        folder = fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        if (!folder && errno != ENOENT) break;
+    }
     struct stat s;
-    if (lstat(run.c_str(), &s) == 0 && S_ISDIR(s.st_mode) && s.st_uid == geteuid()) return run + "/ipc";
-    return fmt::format("/tmp/ipc-{}", geteuid());
+    if (!folder) {
+        int error = errno;
+        if (lstat(path.c_str(), &s) == 0) check_folder(s, path, what);  // better words, if they apply
+        fail(-error, "cannot open the {} {}: {}; {}", what, quoted(path), errno_words(error),
+             error == EMFILE || error == ENFILE ? "close some descriptors, or raise `ulimit -n`"
+                                                : "set IPC_DIR to a folder of yours with mode 0700");
+    }
+    if (fstat(folder.get(), &s) != 0)
+        fail(-errno, "cannot look at the {} {}: {}; set IPC_DIR to a folder elsewhere", what, quoted(path),
+             errno_words(errno));
+    check_folder(s, path, what);
+    return folder;
 }
 
 struct socket_address {
@@ -88,15 +97,37 @@ std::optional<receiver_name> parse_receiver_name(std::string_view text) {
     return {};
 }
 
+std::string runtime_folder() {
+    if (const char *set = std::getenv("IPC_DIR"); set && *set) {
+        std::string path = set;
+        if (path.front() != '/')
+            fail(-EINVAL,
+                 "IPC_DIR is {}, a relative path, and would be another folder for each process; set it to an absolute "
+                 "one, or unset it",
+                 quoted(path));
+        while (path.size() > 1 && path.back() == '/') path.pop_back();  // with it, open() follows a symbolic link
+        return path;
+    }
+    std::string run = fmt::format("/run/user/{}", geteuid());
+    struct stat s;
+    if (lstat(run.c_str(), &s) == 0 && S_ISDIR(s.st_mode) && s.st_uid == geteuid()) return run + "/ipc";
+    return fmt::format("/tmp/ipc-{}", geteuid());
+}
+
 std::string sender_name(std::uint64_t id, std::uint32_t times) { return fmt::format("s-{:016x}.{}", id, times); }
 
-channel_folder channel_folder::open(const std::string &channel) {
-    std::string runtime = runtime_folder();
+channel_folder channel_folder::open(const std::string &runtime, const std::string &channel) {
     open_own_folder(runtime, "runtime folder");
     channel_folder c;
     c.path_ = runtime + "/" + channel;
     c.folder_ = open_own_folder(c.path_, "channel's folder");
     return c;
+}
+
+void channel_folder::fail(const char *tried, int error) const {
+    libipc::fail(error, "cannot {} in {}: {}; {}", tried, quoted(path_), errno_words(-error),
+                 error == -ENOENT ? "names are reached through /proc/self/fd: mount /proc"
+                                  : "set IPC_DIR to a folder of yours where it can be done");
 }
 
 std::vector<std::string> channel_folder::names() const {

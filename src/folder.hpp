@@ -26,13 +26,17 @@ std::optional<receiver_name> parse_receiver_name(std::string_view text);
 std::string sender_name(std::uint64_t id, std::uint32_t times);
 inline bool is_sender_name(std::string_view text) { return text.starts_with("s-"); }
 
+// $IPC_DIR, or the user's own; throws failure. A handle asks once: the environment may change while it lives.
+std::string runtime_folder();
+
 class channel_folder {
   public:
     channel_folder() = default;
     // Makes what is missing; throws failure if the runtime folder can't be used, in words.
-    static channel_folder open(const std::string &channel);
+    static channel_folder open(const std::string &runtime, const std::string &channel);
 
-    const std::string &path() const { return path_; }
+    // Throws words: `tried` was not to be done here, because of `error`.
+    [[noreturn]] void fail(const char *tried, int error) const;
     int get() const { return folder_.get(); }
 
     std::vector<std::string> names() const;

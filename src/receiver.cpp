@@ -65,6 +65,7 @@ receiver::receiver(endpoint where, std::int32_t from)
       id_(random_id()),
       membarrier_(register_membarrier()),
       own_pid_(made(pidfd_of(getpid()), "a pidfd")),
+      runtime_(runtime_folder()),
       status_(where_, id_, IPC_RECEIVER) {
     listen();
 }
@@ -87,23 +88,21 @@ void receiver::listen() {
     std::string temporary;
     // Whoever leaves last removes the folder, perhaps between our opening and our binding.
     for (int tries = 0;; ++tries) {
-        folder = channel_folder::open(where_.name);
+        folder = channel_folder::open(runtime_, where_.name);
         temporary = fmt::format(".new-{:016x}", random_id());
         int r = folder.bind(socket.get(), temporary);
         if (r == 0) break;
-        if (r != -ENOENT || tries == 100) fail(r, "cannot make a socket in {}: {}", folder.path(), errno_words(-r));
+        if (r != -ENOENT || tries == 100) folder.fail("make a socket", r);
     }
     std::string name = name_of({layout::version, id_, times_});
     try {
-        if (::listen(socket.get(), SOMAXCONN) != 0)
-            fail(-errno, "cannot listen in {}: {}", folder.path(), errno_words(errno));
+        if (::listen(socket.get(), SOMAXCONN) != 0) folder.fail("listen", -errno);
         events_.add(socket.get(), {of::listener});
         // Told before the name is there, so that a sender is not linked twice.
         layout::notice moved{{layout::notice_magic, layout::version, sizeof moved}, layout::notice_kind::moved, 0};
         for (auto &p : peers_)
             if (p->link && p->socket) send_with_fds(p->socket.get(), std::as_bytes(std::span(&moved, 1)), {});
-        if (int r = folder.rename(temporary, name); r < 0)
-            fail(r, "cannot rename a socket in {}: {}", folder.path(), errno_words(-r));
+        if (int r = folder.rename(temporary, name); r < 0) folder.fail("rename a socket", r);
     } catch (...) {
         folder.unlink(temporary);
         throw;

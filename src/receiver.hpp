@@ -84,6 +84,7 @@ class receiver {
     events events_;
     bool membarrier_;
     libipc::fd own_pid_;
+    std::string runtime_;
     channel_folder folder_;
     folder_watch watch_;
     std::string name_;

@@ -27,6 +27,7 @@ sender::sender(endpoint where, std::uint64_t capacity)
       membarrier_(register_membarrier()),
       own_pid_(made(pidfd_of(getpid()), "a pidfd")),
       space_bell_(made(make_eventfd(), "an eventfd")),
+      runtime_(runtime_folder()),
       status_(where_, id_, IPC_SENDER),
       ring_memory_(make_ring(capacity)),
       ring_(ring_memory_.map.get(), capacity) {
@@ -69,13 +70,13 @@ void sender::take_name() {
     std::string name = sender_name(id_, times_++);
     // Whoever leaves last removes the folder, perhaps between our opening and our binding.
     for (int tries = 0;; ++tries) {
-        channel_folder folder = channel_folder::open(where_.name);
+        channel_folder folder = channel_folder::open(runtime_, where_.name);
         int r = folder.bind(socket.get(), name);
         if (r == 0) {
             folder_ = std::move(folder);
             break;
         }
-        if (r != -ENOENT || tries == 100) fail(r, "cannot make a socket in {}: {}", folder.path(), errno_words(-r));
+        if (r != -ENOENT || tries == 100) folder.fail("make a socket", r);
     }
     name_ = name;
     try {

@@ -70,6 +70,7 @@ class sender {
     bool membarrier_;
     libipc::fd own_pid_;
     libipc::fd space_bell_;
+    std::string runtime_;
     channel_folder folder_;
     folder_watch watch_;  // only while it waits without a link
     libipc::fd knocks_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <stdexcept>
 #include <string>
 
 #include "support.hpp"
@@ -14,7 +15,7 @@ struct refusal {
 
 inline doctest::String toString(const refusal &r) { return (std::to_string(r.code) + " " + r.words).c_str(); }
 
-// What open says of `url`; a handle that opens is closed. Either way the out-parameter and the buffer must be as ipc.h
+// What open says of `url`; a handle that opens is closed. Throws if the out-parameter and the buffer are not as ipc.h
 // promises.
 template <class Handle, class Options, class Open, class Close>
 refusal try_open(Open open, Close close, const std::string &url, const Options *options) {
@@ -23,10 +24,10 @@ refusal try_open(Open open, Close close, const std::string &url, const Options *
     auto *h = reinterpret_cast<Handle *>(&words);
     refusal r;
     r.code = open(&h, url.c_str(), options, words, sizeof words);
-    REQUIRE(std::memchr(words, 0, sizeof words));
+    if (!std::memchr(words, 0, sizeof words)) throw std::runtime_error("the words do not end");
     r.words = words;
-    CHECK((h != nullptr) == (r.code == 0));
-    CHECK(r.words.empty() == (r.code == 0));
+    if ((h != nullptr) != (r.code == 0) || r.words.empty() != (r.code == 0))
+        throw std::runtime_error("open has failed without words, or succeeded with some: " + r.words);
     if (h) close(h);
     return r;
 }
