@@ -85,6 +85,8 @@ class events {
         interrupted_.store(true, std::memory_order_release);
         ring_bell(interrupt_bell_.get());
     }
+    // Makes the fd ready once more, whatever was taken.
+    void stay_ready() { ring_bell(interrupt_bell_.get()); }
     bool interrupted() const { return interrupted_.load(std::memory_order_relaxed); }
     // True once for an interrupt.
     bool take_interrupt() {

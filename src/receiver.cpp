@@ -338,9 +338,15 @@ void receiver::handle(event_tag tag) {
 
 int receiver::look(std::int64_t timeout_ns) {
     no_cancel here;
-    int r = events_.take(timeout_ns, [&](event_tag tag) { handle(tag); });
+    bool came = false;
+    int r = events_.take(timeout_ns, [&](event_tag tag) {
+        came = true;
+        handle(tag);
+    });
     if (counters_.waiting_for_fds) retry_fds();
     if (active_.size() > always_active) rest_idle();
+    // Stats or links between arm and the wait: what they took was to wake the host.
+    if (armed_ && (came || something_there())) events_.stay_ready();
     show();
     return r;
 }
@@ -485,6 +491,7 @@ std::int32_t receiver::receive(ipc_message &out, std::int64_t timeout_ns) {
         --turn_left_;
         if (std::int32_t r = take_from(active_[turn_], *serving_, out)) return r;
     }
+    armed_ = false;
     if (!settled_.empty()) wake();
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
     if (due || active_.empty()) look(0);
@@ -537,12 +544,15 @@ std::int32_t receiver::release(const ipc_message &message) {
 }
 
 std::int32_t receiver::arm() {
+    armed_ = false;
     wake();
-    if (events_.take_interrupt()) return -ECANCELED;
     look(0);
+    // After the look, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.
+    if (events_.take_interrupt()) return -ECANCELED;
     if (something_there() || fd_error_ || !settle()) return 0;
     ++counters_.waits;
     show();
+    armed_ = true;
     return 1;
 }
 

@@ -103,7 +103,8 @@ class receiver {
 
     spin spin_;
     ipc_receiver_counters counters_{};
-    int fd_error_ = 0;  // -EMFILE or -ENFILE to be told, once
+    int fd_error_ = 0;    // -EMFILE or -ENFILE to be told, once
+    bool armed_ = false;  // the host may be waiting on our fd
     bool shut_ = false;
 };
 

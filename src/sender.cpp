@@ -325,7 +325,11 @@ void sender::handle(event_tag tag) {
 
 int sender::look(std::int64_t timeout_ns) {
     no_cancel here;
-    int r = events_.take(timeout_ns, [&](event_tag tag) { handle(tag); });
+    bool came = false;
+    int r = events_.take(timeout_ns, [&](event_tag tag) {
+        came = true;
+        handle(tag);
+    });
     // All that went are taken off before a newcomer is placed.
     drop_gone();
     if (scan_due_) {
@@ -336,6 +340,8 @@ int sender::look(std::int64_t timeout_ns) {
         }
     }
     show();
+    // Stats or links between arm and the wait: what they took was to wake the host.
+    if (armed_ && came) events_.stay_ready();
     return r;
 }
 
@@ -373,6 +379,7 @@ std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout
     if (reserved_) return -EINVAL;
     if (size > ring_.most()) return -EMSGSIZE;
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
+    armed_ = false;
     bool due = events_.due();
     if (links_.empty()) {
         // Whoever comes next may wait for this very message, and no other call need follow.
@@ -435,8 +442,7 @@ void sender::ring_receivers() {
     for (outgoing *link : links_) link->give_leave(membarrier_);
 }
 
-// ---- Waiting for room
-// ------------------------------------------------------------------------------------------------
+// ---- Waiting for room -----------------------------------------------------------------------------------------------
 
 // Arms the space bell in each link that keeps `position`. True if it is still kept: the caller may sleep.
 bool sender::settle(std::uint64_t position) {
@@ -475,7 +481,8 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns) {
         if (events_.take_interrupt()) return -ECANCELED;
         std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
         if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
-        if (!settle(position)) continue;
+        // To settle may be to look, and so to take the bell of an interrupt.
+        if (!settle(position) || events_.interrupted()) continue;
         ++counters_.waits;
         show();
         int r = look(left);
@@ -487,6 +494,7 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns) {
 
 std::int32_t sender::flush(std::int64_t timeout_ns) {
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
+    armed_ = false;
     look(0);
     // The end frame is no message: a receiver need not have taken it.
     std::uint64_t until = ended_ ? end_position_ : ring_.head().position;
@@ -497,12 +505,16 @@ std::int32_t sender::flush(std::int64_t timeout_ns) {
 }
 
 std::int32_t sender::arm() {
-    if (events_.take_interrupt()) return -ECANCELED;
+    armed_ = false;
     wake();
     watch_while_alone();
     look(0);
-    if (awaited_ && !settle(awaited_)) return 0;
+    bool nothing = awaited_ == 0 || settle(awaited_);
+    // After the looks, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.
+    if (events_.take_interrupt()) return -ECANCELED;
+    if (!nothing) return 0;
     show();
+    armed_ = true;
     return 1;
 }
 

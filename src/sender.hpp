@@ -96,6 +96,7 @@ class sender {
     std::uint64_t end_position_ = 0;    // of the end frame, if ended
     std::uint64_t awaited_ = 0;         // what the last refused reserve or flush waits to be released; 0: nothing
     std::uint32_t awake_messages_ = 0;  // committed since it last slept: see fence_leave
+    bool armed_ = false;                // the host may be waiting on our fd
     spin spin_;
     ipc_sender_counters counters_{};
 };

@@ -275,7 +275,8 @@ int32_t ipc_sender_interrupt(ipc_sender *s);
 
 /* Prepares for waiting on ipc_sender_fd with poll, epoll or a host's event loop. Counts as a blocking call for
  * _interrupt. Ready means: the last refused reserve would fit now, or a newcomer or a death is to be served.
- * Returns 1: nothing to do yet, wait on the fd, then call again; 0: don't wait, go on; -ECANCELED. */
+ * Returns 1: nothing to do yet, wait on the fd, then call again; 0: don't wait, go on; -ECANCELED. A reserve, send or
+ * flush before the wait undoes it; other calls do not. */
 int32_t ipc_sender_arm(ipc_sender *s);
 
 /* The one fd of this handle, for its whole life: to poll for POLLIN, and for nothing else. Spurious readiness happens. */
@@ -320,7 +321,7 @@ int32_t ipc_receiver_release(ipc_receiver *r, const ipc_message *msg);
 int32_t ipc_receiver_interrupt(ipc_receiver *r);
 
 /* Prepares for waiting on ipc_receiver_fd, as ipc_sender_arm. Returns 1: nothing there, wait on the fd; 0: something is
- * there, receive it; -ECANCELED. */
+ * there, receive it; -ECANCELED. A receive before the wait undoes it; other calls do not. */
 int32_t ipc_receiver_arm(ipc_receiver *r);
 
 /* As ipc_sender_fd. */
