@@ -1,0 +1,70 @@
+// The command line of `ipc`.
+#include <fmt/format.h>
+#include <ipc/ipc.h>
+
+#include <CLI/CLI.hpp>
+#include <exception>
+
+#include "command.hpp"
+
+namespace {
+
+constexpr char examples[] = R"(
+Examples:
+  tar c folder | ipc send shm://x           in one terminal, and in another, whichever comes first:
+  ipc recv shm://x --until-end | tar t
+  ipc send shm://log --lines < app.log      a message for each line
+  ipc recv shm://log --hex --count 10       what the next ten messages are
+  ipc list                                  who is on which channel, and how far behind
+
+Exit status: 0 success; 1 an error, in words on standard error; 2 the command line is wrong;
+3 with recv --until-end, a sender died, and what was written may be cut short; 130 interrupted.)";
+
+}  // namespace
+
+int main(int argc, char **argv) {
+    CLI::App app{"Sends and receives raw bytes between processes, and shows who does.", "ipc"};
+    app.footer(examples);
+    app.require_subcommand(1);
+    app.set_version_flag("--version", ipc_version());
+
+    cli::send_options out;
+    auto *send = app.add_subcommand("send", "Sends files, or standard input, and waits until all is received.");
+    send->add_option("URL", out.url, "a channel, such as shm://camera; options ride in its query")->required();
+    send->add_option("FILE", out.files, "files to send, one after the other; none, or -, for standard input");
+    send->add_option("--size", out.size, "bytes of a message at most (64 KiB); with KB, MB as units of 1024")
+        ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32));
+    send->add_flag("--lines", out.lines, "a message for each line, its newline included");
+    send->add_option("--tag", out.tag, "of each message (0)");
+    send->add_flag("-q,--quiet", out.quiet, "no progress line");
+
+    cli::receive_options in;
+    auto *receive = app.add_subcommand("recv", "Receives, and writes the bytes to standard output.");
+    receive->add_option("URL", in.url, "a channel, such as shm://camera; options ride in its query")->required();
+    bool hex = false, json = false;
+    auto *hex_flag = receive->add_flag("--hex", hex, "each message as a hex dump");
+    receive->add_flag("--json", json, "each message as a line of JSON")->excludes(hex_flag);
+    receive->add_option("--count", in.count, "end after so many messages");
+    receive->add_option("--to", in.to, "a file to write to instead");
+    receive->add_flag("--until-end", in.until_end, "end when every sender has ended");
+    receive->add_flag("--stats", in.stats, "messages, bytes and rate on standard error at the end");
+    receive->add_flag("-q,--quiet", in.quiet, "no progress line");
+
+    cli::list_options shown;
+    auto *list = app.add_subcommand("list", "Shows every open sender and receiver of this user.");
+    list->add_flag("--json", shown.json, "a line of JSON for each");
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError &e) {
+        return app.exit(e) == 0 ? cli::success : cli::usage;
+    }
+    in.format = hex ? cli::receive_options::hex : json ? cli::receive_options::json : cli::receive_options::raw;
+    try {
+        return *send ? cli::send(out) : *receive ? cli::receive(in) : cli::list(shown);
+    } catch (const std::exception &e) {
+        fmt::print(stderr, "ipc: {}\n", e.what());
+        return cli::failed;
+    }
+}

@@ -1,0 +1,163 @@
+#!/usr/bin/env bash
+# cases.sh PATH-OF-IPC CASE: runs one of the cases below in a folder of its own. Every wait has a limit.
+set -euo pipefail
+
+command=$1
+ipc() { timeout 30 "$command" "$@"; }
+work=$(mktemp -d)
+export IPC_DIR=$work/ipc
+mkdir -m 700 "$IPC_DIR"
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+cd "$work"
+
+fail() { echo "$*" >&2; exit 1; }
+same() { cmp "$1" "$2" || fail "$1 and $2 differ"; }
+is() { [ "$1" = "$2" ] || fail "expected: $2"$'\n'"got:      $1"; }
+exits() { # exits CODE COMMAND...
+    local code=0
+    "${@:2}" || code=$?
+    is "$code" "$1"
+}
+until_true() { # until_true COMMAND...
+    for _ in $(seq 1500); do
+        if "$@"; then return; fi
+        sleep 0.02
+    done
+    fail "not so after 30 s: $*"
+}
+listed() { ipc list --json | grep -q "$1"; }
+random_file() { head -c "$2" /dev/urandom >"$1"; }
+
+case_a_receiver_that_comes_second_gets_all() {
+    random_file sent 5000000
+    ipc send shm://t sent &
+    until_true listed '"role":"sender"'
+    ipc recv shm://t --until-end >got
+    wait $!
+    same sent got
+}
+
+case_a_receiver_that_comes_first_gets_all() {
+    random_file sent 5000000
+    ipc recv shm://t --until-end >got &
+    until_true listed '"role":"receiver"'
+    ipc send shm://t <sent
+    wait $!
+    same sent got
+}
+
+case_tar_goes_through_a_channel() {
+    mkdir folder
+    random_file folder/one 100000
+    echo two >folder/two
+    tar c folder | ipc send shm://t &
+    ipc recv shm://t --until-end | tar t >names
+    wait $!
+    is "$(sort names | xargs)" "folder/ folder/one folder/two"
+}
+
+case_several_files_go_one_after_the_other_into_a_file() {
+    random_file one 70000
+    random_file two 3
+    ipc send shm://t one two &
+    ipc recv shm://t --until-end --to got >out
+    wait $!
+    cat one two >sent
+    same sent got
+    is "$(wc -c <out)" 0
+}
+
+case_a_line_is_a_message_with_its_newline_and_tag() {
+    printf 'a\n\nlast' | ipc send shm://t --lines --tag 7 &
+    ipc recv shm://t --json --until-end >got
+    wait $!
+    is "$(grep -o '"sequence.*' got)" '"sequence":1,"tag":7,"redelivered":false,"size":2,"hex":"610a"}
+"sequence":2,"tag":7,"redelivered":false,"size":1,"hex":"0a"}
+"sequence":3,"tag":7,"redelivered":false,"size":4,"hex":"6c617374"}'
+}
+
+case_size_cuts_the_input_into_messages() {
+    random_file sent 2500
+    ipc send shm://t --size 1000 sent &
+    ipc recv shm://t --json --until-end >got
+    wait $!
+    is "$(grep -o '"size":[0-9]*' got | xargs)" "size:1000 size:1000 size:500"
+}
+
+case_hex_shows_bytes_as_hexdump_does() {
+    printf 'Hello,\nworld of bytes' | ipc send shm://t &
+    ipc recv shm://t --hex --until-end | tail -n +2 >got
+    wait $!
+    is "$(cat got)" '00000000  48 65 6c 6c 6f 2c 0a 77 6f 72 6c 64 20 6f 66 20  |Hello,.world of |
+00000010  62 79 74 65 73                                   |bytes|'
+}
+
+case_count_takes_so_many_and_leaves_the_rest() {
+    printf '1\n2\n3\n' | ipc send shm://t --lines &
+    is "$(ipc recv shm://t --count 2 | xargs)" "1 2"
+    is "$(ipc recv shm://t --count 1)" "3"
+    wait $!
+}
+
+case_an_interrupted_receiver_ends_and_its_successor_gets_the_rest() {
+    timeout 30 "$command" recv shm://t --to got & # the function's subshell would get the signal
+    local receiver=$!
+    until_true listed '"role":"receiver"'
+    kill -INT $receiver
+    exits 130 wait $receiver
+    echo rest | ipc send shm://t &
+    is "$(ipc recv shm://t --until-end)" rest
+    wait $!
+}
+
+case_a_sender_that_is_killed_ends_the_receiver_with_three() {
+    mkfifo open
+    ipc recv shm://t --until-end >got 2>words &
+    local receiver=$!
+    "$command" send shm://t open &
+    local sender=$!
+    exec 3>open
+    printf part >&3
+    until_true test -s got
+    kill -KILL $sender
+    exits 3 wait $receiver
+    is "$(cat got)" part
+    grep -q "died" words || fail "not told: $(cat words)"
+}
+
+case_a_full_disk_is_an_error_and_loses_nothing() {
+    [ -c /dev/full ] || exit 77
+    echo precious | ipc send shm://t &
+    exits 1 ipc recv shm://t --to /dev/full 2>words
+    grep -q "No space left" words || fail "not told: $(cat words)"
+    is "$(ipc recv shm://t --until-end)" precious
+    wait $!
+}
+
+case_what_is_wrong_is_said_in_words() {
+    exits 1 ipc recv nonsense 2>words
+    grep -q "shm://camera" words || fail "$(cat words)"
+    exits 1 ipc send shm://t missing 2>words
+    grep -q "cannot open missing: No such file" words || fail "$(cat words)"
+    exits 2 ipc 2>words
+    exits 2 ipc recv shm://t --hex --json 2>words
+    exits 2 ipc send 2>words
+    exits 0 ipc --help >words
+    grep -q "Exit status" words || fail "no exit codes in the help"
+}
+
+case_list_shows_a_stopped_sender_with_its_backlog() {
+    mkfifo open
+    "$command" send shm://stopped open &
+    local sender=$!
+    exec 3>open
+    printf '%1000s' >&3
+    until_true listed '"url":"shm://stopped","role":"sender".*"messages":1,"bytes":1000'
+    kill -STOP $sender
+    ipc list >table
+    grep -Eq "^shm://stopped +sender +$sender +ipc +0 +1 +1000 B" table || fail "$(cat table)"
+    kill -KILL $sender
+}
+
+
+"$2"
