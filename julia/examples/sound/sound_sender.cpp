@@ -1,6 +1,6 @@
-// Streams WAV files as raw frames of 10 ms, at their own pace. The tag of each message is the gain, in 1/256.
-// The first message, with tag 0, says which build of this program sends: change the gain, rebuild, start it again.
-//   sound_sender URL BUILD-ID FILE.wav...
+// Streams WAV files as raw frames of 10 ms, at their own pace. The tag of each message is the gain. Change the gain
+// here, rebuild, start it again: who listens goes on.
+//   sound_sender URL FILE.wav...
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -12,22 +12,21 @@
 constexpr int gain = 128;  // in 1/256
 
 int main(int count, char **arguments) try {
-    if (count < 4) return std::fprintf(stderr, "usage: sound_sender URL BUILD-ID FILE.wav...\n"), 2;
-    std::vector<std::int16_t> samples = read_wavs(count - 3, arguments + 3);
+    if (count < 3) return std::fprintf(stderr, "usage: sound_sender URL FILE.wav...\n"), 2;
+    std::vector<sample> samples = read_wavs({arguments + 2, arguments + count});
     ipc::sender sender(arguments[1]);
-    sender.send(std::string_view(arguments[2]), 0);
     auto due = std::chrono::steady_clock::now();
     for (std::size_t at = 0; at < samples.size(); at += frame_samples) {
         std::size_t n = std::min(frame_samples, samples.size() - at);
-        ipc::reservation frame = sender.reserve(n * sizeof(std::int16_t));
-        auto *out = reinterpret_cast<std::int16_t *>(frame.bytes().data());
-        for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<std::int16_t>(samples[at + i] * gain / 256);
-        frame.commit(n * sizeof(std::int16_t), gain);
+        ipc::reservation frame = sender.reserve(n * sizeof(sample), std::chrono::seconds(10));
+        auto *out = reinterpret_cast<sample *>(frame.bytes().data());
+        for (std::size_t i = 0; i < n; ++i) out[i] = amplified(samples[at + i], gain);
+        frame.commit(n * sizeof(sample), gain);
         std::this_thread::sleep_until(due += std::chrono::milliseconds(10));
     }
-    std::size_t lost = sender.close(std::chrono::seconds(10));
-    if (lost != 0) std::fprintf(stderr, "sound_sender: %zu messages were not received\n", lost);
-    return lost != 0;
+    std::size_t left = sender.close(std::chrono::seconds(10));
+    if (left != 0) std::fprintf(stderr, "sound_sender: %zu frames were not received\n", left);
+    return left != 0;
 } catch (const std::exception &e) {
     return std::fprintf(stderr, "sound_sender: %s\n", e.what()), 1;
 }

@@ -1,6 +1,6 @@
-// Sends COUNT messages of SIZE bytes; at full speed, or one each INTERVAL microseconds. The tag is CLOCK_MONOTONIC in
-// ns.
-//   speed_sender URL SIZE COUNT INTERVAL-US
+// Sends messages of SIZE bytes for SECONDS: as fast as they are taken, or one each INTERVAL microseconds. Every byte of
+// message n is n modulo 256; the tag is the time, CLOCK_MONOTONIC in ns.
+//   speed_sender URL SIZE SECONDS [INTERVAL]
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -10,16 +10,15 @@
 #include <thread>
 
 int main(int count, char **arguments) try {
-    if (count != 5) return std::fprintf(stderr, "usage: speed_sender URL SIZE COUNT INTERVAL-US\n"), 2;
+    if (count < 4) return std::fprintf(stderr, "usage: speed_sender URL SIZE SECONDS [INTERVAL]\n"), 2;
     using clock = std::chrono::steady_clock;  // CLOCK_MONOTONIC
     std::size_t size = std::strtoull(arguments[2], nullptr, 10);
-    long messages = std::atol(arguments[3]);
-    std::chrono::microseconds interval(std::atol(arguments[4]));
-    ipc::sender sender(arguments[1], size > (1 << 18) ? 16 << 20 : 0);
-    auto due = clock::now();
-    for (long i = 0; i < messages; ++i) {
-        ipc::reservation room = sender.reserve(size);
-        std::memset(room.bytes().data(), static_cast<int>(i), size);
+    auto due = clock::now(), end = due + std::chrono::seconds(std::atol(arguments[3]));
+    std::chrono::microseconds interval(count > 4 ? std::atol(arguments[4]) : 0);
+    ipc::sender sender(arguments[1], size < (1 << 18) ? 0 : 16 << 20);
+    for (int n = 1; clock::now() < end; ++n) {
+        ipc::reservation room = sender.reserve(size, std::chrono::seconds(10));
+        std::memset(room.bytes().data(), n, size);
         room.commit(size, static_cast<std::uint64_t>(clock::now().time_since_epoch().count()));
         if (interval.count() != 0) std::this_thread::sleep_until(due += interval);
     }

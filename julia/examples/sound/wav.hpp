@@ -1,4 +1,4 @@
-// The samples of a WAV file of 16-bit mono sound, and of several in a row.
+// The samples of WAV files of 16-bit mono sound, and how a gain changes them.
 #pragma once
 
 #include <algorithm>
@@ -6,13 +6,15 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+using sample = std::int16_t;
 constexpr std::size_t frame_samples = 480;  // 10 ms at 48 kHz
 
-inline std::vector<std::int16_t> read_wav(const std::string &path) {
+inline std::vector<sample> read_wav(const std::string &path) {
     std::ifstream file(path, std::ios::binary);
     std::vector<char> bytes(std::istreambuf_iterator<char>(file), {});
     if (bytes.size() < 12 || std::memcmp(bytes.data(), "RIFF", 4) != 0)
@@ -21,8 +23,8 @@ inline std::vector<std::int16_t> read_wav(const std::string &path) {
         std::uint32_t size;
         std::memcpy(&size, &bytes[at + 4], sizeof size);
         if (std::memcmp(&bytes[at], "data", 4) == 0) {
-            std::vector<std::int16_t> samples(std::min<std::size_t>(size, bytes.size() - at - 8) / 2);
-            std::memcpy(samples.data(), &bytes[at + 8], samples.size() * 2);
+            std::vector<sample> samples(std::min<std::size_t>(size, bytes.size() - at - 8) / sizeof(sample));
+            std::memcpy(samples.data(), &bytes[at + 8], samples.size() * sizeof(sample));
             return samples;
         }
         at += 8 + size + size % 2;
@@ -30,11 +32,14 @@ inline std::vector<std::int16_t> read_wav(const std::string &path) {
     throw std::runtime_error(path + " has no sound in it");
 }
 
-inline std::vector<std::int16_t> read_wavs(int count, char **paths) {
-    std::vector<std::int16_t> all;
-    for (int i = 0; i < count; ++i) {
-        auto one = read_wav(paths[i]);
+inline std::vector<sample> read_wavs(std::span<char *> paths) {
+    std::vector<sample> all;
+    for (const char *path : paths) {
+        auto one = read_wav(path);
         all.insert(all.end(), one.begin(), one.end());
     }
     return all;
 }
+
+// gain is in 1/256.
+inline sample amplified(sample s, int gain) { return static_cast<sample>(s * gain / 256); }
