@@ -1,0 +1,23 @@
+// What is interrupted, and what the survivor must find then.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace kill_points {
+
+struct scenario {
+    const char *name;
+    const char *role;        // in the process that is killed
+    bool every_instruction;  // or only at entry and exit of each system call
+    // Makes the survivor before the role runs, and checks it after the kill. Throws std::runtime_error if something is
+    // not as it must be.
+    void (*run)(const scenario &, unsigned long point, bool &reached_end);
+};
+
+const std::vector<scenario> &scenarios();
+
+// The process that is killed.
+int play(const std::string &role);
+
+}  // namespace kill_points
