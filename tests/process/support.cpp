@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -168,9 +169,16 @@ int child::wait(std::chrono::nanoseconds patience) {
 }
 
 bool child::sleeps() const {
-    std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
-    std::string stat(std::istreambuf_iterator<char>(file), {});
-    return stat.find(") S ") != stat.npos;
+    std::ifstream file("/proc/" + std::to_string(pid_) + "/syscall");
+    long number = -1;  // stays so if it says "running"
+    file >> number;
+    for (long wait : {
+#ifdef SYS_epoll_wait
+             long{SYS_epoll_wait},
+#endif
+             long{SYS_epoll_pwait}, long{SYS_epoll_pwait2}})
+        if (number == wait) return true;
+    return false;
 }
 
 // ---- What is left ---------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ class child {
     void cont() { signal(18); }
     int wait(std::chrono::nanoseconds patience = limit);  // its exit status, or 128 + signal
     void done() { CHECK(wait() == 0); }
-    bool sleeps() const;  // its main thread waits in the kernel
+    bool sleeps() const;  // its main thread sleeps inside epoll, as in a blocking call of the library
 
   private:
     pid_t pid_ = -1;
