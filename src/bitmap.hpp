@@ -18,6 +18,8 @@ class bitmap {
 
     std::uint64_t capacity() const { return capacity_; }
 
+    explicit operator bool() const { return words_ != nullptr; }
+
     bool test(std::uint64_t offset) const {
         return words_[index(offset)].load(std::memory_order_relaxed) & bit(offset);
     }

@@ -12,7 +12,7 @@ bitmap bits_of(const shared_memory &memory, std::uint64_t capacity) {
 
 }  // namespace
 
-outgoing::outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t start, const vacancy *predecessor)
+outgoing::outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t start, const place *predecessor)
     : memory_(make_link_memory(layout::link_bytes(capacity))),
       early_(bits_of(memory_, capacity)),
       start_(start),
@@ -21,10 +21,9 @@ outgoing::outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t s
       redelivered_until_(predecessor ? predecessor->delivered : 0) {
     words().released.store(oldest, std::memory_order_relaxed);
     words().delivered.store(oldest, std::memory_order_relaxed);  // with from=oldest it starts there
-    if (!predecessor || !predecessor->early.map) return;
-    bitmap before = bits_of(predecessor->early, capacity);
+    if (!predecessor || !predecessor->early) return;
     for (std::uint64_t p = predecessor->released; p < predecessor->delivered; p += layout::frame_align)
-        if (before.test(p % capacity)) early_.set(p % capacity);
+        if (predecessor->early.test(p % capacity)) early_.set(p % capacity);
 }
 
 bool outgoing::refresh(std::uint64_t head) {
@@ -38,13 +37,10 @@ bool outgoing::refresh(std::uint64_t head) {
     return true;
 }
 
-std::optional<vacancy> outgoing::leave() {
-    if (std::exchange(vacated_, true)) return {};
+place outgoing::where() const {
     // Never before `released_`: what lies there may be overwritten.
     std::uint64_t released = chosen() ? released_ : std::max(start_, released_);
-    vacancy v{released, std::max({released, delivered_, redelivered_until_}), {}};
-    if (gone) v.early = std::move(memory_);
-    return v;
+    return {released, std::max({released, delivered_, redelivered_until_}), early_, {}};
 }
 
 void outgoing::fill(ipc_link &out, std::uint64_t head) const {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 
 #include "bitmap.hpp"
 #include "layout.hpp"
@@ -15,29 +14,36 @@
 
 namespace libipc {
 
-// What a receiver that is gone leaves to the next: all before `released` is done with, messages before `delivered` may
-// have been seen, and those in `early` were released out of turn.
-struct vacancy {
+// A receiver's place in the stream, which the next one takes when it has left: all before `released` is done with,
+// messages before `delivered` may have been seen, and those in `early` were released out of turn.
+struct place {
     std::uint64_t released = 0;
     std::uint64_t delivered = 0;
-    shared_memory early;  // link memory whose bits count; none if no receiver ever was
+    bitmap early;          // in a link that is still there, or in
+    shared_memory memory;  // kept from one that is gone
+
+    bool needs(std::uint64_t position) const {
+        return position >= released && !(early && position < delivered && early.test(position % early.capacity()));
+    }
 };
 
 class outgoing {
   public:
     // A link that gates at `oldest` until the receiver has chosen to start there or at `start`. `predecessor` is whose
     // place it takes, or null. Throws failure.
-    outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t start, const vacancy *predecessor);
+    outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t start, const place *predecessor);
 
     // Reads released and delivered. False if they are not what a receiver may write: backwards, or past `head`.
     bool refresh(std::uint64_t head);
     std::uint64_t released() const { return released_; }
     std::uint64_t redelivered_until() const { return redelivered_until_; }
-    // Its place, as of the last refresh; once. The bits go along if the receiver is gone; if it is only leaving, it
-    // still writes them, and its successor may get messages again that it released early.
-    std::optional<vacancy> leave();
-    // The message at `position` is released, though an older one is not. The bits speak of what was delivered: after
-    // that they are those of a ring's length before, and not cleared yet.
+    // Its place, as of the last refresh.
+    place where() const;
+    shared_memory take_memory() { return std::move(memory_); }
+    // Whether it keeps the message at `position` from being released. What one that left had not got is not for it.
+    bool needs(std::uint64_t position) const {
+        return position >= released_ && (!left || position < delivered_) && !released_early(position);
+    }
     bool released_early(std::uint64_t position) const {
         return position < std::max(delivered_, redelivered_until_) && early_.test(position % early_.capacity());
     }
@@ -62,8 +68,9 @@ class outgoing {
     std::int32_t process = 0;          // its pid; 0 if it is in a namespace that we don't see
     bool receiver_membarrier = false;  // known from the answer
     bool answered = false;
-    bool left = false;  // closed, but some messages are held: gates on, nobody's place any more
-    bool gone = false;  // hung up, dead, refused or dropped: to be taken off
+    bool left = false;         // closed, but some messages are held: gates on, nobody's place any more
+    bool gone = false;         // hung up, dead, refused or dropped: to be taken off
+    bool handed_over = false;  // it has left or is gone, and that was taken account of
 
   private:
     // Stored before its first `released`, and `released` was read with acquire.
@@ -76,7 +83,6 @@ class outgoing {
     std::uint64_t delivered_;
     std::uint64_t redelivered_until_;
     fence_leave leave_;
-    bool vacated_ = false;
 };
 
 }  // namespace libipc

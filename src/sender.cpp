@@ -52,7 +52,7 @@ sender::sender(endpoint where, std::uint64_t capacity)
 sender::~sender() {
     if (forked()) {
         for (outgoing *link : links_) link->forget();
-        vacancy_.early.map.forget();
+        vacancy_.memory.map.forget();
         ring_memory_.map.forget();
         status_.forget();
         return;
@@ -262,20 +262,26 @@ void sender::drop_gone() {
     if (!someone_gone_) return;
     someone_gone_ = false;
     bool others = std::any_of(links_.begin(), links_.end(), [](outgoing *l) { return !l->left && !l->gone; });
-    bool found = false;
-    vacancy last;
-    std::vector<std::string> names = folder_.names();
-    for (outgoing *&link : links_) {
+    outgoing *last = nullptr;
+    for (outgoing *link : links_) {
         if (!link->gone && !link->left) continue;
         if (!link->refresh(ring_.head().position)) {
             ++counters_.refused;
             link->gone = true;
         }
-        if (auto v = link->leave()) {
-            if (!found || v->released < last.released) last = std::move(*v);
-            found = true;
-        }
+        if (std::exchange(link->handed_over, true)) continue;
+        if (!last || link->where().released < last->where().released) last = link;
+    }
+    if (last && !others) leaver_ = last;
+    if (leaver_) vacancy_ = leaver_->where();
+
+    std::vector<std::string> names = folder_.names();
+    for (outgoing *&link : links_) {
         if (!link->gone) continue;
+        if (link == leaver_) {
+            vacancy_.memory = link->take_memory();
+            leaver_ = nullptr;
+        }
         for (const std::string &name : names)
             if (auto r = parse_receiver_name(name); r && r->id == link->receiver && !folder_.unlink_if_dead(name))
                 declined_.push_back(name);
@@ -288,7 +294,6 @@ void sender::drop_gone() {
         link = nullptr;
     }
     std::erase(links_, nullptr);
-    if (found && !others) vacancy_ = std::move(last);
 }
 
 // ---- Events ---------------------------------------------------------------------------------------------------------
@@ -364,6 +369,7 @@ void sender::refresh_tail() {
         drop_gone();
         return refresh_tail();
     }
+    if (leaver_) vacancy_ = leaver_->where();
     if (!others) least = std::min(least, vacancy_.released);
     if (least > ring_.tail()) ring_.reclaim(least);
 }
@@ -424,6 +430,7 @@ void sender::end() {
     end_position_ = ring_.head().position;
     ring_.commit_end();  // its room is always kept back
     ring_receivers();
+    look(0);  // whoever came since the last call may wait for it, and no other call need follow
 }
 
 // The waker's part of waking.hpp: one fence for all links, and a bell only where somebody sleeps.
@@ -537,12 +544,12 @@ std::uint64_t sender::messages_from(std::uint64_t position) const {
 
 std::uint64_t sender::unreleased() {
     refresh_tail();
-    if (links_.empty()) return messages_from(ring_.tail());
+    bool vacant = std::all_of(links_.begin(), links_.end(), [](outgoing *l) { return l->left; });
     std::uint64_t n = 0;
     ring_.each_frame(ring_.tail(), [&](std::uint64_t position, layout::kind kind) {
-        bool kept = std::any_of(links_.begin(), links_.end(),
-                                [&](outgoing *l) { return position >= l->released() && !l->released_early(position); });
-        n += kind == layout::kind::message && kept;
+        if (kind != layout::kind::message) return;
+        n += (vacant && vacancy_.needs(position)) ||
+             std::any_of(links_.begin(), links_.end(), [&](outgoing *l) { return l->needs(position); });
     });
     return n;
 }

@@ -84,7 +84,8 @@ class sender {
     std::vector<std::uint32_t> generations_;
     std::vector<outgoing *> links_;      // those in slots_
     std::vector<std::string> declined_;  // names that refused us or left us: not to be connected to again
-    vacancy vacancy_;                    // whose place the next receiver takes, while there is none
+    place vacancy_;                      // what the next receiver takes, while there is none
+    outgoing *leaver_ = nullptr;         // whose place that is, if it is closed and still holds messages
     bool scan_due_ = false;
     bool someone_gone_ = false;
     std::uint64_t unlinked_ = 0;  // receivers to be tried again

@@ -10,7 +10,7 @@ constexpr std::uint64_t capacity = 64 << 10;
 
 // A link whose words a test sets as a receiver would, or would not.
 struct linked {
-    explicit linked(std::uint64_t oldest, std::uint64_t start, const vacancy *predecessor = nullptr)
+    explicit linked(std::uint64_t oldest, std::uint64_t start, const place *predecessor = nullptr)
         : out(capacity, oldest, start, predecessor) {}
     outgoing out;
     std::byte *memory() { return reinterpret_cast<std::byte *>(&out.words()); }
@@ -20,6 +20,12 @@ struct linked {
         out.words().delivered = delivered;
     }
 };
+
+place left_with_bits(std::uint64_t released, std::uint64_t delivered) {
+    shared_memory memory = make_link_memory(layout::link_bytes(capacity));
+    bitmap bits(reinterpret_cast<bitmap::word *>(memory.map.get() + layout::link_bitmap_offset), capacity);
+    return {released, delivered, bits, std::move(memory)};
+}
 
 }  // namespace
 
@@ -31,18 +37,17 @@ TEST_CASE("a new link gates at the oldest message, and its bits are clear") {
 }
 
 TEST_CASE("the link of a successor has the bits of what was delivered and not released, and no others") {
-    vacancy before{
-        .released = capacity - 32, .delivered = capacity + 64, .early = make_link_memory(layout::link_bytes(capacity))};
+    place before = left_with_bits(capacity - 32, capacity + 64);
     std::set<std::uint64_t> within{capacity - 32, capacity - 16, 0, 48}, outside{64, 80, 4096, capacity - 48};
     for (auto &all : {within, outside})
-        for (std::uint64_t offset : all) set_bit(before.early.map.get(), offset);
+        for (std::uint64_t offset : all) set_bit(before.memory.map.get(), offset);
     linked l(capacity - 32, capacity - 32, &before);
     CHECK(l.state() == link_state{.delivered = capacity - 32, .released = capacity - 32, .early = within});
     CHECK(l.out.redelivered_until() == capacity + 64);
 }
 
 TEST_CASE("a successor of a receiver that left no bits has none") {
-    vacancy before{.released = 32, .delivered = 64, .early = {}};
+    place before{.released = 32, .delivered = 64, .early = {}, .memory = {}};
     linked l(32, 32, &before);
     CHECK(l.state() == link_state{.delivered = 32, .released = 32});
     CHECK(l.out.redelivered_until() == 64);
@@ -114,26 +119,25 @@ TEST_CASE("a receiver that went before it chose leaves the place that it was off
     linked l(96, 160);
     REQUIRE(l.out.refresh(320));
     l.out.gone = true;
-    auto v = l.out.leave();
-    REQUIRE(v);
-    CHECK(v->released == 160);
-    CHECK(v->delivered == 160);
+    place v = l.out.where();
+    CHECK(v.released == 160);
+    CHECK(v.delivered == 160);
 }
 
-TEST_CASE("a receiver that is gone leaves what it had released, what was delivered to it, and its bits, once") {
+TEST_CASE("a receiver that is gone leaves what it had released, what was delivered to it, and its bits") {
     linked l(96, 160);
     l.out.words().accepted = 1;
     l.says(176, 320);
     set_bit(l.memory(), 208);
     REQUIRE(l.out.refresh(320));
     l.out.gone = true;
-    auto v = l.out.leave();
-    REQUIRE(v);
-    CHECK(v->released == 176);
-    CHECK(v->delivered == 320);
-    REQUIRE(v->early.map);
-    CHECK(state_of(v->early.map.get(), capacity).early == std::set<std::uint64_t>{208});
-    CHECK_FALSE(l.out.leave());
+    place v = l.out.where();
+    CHECK(v.released == 176);
+    CHECK(v.delivered == 320);
+    CHECK(v.early.test(208));
+    v.memory = l.out.take_memory();
+    CHECK(state_of(v.memory.map.get(), capacity).early == std::set<std::uint64_t>{208});
+    CHECK(v.early.test(208));
 }
 
 TEST_CASE("a receiver that only leaves keeps its bits, as it writes them still") {
@@ -142,25 +146,25 @@ TEST_CASE("a receiver that only leaves keeps its bits, as it writes them still")
     l.says(16, 64);
     REQUIRE(l.out.refresh(64));
     l.out.left = true;
-    auto v = l.out.leave();
-    REQUIRE(v);
-    CHECK(v->released == 16);
-    CHECK(v->delivered == 64);
-    CHECK_FALSE(v->early.map);
-    CHECK(l.state() == link_state{.delivered = 64, .released = 16, .accepted = 1});
+    place v = l.out.where();
+    CHECK(v.released == 16);
+    CHECK(v.delivered == 64);
+    set_bit(l.memory(), 32);
+    CHECK_FALSE(v.needs(32));
+    CHECK(v.needs(48));
+    CHECK(l.state() == link_state{.delivered = 64, .released = 16, .accepted = 1, .early = {32}});
 }
 
 TEST_CASE("a mark of redelivery lasts through a second death") {
-    vacancy before{.released = 0, .delivered = 320, .early = {}};
+    place before{.released = 0, .delivered = 320, .early = {}, .memory = {}};
     linked l(0, 0, &before);
     l.out.words().accepted = 1;
     l.says(0, 64);  // it got one message of those
     REQUIRE(l.out.refresh(640));
     l.out.gone = true;
-    auto v = l.out.leave();
-    REQUIRE(v);
-    CHECK(v->released == 0);
-    CHECK(v->delivered == 320);
+    place v = l.out.where();
+    CHECK(v.released == 0);
+    CHECK(v.delivered == 320);
 }
 
 TEST_CASE("a place never lies before what was released, whatever becomes of the word `accepted`") {
@@ -170,10 +174,24 @@ TEST_CASE("a place never lies before what was released, whatever becomes of the 
     REQUIRE(l.out.refresh(640));
     l.out.words().accepted = 0;
     l.out.gone = true;
-    auto v = l.out.leave();
-    REQUIRE(v);
-    CHECK(v->released == 320);
-    CHECK(v->delivered == 320);
+    place v = l.out.where();
+    CHECK(v.released == 320);
+    CHECK(v.delivered == 320);
+}
+
+TEST_CASE("a receiver that left needs what it holds, and nothing that it had not got") {
+    linked l(0, 0);
+    l.out.words().accepted = 1;
+    l.says(16, 64);
+    set_bit(l.memory(), 32);
+    REQUIRE(l.out.refresh(640));
+    CHECK(l.out.needs(80));
+    l.out.left = true;
+    CHECK_FALSE(l.out.needs(0));
+    CHECK(l.out.needs(16));
+    CHECK_FALSE(l.out.needs(32));
+    CHECK(l.out.needs(48));
+    CHECK_FALSE(l.out.needs(80));
 }
 
 // ---- Bits, waking, telling ------------------------------------------------------------------------------------------
@@ -191,8 +209,8 @@ TEST_CASE("a bit counts for what was delivered, and not for the message a ring's
 }
 
 TEST_CASE("a bit of a predecessor counts before its message was delivered again") {
-    vacancy before{.released = 0, .delivered = 320, .early = make_link_memory(layout::link_bytes(capacity))};
-    set_bit(before.early.map.get(), 128);
+    place before = left_with_bits(0, 320);
+    set_bit(before.memory.map.get(), 128);
     linked l(0, 0, &before);
     CHECK(l.out.released_early(128));
     CHECK_FALSE(l.out.released_early(144));
