@@ -355,48 +355,50 @@ std::uint64_t rx::take(std::int64_t timeout) {
     return m.tag;
 }
 
+void event_words::message(std::uint64_t tag, bool redelivered) {
+    if (!run_ || tag != last_ + 1 || redelivered != marked_) {
+        word({});
+        run_ = true;
+        first_ = tag;
+        marked_ = redelivered;
+    }
+    last_ = tag;
+}
+
+void event_words::word(const std::string &word) {
+    text_ = text();
+    run_ = false;
+    if (!text_.empty() && !word.empty()) text_ += ' ';
+    text_ += word;
+}
+
+std::string event_words::text() const {
+    if (!run_) return text_;
+    return text_ + (text_.empty() ? "" : " ") + std::to_string(first_) +
+           (last_ == first_ ? "" : "-" + std::to_string(last_)) + (marked_ ? "*" : "");
+}
+
 std::string rx::words(int count, std::int64_t timeout, bool hold) {
-    std::string said;
-    std::uint64_t first = 0, last = 0;
-    bool run = false, marked = false;
-    auto finish_run = [&] {
-        if (!run) return;
-        if (last != first) said += '-' + std::to_string(last);
-        if (marked) said += '*';
-        run = false;
-    };
-    auto word = [&](const std::string &w) {
-        finish_run();
-        if (!said.empty()) said += ' ';
-        said += w;
-    };
+    event_words said;
     for (int i = 0; i < count; ++i) {
         ipc_message m;
         int result = receive(m, timeout);
         if (result == IPC_MESSAGE) {
-            bool again = m.flags & IPC_REDELIVERED;
-            if (!run || m.tag != last + 1 || again != marked) {
-                word(std::to_string(m.tag));
-                run = true;
-                first = m.tag;
-            }
-            last = m.tag;
-            marked = again;
-            if (!proven(m)) word("WRONG");
+            said.message(m.tag, m.flags & IPC_REDELIVERED);
+            if (!proven(m)) said.word("WRONG");
             if (hold)
                 held.push_back(m);
             else if (release(m) != 0)
-                word("UNRELEASED");
-            continue;
+                said.word("UNRELEASED");
+        } else {
+            said.word(result == IPC_END                           ? "end"
+                      : result == IPC_DIED                        ? "died"
+                      : result == -ETIMEDOUT || result == -EAGAIN ? "nothing"
+                                                                  : ipc_strerror(result));
+            if (result < 0) break;
         }
-        word(result == IPC_END                           ? "end"
-             : result == IPC_DIED                        ? "died"
-             : result == -ETIMEDOUT || result == -EAGAIN ? "nothing"
-                                                         : ipc_strerror(result));
-        if (result < 0) break;
     }
-    finish_run();
-    return said;
+    return said.text();
 }
 
 int rx::release_held(std::uint64_t tag) {

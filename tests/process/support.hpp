@@ -131,6 +131,19 @@ struct tx {
     ipc_sender *h = nullptr;
 };
 
+// Events as words: a message is its tag, with a * if it is redelivered, and runs are drawn together: "1-3* 4-100 end".
+class event_words {
+  public:
+    void message(std::uint64_t tag, bool redelivered);
+    void word(const std::string &word);
+    std::string text() const;
+
+  private:
+    std::string text_;
+    std::uint64_t first_ = 0, last_ = 0;
+    bool run_ = false, marked_ = false;  // of the run that may go on
+};
+
 struct rx {
     explicit rx(const std::string &url = "shm://t", const ipc_receiver_options *options = nullptr);
     rx(rx &&other) noexcept : h(other.h) { other.h = nullptr; }
@@ -140,9 +153,8 @@ struct rx {
     int release(const ipc_message &m) { return ipc_receiver_release(h, &m); }
     // Receives a message, checks its payload, releases it, and returns its tag. Throws on anything else.
     std::uint64_t take(std::int64_t timeout = limit_ns);
-    // The next events as words: a message is its tag, with a * if it is redelivered, and runs are drawn together; then
-    // "end", "died", "nothing" within the time-out, which is the last word then. "1-3* 4-100 end". Messages are checked
-    // and released, or kept in `held`.
+    // The next events as words; also "died", and "nothing" if the time-out has passed, which is the last word then.
+    // Messages are checked, and released, or kept in `held`.
     std::string read(int count, std::int64_t timeout = limit_ns) { return words(count, timeout, false); }
     std::string hold(int count, std::int64_t timeout = limit_ns) { return words(count, timeout, true); }
     int release_held(std::uint64_t tag);  // the first held one with this tag
