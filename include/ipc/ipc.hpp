@@ -1,8 +1,8 @@
 // ipc.hpp - ipc.h for C++20: handles that close, messages that release, errors as the standard library has them.
 //
 // Header only, over ipc.h alone; what a call does is said there. Each call that can fail comes in two forms: one that
-// throws std::system_error, and one that takes an error_code and does not throw. Timeouts are std::chrono::nanoseconds;
-// `forever` waits for ever, zero does not wait.
+// throws std::system_error (constructors throw open_error, which is one), and one that takes an error_code and does not
+// throw. Timeouts are std::chrono::nanoseconds; `forever` waits for ever, zero does not wait.
 #ifndef IPC_IPC_HPP
 #define IPC_IPC_HPP
 
@@ -15,6 +15,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -76,6 +77,17 @@ std::vector<ipc_link> links(Handle *handle, std::int32_t (*read)(Handle *, ipc_l
 }
 
 }  // namespace detail
+
+// A handle could not be opened. what() says what was tried, what is in the way, and what to do; code() which kind it
+// is.
+class open_error : public std::system_error {
+  public:
+    open_error(const std::error_code &code, const char *words) : std::system_error(code), words_(words) {}
+    const char *what() const noexcept override { return words_.what(); }
+
+  private:
+    std::runtime_error words_;  // a string that can be copied without throwing
+};
 
 // A message as received: read-only bytes, given back to the sender in the destructor. It may outlive its receiver.
 class message {
@@ -170,11 +182,11 @@ class reservation {
 class sender {
   public:
     sender() noexcept = default;
-    // Throws std::system_error whose what() says what was tried, what is in the way, and what to do.
+    // Throws open_error.
     explicit sender(const std::string &url, std::uint64_t capacity = 0) {
         char words[1024];
         std::int32_t result = open(url, capacity, words, sizeof words);
-        if (result < 0) throw std::system_error(detail::code_of(result), words);
+        if (result < 0) throw open_error(detail::code_of(result), words);
     }
     sender(const std::string &url, std::error_code &error) noexcept {
         error = detail::code_of(open(url, 0, nullptr, 0));
@@ -284,11 +296,11 @@ class sender {
 class receiver {
   public:
     receiver() noexcept = default;
-    // Throws std::system_error whose what() says what was tried, what is in the way, and what to do.
+    // Throws open_error.
     explicit receiver(const std::string &url, std::int32_t from = IPC_FROM_DEFAULT) {
         char words[1024];
         std::int32_t result = open(url, from, words, sizeof words);
-        if (result < 0) throw std::system_error(detail::code_of(result), words);
+        if (result < 0) throw open_error(detail::code_of(result), words);
     }
     receiver(const std::string &url, std::error_code &error) noexcept {
         error = detail::code_of(open(url, IPC_FROM_DEFAULT, nullptr, 0));

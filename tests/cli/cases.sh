@@ -136,7 +136,7 @@ case_a_full_disk_is_an_error_and_loses_nothing() {
 
 case_what_is_wrong_is_said_in_words() {
     exits 1 ipc recv nonsense 2>words
-    grep -q "shm://camera" words || fail "$(cat words)"
+    grep -qx "ipc: cannot open a receiver on .nonsense.: not a URL: it has no scheme; write shm://camera" words || fail "$(cat words)"
     exits 1 ipc send shm://t missing 2>words
     grep -q "cannot open missing: No such file" words || fail "$(cat words)"
     exits 2 ipc 2>words
