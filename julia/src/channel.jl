@@ -3,15 +3,15 @@
 # With the lock held: h.peeked is the next message.
 function attempt_peek(h::Handle)
     h.gate & PENDING != 0 && return IPC_MESSAGE
-    # The task that has a view from recv has done with it.
-    h.viewing && h.owner == me() && locked(() -> end_view(h), h)
+    h.viewing && locked(() -> end_view(h), h)
     code = locked(() -> ipc_receiver_receive(h.pointer, peeked_address(h), 0), h)
     code == IPC_MESSAGE && (h.gate |= PENDING)
     (code == IPC_END || code == IPC_DIED) && (h.peer = h.peeked.sender)
     return code
 end
 
-next(finish, r::Receiver) = await(attempt_peek, finish, code -> tell(r, code), r, nothing, false)
+next(finish::F, r::Receiver, timeout=nothing) where {F} =
+    passing_over(attempt_peek, finish, r, timeout, false, UNTRIED)
 
 function copy_peeked(h::Handle)
     raw = h.peeked
@@ -75,7 +75,7 @@ isready(r)    # true
 function Base.isready(r::Receiver)
     isopen(r) || return false
     try
-        await(attempt_peek, h -> true, code -> tell(r, code), r, 0, false)
+        next(h -> true, r, 0)
     catch e
         e isa TimeoutError || rethrow()
         false
@@ -92,7 +92,7 @@ function Base.iterate(r::Receiver, _=nothing)
     end
 end
 Base.eltype(::Type{Receiver}) = Vector{UInt8}
-Base.IteratorSize(::Type{Receiver}) = Base.SizeUnknown()
+Base.IteratorSize(::Type{<:Union{Receiver,Sender}}) = Base.SizeUnknown()
 
 """
     put!(s::Sender, data; tag=0)
@@ -112,7 +112,7 @@ function Base.put!(s::Sender, data; tag::Integer=0)
     put_bytes(s, data, UInt64(tag))
     return data
 end
-Base.push!(s::Sender, data) = (put!(s, data); s)
+Base.push!(s::Sender, data) = put!(s, data)
 
 function put_bytes(s::Sender, data::StridedArray, tag::UInt64)
     contiguous(data)

@@ -44,25 +44,37 @@ Base.IteratorSize(::Type{<:EachMessage}) = Base.SizeUnknown()
         leave(h)
         code == IPC_MESSAGE && return give_view(h), nothing
     end
-    return iterate_slowly(each, news(h, code))
+    return iterate_slowly(each, code)
 end
 
 @noinline function iterate_slowly(each::EachMessage{Until}, code::Int32) where {Until}
     r = each.receiver
-    event(code) = (tell(r, code); Until === :end ? note(each, code) : nothing)
-    m = try
-        await(attempt_view, give_view, event, r, nothing, true, code)::Union{Message,Bool}
-    catch e
-        Until === nothing && e isa InvalidStateException && e.state === :closed || rethrow()
-        return nothing
+    news(r.handle, code)
+    while true
+        result = await_unless_closed(r, code)
+        result isa Message && return result, nothing
+        result === nothing && Until === nothing && return nothing
+        result === nothing && throw_closed(r)
+        tell(r, result.code)
+        Until === :end && note_last(each, result.code) && return nothing
+        code = UNTRIED
     end
-    return m isa Message ? (m, nothing) : nothing
 end
 
-# true if this was the last of the senders.
-function note(each::EachMessage, code::Int32)
+# A message, news, or nothing if r is closed, as iteration of a closed Channel ends.
+function await_unless_closed(r::Receiver, code::Int32)
+    try
+        return await(attempt_view, give_view, r, nothing, typemax(Int64), true, code)
+    catch e
+        e isa InvalidStateException && e.state === :closed || rethrow()
+        return nothing
+    end
+end
+
+# Notes who has ended; true if that was the last of the senders.
+function note_last(each::EachMessage, code::Int32)
     r = each.receiver
     code == IPC_DIED && throw(SenderDied(r.handle.peer, r.handle.url))
     push!(each.finished, r.handle.peer)
-    return all(link -> link.peer in each.finished, links(r)) ? true : nothing
+    return all(link -> link.peer in each.finished, links(r))
 end

@@ -28,7 +28,7 @@ mutable struct Handle
     pointer::Ptr{Cvoid}  # the library's handle, or null
     slot::Slot           # of the view that recv or reserve gave out last
     viewing::Bool        # that view is good still
-    owner::Ptr{Cvoid}    # the task that it was given to
+    owner::Task          # that it was given to
     message::RawMessage  # that view's, as the library wrote it
     peeked::RawMessage
     scratch::RawMessage
@@ -53,7 +53,8 @@ mutable struct Handle
         h.slots, h.free = Slot[], Slot[]
         h.slot = free_slot(h)
         h.viewing = h.receives = h.orphan = h.interrupted = h.alone = false
-        h.owner = h.room = C_NULL
+        h.owner = current_task()
+        h.room = C_NULL
         h.message = h.peeked = h.scratch = blank(RawMessage)
         h.committed = h.held = h.waiting = h.spin_ns = 0
         h.wait_ns = 10 * most_spin_ns
@@ -97,6 +98,13 @@ function new_handle(pointer::Ptr{Cvoid}, receives::Bool, url::String)
     h.wait_ns = 10 * most_spin_ns
     h.gate = 0
     return h
+end
+
+function open_handles()
+    lock(handles_lock)
+    found = filter(h -> h.gate & CLOSED == 0, handles)
+    unlock(handles_lock)
+    return found
 end
 
 # False if it can't be done now.

@@ -32,7 +32,7 @@ environment variable `LIBIPC_LIBRARY`, then the folder `build` of the checkout t
 
 # Examples
 ```julia
-LibIPC.library!(LibIPC.library())   # what is loaded stays
+LibIPC.library!(LibIPC.library()) == LibIPC.library()    # true
 ```
 """
 function library!(path::AbstractString)

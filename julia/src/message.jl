@@ -9,7 +9,7 @@ abstract type Borrowed{T} <: DenseVector{T} end
     Message <: DenseVector{UInt8}
 
 The bytes of a message, where its sender wrote them: nothing is copied. Read-only. A message from `recv` is good until
-the next `recv` on the same receiver; [`hold`](@ref) keeps it for longer. After that it throws
+the next `recv` or `take!` on the same receiver; [`hold`](@ref) keeps it for longer. After that it throws
 [`StaleMessageError`](@ref). `copy(m)` and `String(m)` give bytes that stay, [`reinterpret`](@ref) another view.
 
 Beside its bytes it has

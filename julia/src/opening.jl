@@ -23,18 +23,25 @@ end
 
 # At a prompt, `r = Receiver(url)` for the second time leaves the first one open until it is collected.
 function warn_if_open_twice(h::Handle)
-    twice = any(o -> o !== h && o.receives == h.receives && o.gate & CLOSED == 0 && o.url == h.url, handles)
-    twice || return
+    any(o -> o !== h && o.receives == h.receives && o.url == h.url, open_handles()) || return
     noun, what = h.receives ? ("receiver", "it gets every message too, and senders wait for it") :
                  ("sender", "receivers wait for its end")
     @warn "this process has another $noun on $(h.url) open: until that one is closed or collected, $what"
     return
 end
 
+# A sender notices a new receiver in its next call. Those of this process may be waiting for nothing but this receiver.
+function tell_own_senders(h::Handle)
+    for o in open_handles()
+        o.receives || o.url != h.url || exclusively(() -> arm(o), o)
+    end
+    return
+end
+
 @noinline function throw_closed(x)
     h = x.handle
     # The view that its task had when another task closed the receiver.
-    h.receives && h.viewing && h.owner == me() && h.pointer != C_NULL && (end_view(h); forget_if_done(h))
+    h.receives && h.viewing && h.owner === current_task() && (end_view(h); forget_if_done(h))
     throw(x.exception)
 end
 
@@ -57,7 +64,7 @@ function shut(x, exception::Exception)
             rethrow()
         end
         close(x.watcher)  # before its fd
-        left = close_inside(h, me())
+        left = close_inside(h)
         h.gate = CLOSED
         return left
     finally
@@ -66,10 +73,10 @@ function shut(x, exception::Exception)
 end
 
 # Alone inside.
-function close_inside(h::Handle, task::Ptr{Cvoid})
+function close_inside(h::Handle)
     h.receives || return close_sender(h)
     # Another task may be reading the last view at this moment: it is left to that task.
-    h.viewing && h.owner == task && end_view(h)
+    h.viewing && (h.owner === current_task() || istaskdone(h.owner)) && end_view(h)
     h.gate & PENDING != 0 && ipc_receiver_release(h.pointer, peeked_address(h))
     left = ipc_receiver_close(h.pointer)
     left == 0 && (h.pointer = C_NULL)
@@ -104,7 +111,7 @@ function finish(x)
         end
         close(x.watcher)
         h.viewing && (h.receives ? end_view(h) : abandon_inside(h))
-        close_inside(h, C_NULL)
+        close_inside(h)
         h.gate = CLOSED
     elseif h.pointer != C_NULL && h.viewing
         end_view(h)
@@ -120,8 +127,8 @@ end
 
 # At exit: receivers are told of an end, not of a death.
 function close_all()
-    for h in handles
-        h.gate & CLOSED == 0 && h.inside == C_NULL || continue
+    for h in open_handles()
+        h.inside == C_NULL || continue
         h.gate = CLOSED
         h.receives ? ipc_receiver_close(h.pointer) : ipc_sender_close(h.pointer, 0)
     end

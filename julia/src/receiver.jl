@@ -38,8 +38,10 @@ mutable struct Receiver <: AbstractChannel{Vector{UInt8}}
         pointer = open_handle(ipc_receiver_open, String(url), options)
         watcher = watch(pointer, true)
         handle = new_handle(pointer, true, unsafe_string(ipc_receiver_url(pointer)))
+        r = finalizer(finish, new(handle, watcher, onevent, closed_exception("Receiver")))
         warn_if_open_twice(handle)
-        return finalizer(finish, new(handle, watcher, onevent, closed_exception("Receiver")))
+        tell_own_senders(handle)
+        return r
     end
 end
 
@@ -72,7 +74,7 @@ end
     raw = h.message
     slot = h.slot
     h.viewing = true
-    h.owner = me()
+    h.owner = current_task()
     return Message(raw.data, raw.size % Int, raw.tag, raw.sequence, raw.sender, raw.position, raw.link,
                    raw.flags & IPC_REDELIVERED != 0, slot_address(slot), slot.generation)
 end
@@ -106,8 +108,19 @@ m.tag, String(m)    # (1, "12")
     return recv_slowly(r, timeout, code)
 end
 
-@noinline recv_slowly(r::Receiver, timeout, code::Int32) =
-    await(attempt_view, give_view, code -> tell(r, code), r, timeout, true, news(r.handle, code))::Message
+@noinline recv_slowly(r::Receiver, timeout, code::Int32) = passing_over(attempt_view, give_view, r, timeout, true, code)
+
+# Waits for a message; ends and deaths of senders go by.
+function passing_over(attempt::A, finish::F, r::Receiver, timeout, alone::Bool, code::Int32) where {A,F}
+    limit = deadline(timeout)
+    news(r.handle, code)
+    while true
+        result = await(attempt, finish, r, timeout, limit, alone, code)
+        result isa News || return result
+        tell(r, result.code)
+        code = UNTRIED
+    end
+end
 
 # With the lock held: fills h.message.
 function attempt_view(h::Handle)

@@ -4,8 +4,9 @@
     Sender(url; capacity=nothing)
     Sender(f, url; …)
 
-Sends on the channel that `url` names, such as `shm://camera`. Receivers find it, whichever comes first; until then
-messages wait in its ring. The second form closes it when `f(sender)` returns.
+Sends on the channel that `url` names, such as `shm://camera`. It and receivers find each other, whichever comes first;
+until then messages wait in its ring. A receiver that comes later is noticed in the next call: `flush(s)` waits for it. The
+second form closes it when `f(sender)` returns.
 
 - `capacity`: bytes of the ring, 1 MiB if not given. A message is at most half of it.
 
@@ -30,8 +31,9 @@ mutable struct Sender <: AbstractChannel{Vector{UInt8}}
         pointer = open_handle(ipc_sender_open, String(url), options)
         watcher = watch(pointer, false)
         handle = new_handle(pointer, false, unsafe_string(ipc_sender_url(pointer)))
+        s = finalizer(finish, new(handle, watcher, closed_exception("Sender")))
         warn_if_open_twice(handle)
-        return finalizer(finish, new(handle, watcher, closed_exception("Sender")))
+        return s
     end
 end
 
@@ -140,10 +142,8 @@ sizeof_elements(data::AbstractArray) = length(data) * sizeof(eltype(data))
 end
 
 @noinline send_slowly(s::Sender, p::Ptr{UInt8}, n::Int, tag::UInt64, timeout, alone::Bool, code::Int32) =
-    await(h -> locked(() -> ipc_sender_send(h.pointer, p, n, tag, 0), h), h -> nothing, never, s, timeout, alone, code)
-
-# What a sender passes over: nothing.
-never(code) = nothing
+    await(h -> locked(() -> ipc_sender_send(h.pointer, p, n, tag, 0), h), h -> nothing, s, timeout, deadline(timeout),
+          alone, code)
 
 function send_value(s::Sender, x::T, tag::UInt64, timeout, alone::Bool) where {T}
     isbitstype(T) || throw(ArgumentError("a $T can't be sent: give a string, an array of isbits elements, or an isbits value"))
@@ -161,9 +161,12 @@ function reserve(s::Sender, n::Int, timeout, alone::Bool)
         code = ipc_sender_reserve(h.pointer, n, room_address(h), 0)
         leave(h)
     end
-    return code == 0 ? give_room(h, n) : await(h -> locked(() -> ipc_sender_reserve(h.pointer, n, room_address(h), 0), h),
-                                               h -> give_room(h, n), never, s, timeout, alone, code)
+    return code == 0 ? give_room(h, n) : reserve_slowly(s, n, timeout, alone, code)
 end
+
+@noinline reserve_slowly(s::Sender, n::Int, timeout, alone::Bool, code::Int32) =
+    await(h -> locked(() -> ipc_sender_reserve(h.pointer, n, room_address(h), 0), h), h -> give_room(h, n), s, timeout,
+          deadline(timeout), alone, code)
 
 @inline function give_room(h::Handle, n::Int)
     h.viewing = true
@@ -222,7 +225,8 @@ flush(s; timeout=1)
 ```
 """
 Base.flush(s::Sender; timeout::Union{Nothing,Real}=nothing) =
-    await(h -> locked(() -> ipc_sender_flush(h.pointer, 0), h) |> unreleased, h -> nothing, never, s, timeout, false)
+    await(h -> unreleased(locked(() -> ipc_sender_flush(h.pointer, 0), h)), h -> nothing, s, timeout, deadline(timeout),
+          false, UNTRIED)
 
 # A number of messages means that it has to wait.
 unreleased(code::Int32) = code > 0 ? EAGAIN : code

@@ -18,55 +18,49 @@ function admit(x, alone::Bool)
     return
 end
 
-# Calls attempt(h) until it says something other than that it would have to wait, and returns finish(h). Both are called
-# with the lock held. What a receiver passes over, event(code) hears without the lock: it returns a result to end with,
-# or nothing. `code` is what the first attempt said already, if there was one.
 const UNTRIED = typemin(Int32)
-function await(attempt::A, finish::F, event::E, x, timeout, alone::Bool, code::Int32=UNTRIED) where {A,F,E}
+
+# A sender has ended or died: `code` says which, the handle's `peer` whose. What await returns then, to be called again.
+struct News
+    code::Int32
+end
+
+# Calls attempt(h) until it says something other than that it would have to wait, and returns finish(h). Both are called
+# with the lock held. `code` is what the first attempt said already, if there was one. The time-out is given twice: as the
+# user did, for the error, and as the time at which it ends.
+function await(attempt::A, finish::F, x, timeout, limit::Int64, alone::Bool, code::Int32) where {A,F}
     h = x.handle
-    limit = deadline(timeout)
     timer = nothing
     counted = false
-    began = 0
+    began = Int64(0)
     lock(h.lock)
     try
         admit(x, alone)
         while true
             code == UNTRIED && (code = attempt(h))
-            if code == EAGAIN
-                now = Int64(time_ns())
-                if began == 0
-                    began = now
-                    code = spin(attempt, h)
-                    code == EAGAIN || continue
-                end
-                now < limit || throw(TimeoutError(in_the_way(x, timeout), timeout))
-                if !counted
-                    counted = count_in(h, alone)
-                end
-                if timer === nothing && limit != typemax(Int64)
-                    timer = Timer(_ -> wake(h), (limit - now) / 1e9)
-                end
-                sleep_armed(x)
-                h.gate & CLOSED == 0 || throw_closed(x)
-                code = UNTRIED
-            elseif code == IPC_END || code == IPC_DIED
-                counted && (counted = count_out(h))
-                unlock(h.lock)
-                result = try
-                    event(code)
-                finally
-                    lock(h.lock)
-                end
-                result === nothing || return result
-                admit(x, alone)
-                code = UNTRIED
-            elseif code < 0
-                throw_error(h, code)
-            else
+            if code != EAGAIN
+                (code == IPC_END || code == IPC_DIED) && h.receives && return News(code)
+                code < 0 && throw_error(h, code)
                 began == 0 || learn(h, Int64(time_ns()) - began)
                 return finish(h)
             end
+            now = Int64(time_ns())
+            if began == 0
+                began = now
+                code = spin(attempt, h)
+                code == EAGAIN || continue
+            end
+            now < limit || throw(TimeoutError(in_the_way(x, timeout), timeout))
+            if !counted
+                count_in(h, alone)
+                counted = true
+            end
+            if timer === nothing && limit != typemax(Int64)
+                timer = Timer(_ -> wake(h), (limit - now) / 1e9)
+            end
+            sleep_armed(x)
+            h.gate & CLOSED == 0 || throw_closed(x)
+            code = UNTRIED
         end
     finally
         timer === nothing || close(timer)
@@ -81,7 +75,7 @@ function count_in(h::Handle, alone::Bool)
     h.waiting += 1
     h.alone = alone
     h.gate |= WAITED
-    return true
+    return
 end
 
 function count_out(h::Handle)
@@ -89,11 +83,11 @@ function count_out(h::Handle)
     h.alone = false
     h.waiting == 0 && (h.gate &= ~WAITED)
     notify(h.left)
-    return false
+    return
 end
 
 # Sleeps once, without the lock, unless there is something to be seen. An interrupt is no more than a reason to look again.
-function sleep_armed(x)
+@noinline function sleep_armed(x)
     h = x.handle
     locked(() -> arm(h), h) == 1 || return
     unlock(h.lock)
@@ -138,5 +132,7 @@ end
 
 @noinline function throw_error(h::Handle, code::Int32)
     code == EBUSY && throw(ConcurrencyError(h.url))
+    code == EINVAL && !h.receives && h.viewing &&
+        throw(IPCError(code, "$(h.url): a message is being filled already: `send(f, s, n)` has not returned"))
     throw(IPCError(code, "$(h.url): $(strerror(code))"))
 end

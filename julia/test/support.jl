@@ -49,3 +49,55 @@ function failure(task::Task)
 end
 
 eventually(condition) = timedwait(condition, Float64(patience); pollint=0.005) == :ok
+
+# A program that was built beside these tests. A Julia unpacked from another system's packages has its libraries on
+# LD_LIBRARY_PATH, which programs of this system must not get.
+const programs = get(ENV, "LIBIPC_TEST_PROGRAMS", joinpath(dirname(dirname(@__DIR__)), "build", "julia", "test"))
+program(name, arguments...) =
+    setenv(`$(joinpath(programs, name)) $(arguments)`, filter(p -> p.first != "LD_LIBRARY_PATH", Dict(ENV)))
+
+# Byte i of the message with this tag, as counterpart.cpp has it.
+proof(tag, size) = UInt8[(tag * 31 + (i - 1) * 7) % 256 for i in 1:size]
+
+# Runs f(process) with another Julia that runs `code` after `using LibIPC`. It is ended at the end. The words it prints
+# are read from process.
+function with_julia(f, code; options=``)
+    setup = """
+        using LibIPC
+        patience = $patience
+        say(x) = (println(x); flush(stdout))
+        """
+    command = `$(Base.julia_cmd()) --startup-file=no --history-file=no --project=$(dirname(@__DIR__)) $options`
+    process = open(`$command -e $(setup * code)`, "r+")
+    watchdog = Timer(_ -> kill(process, Base.SIGKILL), 60)
+    try
+        return f(process)
+    finally
+        close(watchdog)
+        process_running(process) && kill(process, Base.SIGKILL)
+        wait(process)
+        close(process)
+    end
+end
+
+expect(process, word) = (line = readline(process); @test line == word)
+
+# The name that a killed process has left goes when somebody opens the channel next.
+sweep(url) = close(Receiver(url))
+
+function count_timer(handle::Ptr{Cvoid}, found::Ptr{Cvoid})
+    timer = ccall(:uv_handle_get_type, Cint, (Ptr{Cvoid},), handle) == 13
+    timer && ccall(:uv_is_active, Cint, (Ptr{Cvoid},), handle) != 0 && (unsafe_pointer_to_objref(found)[] += 1)
+    return
+end
+
+# Timers that libuv would wait for.
+function active_timers()
+    found = Ref(0)
+    walk = @cfunction(count_timer, Cvoid, (Ptr{Cvoid}, Ptr{Cvoid}))
+    GC.@preserve found ccall(:uv_walk, Cvoid, (Ptr{Cvoid}, Ptr{Cvoid}, Ptr{Cvoid}), Base.eventloop(), walk,
+                             pointer_from_objref(found))
+    return found[]
+end
+
+first_of(iterable) = iterate(iterable)[1]

@@ -1,0 +1,28 @@
+# The structs of the C ABI, as this package has them and as ipc.h does.
+isdefined(@__MODULE__, :held) || include("support.jl")
+
+const mirrored = Dict("ipc_message" => LibIPC.RawMessage,
+                      "ipc_sender_options" => LibIPC.RawSenderOptions,
+                      "ipc_receiver_options" => LibIPC.RawReceiverOptions,
+                      "ipc_sender_counters" => LibIPC.RawSenderCounters,
+                      "ipc_receiver_counters" => LibIPC.RawReceiverCounters,
+                      "ipc_link" => LibIPC.RawLink,
+                      "ipc_channel" => LibIPC.RawChannel)
+
+@testset "structs lie in memory as ipc.h says" begin
+    seen = 0
+    for line in split(read(program("layout"), String), '\n'; keepempty=false)
+        name, size = split(line)
+        members = split(line)[3:end]
+        if name == "IPC_ABI_VERSION"
+            @test parse(Int, size) == LibIPC.IPC_ABI_VERSION
+            continue
+        end
+        T = mirrored[name]
+        seen += 1
+        told = [(Symbol(members[i]), parse(Int, members[i + 1])) for i in 1:2:length(members)]
+        @test sizeof(T) == parse(Int, size)
+        @test [(fieldname(T, i), Int(fieldoffset(T, i))) for i in 1:fieldcount(T)] == told
+    end
+    @test seen == length(mirrored)
+end
