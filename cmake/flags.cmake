@@ -32,6 +32,8 @@ function(libipc_compile_flags target scope)
   if(NOT LIBIPC_SANITIZE)
     set_target_properties(${target} PROPERTIES INTERPROCEDURAL_OPTIMIZATION_RELEASE ON
                                                INTERPROCEDURAL_OPTIMIZATION_RELWITHDEBINFO ON)
+    # In one part: for several, g++ wants make, and warns where there is none.
+    target_link_options(${target} ${scope} $<$<CXX_COMPILER_ID:GNU>:-flto-partition=one>)
   endif()
   # Without -fno-gnu-unique, g++ makes symbols that keep the library loaded after dlclose.
   target_compile_options(${target} PRIVATE -fno-gnu-unique)
