@@ -43,11 +43,11 @@ std::int32_t barrier(F f) {
     }
 }
 
-// Calls f(core) of a handle that is not null and not a parent's.
+// Calls f(core) of a handle that is not null, not a parent's and not frozen.
 template <class Handle, class F>
 std::int32_t enter(Handle *h, F f) {
     if (!h) return -EINVAL;
-    if (h->core.forked()) return IPC_EFORKED;
+    if (std::int32_t code = h->core.owner().admit()) return code;
 #ifdef IPC_DEBUG_THREADS
     struct guard {
         std::atomic<bool> &busy;
@@ -70,24 +70,25 @@ inline void say(char *errbuf, std::size_t errlen, std::string_view words) {
     if (errbuf && errlen) errbuf[words.copy(errbuf, errlen - 1)] = 0;
 }
 
-// Makes *out a new handle by make(), which may throw; words go to errbuf.
-template <class Handle, class Make>
-std::int32_t open(Handle **out, const char *url, char *errbuf, std::size_t errlen, const char *what, Make make) {
+// Makes *out a handle by make(), which may throw; words go to errbuf. `from` is the URL or the state that it is made
+// of.
+template <class Handle, class Attempt, class Make>
+std::int32_t make_handle(Handle **out, const void *from, char *errbuf, std::size_t errlen, Attempt attempt, Make make) {
     if (out) *out = nullptr;
-    if (!out || !url) {
-        say(errbuf, errlen, "a null pointer was given where a handle's place or a URL must be");
+    if (!out || !from) {
+        say(errbuf, errlen, "a null pointer was given where something must be");
         return -EINVAL;
     }
     no_cancel here;
     return barrier([&] {
         // What stays there if the real words find no memory.
-        say(errbuf, errlen, "cannot open a handle: this process gets no memory any more");
+        say(errbuf, errlen, "cannot make a handle: this process gets no memory any more");
         try {
             *out = make();
             say(errbuf, errlen, {});
             return 0;
         } catch (const failure &e) {
-            say(errbuf, errlen, fmt::format("cannot open a {} on {}: {}", what, quoted(url), e.words));
+            say(errbuf, errlen, fmt::format("cannot {}: {}", attempt(), e.words));
             return e.code;
         }
     });

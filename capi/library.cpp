@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "entry.hpp"
+#include "handoff.hpp"
 #include "layout.hpp"
 #include "status.hpp"
 
@@ -54,8 +55,9 @@ std::string build_id() {
 struct version_text {
     char text[160];
     version_text() {
-        auto end = fmt::format_to_n(text, sizeof text - 1, "libipc " LIBIPC_VERSION " (layout {}, abi {}, build {})",
-                                    layout::version, IPC_ABI_VERSION, build_id());
+        auto end = fmt::format_to_n(text, sizeof text - 1,
+                                    "libipc " LIBIPC_VERSION " (layout {}, abi {}, handoff {}, build {})",
+                                    layout::version, IPC_ABI_VERSION, handoff::version, build_id());
         *end.out = 0;
     }
 };
@@ -100,9 +102,9 @@ const char *ipc_strerror(int32_t code) {
         case -EPIPE:
             return "the sender has ended already";
         case -ESTALE:
-            return "the message has been released already";
+            return "the message has been released already, or the frozen state is out of date";
         case -EBUSY:
-            return "another thread is inside this handle";
+            return "another thread is inside this handle, or it is frozen";
         case -EMFILE:
             return "no file descriptor is free in this process: close some, or raise `ulimit -n`";
         case -ENFILE:

@@ -5,6 +5,7 @@
 #include <climits>
 
 #include "entry.hpp"
+#include "freeze.hpp"
 
 using namespace libipc;
 
@@ -26,7 +27,8 @@ extern "C" {
 
 int32_t ipc_receiver_open(ipc_receiver **out, const char *url, const ipc_receiver_options *options, char *errbuf,
                           size_t errlen) {
-    return open(out, url, errbuf, errlen, "receiver", [&] {
+    auto attempt = [&] { return fmt::format("open a receiver on {}", quoted(url)); };
+    return make_handle(out, url, errbuf, errlen, attempt, [&] {
         endpoint where = parse_url(url, false);
         std::int32_t from = IPC_FROM_DEFAULT;
         if (options) {
@@ -63,7 +65,7 @@ int32_t ipc_receiver_release(ipc_receiver *r, const ipc_message *msg) {
 
 int32_t ipc_receiver_interrupt(ipc_receiver *r) {
     if (!r) return -EINVAL;
-    if (r->core.forked()) return IPC_EFORKED;
+    if (r->core.owner().forked()) return IPC_EFORKED;
     r->core.interrupt();
     return 0;
 }
@@ -94,5 +96,13 @@ int32_t ipc_receiver_close(ipc_receiver *r) {
     if (held == 0 || held == IPC_EFORKED) delete r;
     return held;
 }
+
+int32_t ipc_receiver_freeze(ipc_receiver *r, void *state, size_t size) { return freeze(r, state, size); }
+
+int32_t ipc_receiver_adopt(ipc_receiver **out, const void *state, size_t size, char *errbuf, size_t errlen) {
+    return adopt(out, state, size, errbuf, errlen);
+}
+
+int32_t ipc_receiver_forget(ipc_receiver *r) { return forget(r); }
 
 }  // extern "C"

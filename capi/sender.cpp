@@ -5,6 +5,7 @@
 #include <climits>
 
 #include "entry.hpp"
+#include "freeze.hpp"
 #include "layout.hpp"
 
 using namespace libipc;
@@ -17,7 +18,8 @@ extern "C" {
 
 int32_t ipc_sender_open(ipc_sender **out, const char *url, const ipc_sender_options *options, char *errbuf,
                         size_t errlen) {
-    return open(out, url, errbuf, errlen, "sender", [&] {
+    auto attempt = [&] { return fmt::format("open a sender on {}", quoted(url)); };
+    return make_handle(out, url, errbuf, errlen, attempt, [&] {
         endpoint where = parse_url(url, true);
         if (options && !known(options))
             fail(-EINVAL, "options.struct_size is {}, not {}", options->struct_size, sizeof *options);
@@ -57,7 +59,7 @@ int32_t ipc_sender_flush(ipc_sender *s, int64_t timeout_ns) {
 
 int32_t ipc_sender_interrupt(ipc_sender *s) {
     if (!s) return -EINVAL;
-    if (s->core.forked()) return IPC_EFORKED;
+    if (s->core.owner().forked()) return IPC_EFORKED;
     s->core.interrupt();
     return 0;
 }
@@ -91,5 +93,13 @@ int32_t ipc_sender_close(ipc_sender *s, int64_t linger_ns) {
     delete s;
     return r;
 }
+
+int32_t ipc_sender_freeze(ipc_sender *s, void *state, size_t size) { return freeze(s, state, size); }
+
+int32_t ipc_sender_adopt(ipc_sender **out, const void *state, size_t size, char *errbuf, size_t errlen) {
+    return adopt(out, state, size, errbuf, errlen);
+}
+
+int32_t ipc_sender_forget(ipc_sender *s) { return forget(s); }
 
 }  // extern "C"

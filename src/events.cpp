@@ -4,8 +4,9 @@
 
 namespace libipc {
 
-events::events()
-    : epoll_(made(make_epoll(), "an epoll")),
+events::events(handle_words *words)
+    : words_(words),
+      epoll_(made(make_epoll(), "an epoll")),
       interrupt_bell_(made(make_eventfd(), "an eventfd")),
       timer_(made(make_timer(), "a timer")) {
     add(interrupt_bell_.get(), {event_tag::of::interrupt}, true);

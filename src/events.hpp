@@ -1,11 +1,10 @@
 // The one epoll of a handle, what its events mean, and interrupting a wait. Its fd is the fd that users poll.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <span>
 
 #include "os.hpp"
+#include "ownership.hpp"
 
 namespace libipc {
 
@@ -38,7 +37,8 @@ struct event_tag {
 
 class events {
   public:
-    events();  // throws failure
+    events() = default;
+    explicit events(handle_words *words);  // throws failure
     int get() const { return epoll_.get(); }
 
     // Throws failure. Edge-triggered for bells, which nobody reads: each ring triggers again.
@@ -52,7 +52,9 @@ class events {
     int take(std::int64_t timeout_ns, F f) {
         epoll_event some[64];
         for (;;) {
+            if (timeout_ns != 0) words_->sleeper.store(pthread_self(), std::memory_order_relaxed);
             int n = wait_events(epoll_.get(), some, timeout_ns);
+            words_->sleeper.store(0, std::memory_order_relaxed);
             if (n < 0) return n;
             for (int i = 0; i < n; ++i) f(event_tag::unpack(some[i].data.u64));
             if (n < 64) return 0;
@@ -82,22 +84,27 @@ class events {
 
     // Any thread, also a signal handler.
     void interrupt() {
-        interrupted_.store(true, std::memory_order_release);
+        words_->interrupted.store(true, std::memory_order_release);
         ring_bell(interrupt_bell_.get());
     }
     // Makes the fd ready once more, whatever was taken.
     void stay_ready() { ring_bell(interrupt_bell_.get()); }
-    bool interrupted() const { return interrupted_.load(std::memory_order_relaxed); }
+    bool interrupted() const { return words_->interrupted.load(std::memory_order_relaxed); }
     // True once for an interrupt.
-    bool take_interrupt() {
-        return interrupted_.load(std::memory_order_relaxed) && interrupted_.exchange(false, std::memory_order_acquire);
-    }
+    bool take_interrupt() { return interrupted() && words_->interrupted.exchange(false, std::memory_order_acquire); }
 
     // One timer, for what can't be waited for otherwise; disarmed it costs nothing.
     void set_alarm(std::int64_t delay_ns, std::int64_t period_ns = 0) { set_timer(timer_.get(), delay_ns, period_ns); }
     void drain_alarm() { drain_timer(timer_.get()); }
 
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a.resource(words_, static_cast<handle_words *>(nullptr));
+        a(epoll_, interrupt_bell_, timer_, looked_, reads_this_tick_, skip_);
+    }
+
   private:
+    handle_words *words_ = nullptr;
     fd epoll_;
     fd interrupt_bell_;
     fd timer_;
@@ -105,8 +112,6 @@ class events {
     std::int64_t looked_ = 0;
     std::uint32_t reads_this_tick_ = 0;
     std::uint32_t skip_ = 0;
-    std::atomic<bool> interrupted_{false};
-    static_assert(std::atomic<bool>::is_always_lock_free);  // for signal handlers
 };
 
 }  // namespace libipc

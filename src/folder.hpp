@@ -55,6 +55,11 @@ class channel_folder {
     int connect(int socket, const std::string &name) const;
     int knock(int socket, const std::string &name) const;
 
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(path_, folder_);
+    }
+
   private:
     std::string path_;
     fd folder_;
@@ -68,6 +73,10 @@ class folder_watch {
     int get() const { return inotify_.get(); }
     explicit operator bool() const { return static_cast<bool>(inotify_); }
     void drain() const;
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(inotify_);
+    }
 
   private:
     fd inotify_;

@@ -17,6 +17,7 @@ namespace libipc {
 
 class incoming {
   public:
+    incoming() = default;
     // What was made of a sender's hello. Takes the link's words as the sender left them, and starts as `from` says.
     incoming(const layout::hello &hello, mapping ring, mapping link, fd data_bell, fd space_bell, std::int32_t from,
              bool membarrier);  // throws failure
@@ -47,6 +48,12 @@ class incoming {
     void fill(ipc_link &out) const;
     // In a forked child nothing is mapped here.
     void forget();
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(ring_, link_, held_memory_, capacity_, at_, released_, sequence_, redelivered_until_, held_, early_, lone_);
+        a(held_count_, early_count_, leave_, membarrier_, ended_, sender_, pid_, skipped_, rings_);
+        a(data_bell_, space_bell_);
+    }
 
   private:
     layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(link_.get()); }
@@ -55,11 +62,11 @@ class incoming {
     void tell_sender();
 
     mapping ring_, link_, held_memory_;
-    std::uint64_t capacity_;
-    cursor at_;               // next frame to take
-    std::uint64_t released_;  // as in link_words; while messages are held, the start of the oldest of them
-    std::uint64_t sequence_;  // of the next message
-    std::uint64_t redelivered_until_;
+    std::uint64_t capacity_ = 0;
+    cursor at_;                   // next frame to take
+    std::uint64_t released_ = 0;  // as in link_words; while messages are held, the start of the oldest of them
+    std::uint64_t sequence_ = 0;  // of the next message
+    std::uint64_t redelivered_until_ = 0;
     bitmap held_;   // private: started and not released; a double release finds its bit gone
     bitmap early_;  // shared: released before an older one
     // A message held alone has no bit in held_ (receive, release, receive, ... is what most do, and saves 3 ns a
@@ -69,10 +76,10 @@ class incoming {
     std::uint64_t held_count_ = 0;
     std::uint64_t early_count_ = 0;  // bits set in early_
     fence_leave leave_;
-    bool membarrier_;  // both sides are registered
+    bool membarrier_ = false;  // both sides are registered
     bool ended_ = false;
-    std::uint64_t sender_;
-    std::int32_t pid_;
+    std::uint64_t sender_ = 0;
+    std::int32_t pid_ = 0;
     std::uint64_t skipped_ = 0;
     std::uint64_t rings_ = 0;
     fd data_bell_, space_bell_;

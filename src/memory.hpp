@@ -26,6 +26,11 @@ class mapping {
     explicit operator bool() const { return address_ != nullptr; }
     // For a forked child: the address range is not mapped there, or is something else by now.
     void forget() { address_ = nullptr; }
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a.resource(address_, static_cast<void *>(nullptr));
+        a(bytes_);
+    }
 
   private:
     void *address_ = nullptr;
@@ -35,6 +40,10 @@ class mapping {
 struct shared_memory {
     fd file;
     mapping map;
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(file, map);
+    }
 };
 
 // The sender's ring: `capacity` bytes, reserved, mapped writable twice in a row, then sealed so that no other process

@@ -28,6 +28,10 @@ class fd {
     int get() const { return number_; }
     explicit operator bool() const { return number_ >= 0; }
     void reset();
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a.resource(number_, -1);
+    }
 
   private:
     int number_ = -1;

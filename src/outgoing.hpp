@@ -25,10 +25,15 @@ struct place {
     bool needs(std::uint64_t position) const {
         return position >= released && !(early && position < delivered && early.test(position % early.capacity()));
     }
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(released, delivered, early, memory);
+    }
 };
 
 class outgoing {
   public:
+    outgoing() = default;
     // A link that gates at `oldest` until the receiver has chosen to start there or at `start`. `predecessor` is whose
     // place it takes, or null. Throws failure.
     outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t start, const place *predecessor);
@@ -62,6 +67,12 @@ class outgoing {
         if (membarrier && receiver_membarrier) leave_.give(words().sender_unfenced);
     }
 
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(socket, data_bell, pid, receiver, index, process, receiver_membarrier, answered, left, gone, handed_over);
+        a(memory_, early_, start_, released_, delivered_, redelivered_until_, leave_);
+    }
+
     fd socket, data_bell, pid;
     std::uint64_t receiver = 0;        // id, from its name
     std::uint32_t index = 0;           // in the sender's slots
@@ -78,10 +89,10 @@ class outgoing {
 
     shared_memory memory_;
     bitmap early_;
-    std::uint64_t start_;
-    std::uint64_t released_;
-    std::uint64_t delivered_;
-    std::uint64_t redelivered_until_;
+    std::uint64_t start_ = 0;
+    std::uint64_t released_ = 0;
+    std::uint64_t delivered_ = 0;
+    std::uint64_t redelivered_until_ = 0;
     fence_leave leave_;
 };
 

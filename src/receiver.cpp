@@ -63,6 +63,8 @@ receiver::receiver(endpoint where, std::int32_t from)
     : where_(std::move(where)),
       from_(from),
       id_(random_id()),
+      owner_(ownership::take_new()),
+      events_(owner_.page()),
       membarrier_(register_membarrier()),
       own_pid_(made(pidfd_of(getpid()), "a pidfd")),
       runtime_(runtime_folder()),
@@ -70,8 +72,22 @@ receiver::receiver(endpoint where, std::int32_t from)
     listen();
 }
 
+receiver::receiver(handoff::reader &state) {
+    try {
+        hand_over(state);
+        active_.reserve(peers_.size());
+        settled_.reserve(peers_.size());
+        owner_.await(state.turn());
+    } catch (...) {
+        handoff::leaver leave;
+        hand_over(leave);
+        throw;
+    }
+}
+
 receiver::~receiver() {
-    if (forked()) {
+    if (owner_.forgotten()) return;
+    if (owner_.forked()) {
         for (auto &p : peers_)
             if (p->link) p->link->forget();
         status_.forget();

@@ -11,8 +11,9 @@
 
 #include "events.hpp"
 #include "folder.hpp"
-#include "fork_guard.hpp"
+#include "handoff.hpp"
 #include "incoming.hpp"
+#include "ownership.hpp"
 #include "spin.hpp"
 #include "status.hpp"
 #include "url.hpp"
@@ -21,7 +22,10 @@ namespace libipc {
 
 class receiver {
   public:
+    static constexpr std::int32_t role = IPC_RECEIVER;
+    receiver() = default;
     receiver(endpoint where, std::int32_t from);  // throws failure
+    explicit receiver(handoff::reader &state);    // throws, and has taken nothing then
     ~receiver();
 
     std::int32_t receive(ipc_message &out, std::int64_t timeout_ns);
@@ -35,7 +39,17 @@ class receiver {
     // Stops listening and drops what is not held; returns how many messages are. At 0 the object can be deleted.
     std::uint64_t shut();
     bool is_shut() const { return shut_; }
-    bool forked() const { return guard_.forked(); }
+    ownership &owner() { return owner_; }
+
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(where_, from_, id_, owner_, events_, membarrier_, own_pid_, runtime_, folder_, watch_, name_, times_);
+        a(listener_, status_, peers_, free_, active_, settled_, turn_);
+        a.rebuilt(serving_);
+        a(turn_left_);
+        a.rebuilt(resting_);
+        a(spin_, counters_, fd_error_, armed_, shut_);
+    }
 
   private:
     // One sender. In the order of its life: connected (no hello yet), linked, gone.
@@ -49,6 +63,10 @@ class receiver {
         bool gone = false;             // hung up or dead: what is in the ring is all that comes
         bool told = false;             // its end or death was received
         std::uint32_t idle_looks = 0;  // looks at the events since its last message
+        template <class Archive>
+        void hand_over(Archive &a) {
+            a(socket, pid, link, generation, used, active, gone, told, idle_looks);
+        }
     };
 
     void listen();
@@ -78,11 +96,11 @@ class receiver {
     void short_of_fds(int error);
 
     endpoint where_;
-    std::int32_t from_;
-    std::uint64_t id_;
-    fork_guard guard_;
+    std::int32_t from_ = 0;
+    std::uint64_t id_ = 0;
+    ownership owner_;
     events events_;
-    bool membarrier_;
+    bool membarrier_ = false;
     libipc::fd own_pid_;
     std::string runtime_;
     channel_folder folder_;

@@ -24,6 +24,8 @@ constexpr std::int64_t folder_look_ns = 1'000'000'000;
 sender::sender(endpoint where, std::uint64_t capacity)
     : where_(std::move(where)),
       id_(random_id()),
+      owner_(ownership::take_new()),
+      events_(owner_.page()),
       membarrier_(register_membarrier()),
       own_pid_(made(pidfd_of(getpid()), "a pidfd")),
       space_bell_(made(make_eventfd(), "an eventfd")),
@@ -49,8 +51,23 @@ sender::sender(endpoint where, std::uint64_t capacity)
     }
 }
 
+sender::sender(handoff::reader &state) {
+    try {
+        hand_over(state);
+        links_.reserve(slots_.size());
+        for (auto &slot : slots_)
+            if (slot) links_.push_back(slot.get());
+        owner_.await(state.turn());
+    } catch (...) {
+        handoff::leaver leave;
+        hand_over(leave);
+        throw;
+    }
+}
+
 sender::~sender() {
-    if (forked()) {
+    if (owner_.forgotten()) return;
+    if (owner_.forked()) {
         for (outgoing *link : links_) link->forget();
         vacancy_.memory.map.forget();
         ring_memory_.map.forget();

@@ -10,9 +10,10 @@
 
 #include "events.hpp"
 #include "folder.hpp"
-#include "fork_guard.hpp"
+#include "handoff.hpp"
 #include "memory.hpp"
 #include "outgoing.hpp"
+#include "ownership.hpp"
 #include "ring.hpp"
 #include "spin.hpp"
 #include "status.hpp"
@@ -22,7 +23,10 @@ namespace libipc {
 
 class sender {
   public:
+    static constexpr std::int32_t role = IPC_SENDER;
+    sender() = default;
     sender(endpoint where, std::uint64_t capacity);  // throws failure
+    explicit sender(handoff::reader &state);         // throws, and has taken nothing then
     ~sender();
 
     std::int32_t reserve(std::size_t size, void *&data, std::int64_t timeout_ns);
@@ -39,7 +43,19 @@ class sender {
     std::int32_t links(ipc_link *out, std::size_t count);
     // Ends and lingers; the number of messages that not every receiver has released.
     std::uint64_t finish(std::int64_t linger_ns);
-    bool forked() const { return guard_.forked(); }
+    ownership &owner() { return owner_; }
+
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(where_, id_, owner_, events_, membarrier_, own_pid_, space_bell_, runtime_, folder_, watch_, knocks_, name_);
+        a(times_, status_, ring_memory_, ring_, slots_, generations_);
+        std::uint32_t leaver = leaver_ ? leaver_->index : no_slot;
+        a(leaver);
+        leaver_ = leaver == no_slot ? nullptr : slots_[leaver].get();
+        a.rebuilt(links_, leaver_);
+        a(declined_, vacancy_, scan_due_, someone_gone_, unlinked_, retry_ns_, reserved_, reserved_size_, ended_);
+        a(end_position_, awaited_, awake_messages_, armed_, spin_, counters_);
+    }
 
   private:
     void take_name();
@@ -64,10 +80,10 @@ class sender {
     void show();
 
     endpoint where_;
-    std::uint64_t id_;
-    fork_guard guard_;
+    std::uint64_t id_ = 0;
+    ownership owner_;
     events events_;
-    bool membarrier_;
+    bool membarrier_ = false;
     libipc::fd own_pid_;
     libipc::fd space_bell_;
     std::string runtime_;
@@ -81,6 +97,7 @@ class sender {
     ring_writer ring_;
 
     std::vector<std::unique_ptr<outgoing>> slots_;
+    static constexpr std::uint32_t no_slot = ~std::uint32_t{0};
     std::vector<std::uint32_t> generations_;
     std::vector<outgoing *> links_;      // those in slots_
     std::vector<std::string> declined_;  // names that refused us or left us: not to be connected to again

@@ -19,10 +19,15 @@ struct status_figures {
 
 class status_page {
   public:
+    status_page() = default;
     status_page(const endpoint &e, std::uint64_t id, int role);  // throws failure
     void show(const status_figures &figures);
     // For a forked child.
     void forget() { memory_.map.forget(); }
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(memory_);
+    }
 
   private:
     shared_memory memory_;

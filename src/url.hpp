@@ -14,6 +14,10 @@ struct endpoint {
     std::optional<std::uint64_t> capacity;
     std::optional<std::int32_t> from;
     std::optional<std::int32_t> overflow;
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(url, name, capacity, from, overflow);
+    }
 };
 
 // Throws failure in words that say which part is wrong and what it may be. Options of the other role are refused.

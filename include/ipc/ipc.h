@@ -78,8 +78,8 @@ enum {
  *   -ECANCELED     _interrupt was called
  *   -EMSGSIZE      the message can never fit in this ring
  *   -EPIPE         the sender has ended already
- *   -ESTALE        the message has been released already
- *   -EBUSY         another thread is inside this handle (debug builds)
+ *   -ESTALE        the message has been released already, or the frozen state is out of date
+ *   -EBUSY         another thread is inside this handle (debug builds), or the handle is frozen
  *   -EMFILE -ENFILE   no file descriptor is free
  *   -ENOMEM -ENOSPC   no memory is to be had, or a limit forbids it
  *   -EACCES -EPERM -ENOENT -ENOTDIR -ELOOP -EROFS -ENAMETOOLONG -EIO   the runtime folder can't be used
@@ -87,7 +87,7 @@ enum {
  * or one of ours: */
 enum {
     IPC_EFORKED = -4001, /* the handle was opened before fork, by the parent */
-    IPC_EVERSION = -4002 /* the channel is in use by a version of libipc with another memory layout */
+    IPC_EVERSION = -4002 /* the other side is a version of libipc with another memory layout, or another handoff */
 };
 
 /* Flags of a message. */
@@ -220,7 +220,7 @@ typedef struct ipc_channel {
 /* IPC_ABI_VERSION as the loaded library has it. A program that loads the library by hand compares the two. */
 uint32_t ipc_abi_version(void);
 
-/* "libipc 0.1.0 (layout 1, abi 1, build ...)". Static; the build is the linker's build id of the library. */
+/* "libipc 0.1.0 (layout 1, abi 1, handoff 1, build ...)". Static; the build is the linker's build id of the library. */
 const char *ipc_version(void);
 
 /* A code of the list above, in words. Static; never NULL. */
@@ -340,6 +340,60 @@ int32_t ipc_receiver_links(ipc_receiver *r, ipc_link *out, size_t count);
  * Returns the number of messages still held. If it is 0 the handle is gone (NULL is taken and does nothing). If not, their
  * memory stays valid, _release is the one call that is left, and the release of the last one frees the handle. */
 int32_t ipc_receiver_close(ipc_receiver *r);
+
+/* ---- Handing over to another copy of the library -----------------------------------------------------------------
+ *
+ * A program that loads the library by hand (dlopen) can exchange it for another build while its handles stay open. No
+ * peer notices; nothing is lost, doubled or reordered. Messages that are held stay valid, and so do the ipc_message
+ * structs to release them with; a reservation stays open; the fd keeps its number and goes on in every poll and epoll
+ * that it is in. What changes is the address of the handle. The steps:
+ *
+ *   load    the new build, from a file that is not loaded yet: for a known one dlopen gives the old copy again.
+ *   gate    Let no thread into a call of the old copy, and wait until none is inside: _interrupt ends what blocks.
+ *   freeze  each handle in the old copy,
+ *   adopt   each in the new copy. From here on the new handles are used.
+ *   forget  each in the old copy, and unload that with dlclose. (Forget may also come before adopt.)
+ *
+ * Nothing has moved until the first call on an adopted handle is made. Before that, all can be taken back: forget what
+ * was adopted in the new copy, and adopt the states in the old one, which gives the frozen handles themselves back. This
+ * takes no memory and no descriptor, and cannot fail. */
+
+/* Writes all that the handle consists of to `state`, and freezes the handle. It keeps all that it has, and every call on
+ * it returns -EBUSY (close too: it is not gone), but for
+ *   _forget     below
+ *   _interrupt  as ever, and kept for whoever has the handle next
+ *   _fd, _url   as ever
+ * Never waits, and serves no event. A closed receiver some of whose messages are held can be frozen too.
+ *   state   `size` bytes; may be NULL if size is 0. The caller's. Plain data, of use in this process alone, and only until
+ *           the handle goes on, here or elsewhere
+ * Returns the number of bytes that the state takes. If that is more than `size`, nothing has changed, and what is in
+ * `state` is of no use. -EBUSY if it is frozen already, or another thread is inside: always seen in a debug build (C4),
+ * and elsewhere if that thread sleeps. */
+int32_t ipc_sender_freeze(ipc_sender *s, void *state, size_t size);
+
+/* Makes a handle of this copy of the library out of a state that _freeze wrote, in whichever copy. With the first call
+ * on it, except for _fd, _url, _interrupt and _forget, it takes the handle over; until then nothing has changed. In the
+ * copy that froze the handle, and has not forgotten it, *out is that very handle, no longer frozen.
+ *   out      set to the handle, or to NULL
+ *   errbuf   as for ipc_sender_open
+ * Returns 0. Nothing has changed after an error:
+ *   -EINVAL       `state` is not such a state, or not all of it, or damaged, or that of a receiver
+ *   IPC_EVERSION  it comes from a build with another handoff version, memory layout, or abi: close the handle there, and
+ *                 open a new one here
+ *   -ESTALE       the handle has gone on since
+ *   IPC_EFORKED   it is of another process
+ *   -ENOMEM */
+int32_t ipc_sender_adopt(ipc_sender **out, const void *state, size_t size, char *errbuf, size_t errlen);
+
+/* Frees the private memory of a frozen handle, or of an adopted one before the first call, and leaves its descriptors
+ * and shared memory to whoever adopts the state. The handle is gone; no _interrupt of it may be under way. Never waits.
+ * Returns 0; -EINVAL if it is neither: close it instead. */
+int32_t ipc_sender_forget(ipc_sender *s);
+
+/* As the three above. */
+int32_t ipc_receiver_freeze(ipc_receiver *r, void *state, size_t size);
+int32_t ipc_receiver_adopt(ipc_receiver **out, const void *state, size_t size, char *errbuf, size_t errlen);
+int32_t ipc_receiver_forget(ipc_receiver *r);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

@@ -31,7 +31,8 @@ static void library(void) {
 
 int main(void) {
     char folder[] = "/tmp/ipc-every-XXXXXX", words[256] = "unchanged", channel_folder[64];
-    ipc_sender *s = NULL;
+    unsigned char state[4096];
+    ipc_sender *s = NULL, *moved_s = NULL;
     ipc_receiver *r = NULL;
     ipc_sender_options so = {sizeof so, 1 << 16};
     ipc_receiver_options ro = {sizeof ro, IPC_FROM_OLDEST, IPC_OVERFLOW_BLOCK};
@@ -117,6 +118,25 @@ int main(void) {
     for (i = 0; i < count && i < 64; i++)
         if (channels[i].pid == getpid() && strcmp(channels[i].url, "shm://every") == 0) ours++;
     CHECK(ours == 2);
+
+    /* To another copy of the library, as which the same one serves here. */
+    CHECK(ipc_sender_forget(s) == -EINVAL && ipc_receiver_forget(r) == -EINVAL);
+    count = ipc_sender_freeze(s, NULL, 0);
+    CHECK(count > 0 && count <= (int32_t)sizeof state);
+    CHECK(ipc_sender_freeze(s, state, sizeof state) == count);
+    CHECK(ipc_sender_send(s, "x", 1, 0, 0) == -EBUSY);
+    CHECK(ipc_sender_adopt(&moved_s, state, (size_t)count - 1, words, sizeof words) == -EINVAL);
+    CHECK(moved_s == NULL && words[0] != '\0');
+    CHECK(ipc_sender_adopt(&moved_s, state, (size_t)count, words, sizeof words) == 0);
+    CHECK(moved_s == s && words[0] == '\0');
+    CHECK(ipc_sender_freeze(s, state, sizeof state) == count);
+    CHECK(ipc_sender_forget(s) == 0);
+    CHECK(ipc_sender_adopt(&s, state, (size_t)count, words, sizeof words) == 0);
+    count = ipc_receiver_freeze(r, state, sizeof state);
+    CHECK(count > 0 && count <= (int32_t)sizeof state);
+    CHECK(ipc_receiver_forget(r) == 0);
+    CHECK(ipc_receiver_adopt(&r, state, (size_t)count, words, sizeof words) == 0);
+    if (!s || !r) return 4;
 
     CHECK(ipc_sender_end(s) == 0);
     CHECK(ipc_sender_end(s) == 0);
