@@ -39,7 +39,6 @@ function(libipc_compile_flags target scope)
   target_compile_options(${target} PRIVATE -fno-gnu-unique)
   # fmt: Debian has its headers only.
   target_compile_definitions(${target} ${scope} FMT_HEADER_ONLY)
-  target_compile_definitions(${target} PRIVATE LIBIPC_VERSION="${PROJECT_VERSION}")
   # A second thread inside a handle is looked for where speed does not matter.
   if(LIBIPC_SANITIZE)
     target_compile_definitions(${target} ${scope} IPC_DEBUG_THREADS=1)

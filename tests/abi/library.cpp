@@ -114,6 +114,19 @@ void use_everything(const library &ipc, const std::function<void()> &between) {
     MUST(ipc.ipc_receiver_receive(r, &held, second) == IPC_MESSAGE);
     between();
 
+    std::vector<char> state(1 << 16);
+    int size = ipc.ipc_sender_freeze(s, state.data(), state.size());
+    MUST(size > 0 && ipc.ipc_sender_end(s) == -EBUSY);
+    MUST(ipc.ipc_sender_forget(s) == 0);
+    MUST(ipc.ipc_sender_adopt(&s, state.data(), 1, words, sizeof words) == -EINVAL);
+    MUST(ipc.ipc_sender_adopt(&s, state.data(), static_cast<std::size_t>(size), words, sizeof words) == 0);
+    MUST(ipc.ipc_sender_forget(s) == 0);
+    MUST(ipc.ipc_sender_adopt(&s, state.data(), static_cast<std::size_t>(size), words, sizeof words) == 0);
+    size = ipc.ipc_receiver_freeze(r, state.data(), state.size());
+    MUST(size > 0 && ipc.ipc_receiver_forget(r) == 0);
+    MUST(ipc.ipc_receiver_adopt(&r, state.data(), static_cast<std::size_t>(size), words, sizeof words) == 0);
+    between();
+
     MUST(ipc.ipc_sender_end(s) == 0);
     MUST(ipc.ipc_sender_send(s, "late", 4, 3, 0) == -EPIPE);
     MUST(ipc.ipc_receiver_receive(r, &m, second) == IPC_END);

@@ -12,7 +12,9 @@
             f(ipc_sender_interrupt) f(ipc_sender_arm) f(ipc_sender_fd) f(ipc_sender_url) f(ipc_sender_stats)       \
                 f(ipc_sender_links) f(ipc_sender_close) f(ipc_receiver_open) f(ipc_receiver_receive)               \
                     f(ipc_receiver_release) f(ipc_receiver_interrupt) f(ipc_receiver_arm) f(ipc_receiver_fd)       \
-                        f(ipc_receiver_url) f(ipc_receiver_stats) f(ipc_receiver_links) f(ipc_receiver_close)
+                        f(ipc_receiver_url) f(ipc_receiver_stats) f(ipc_receiver_links) f(ipc_receiver_close)      \
+                            f(ipc_sender_freeze) f(ipc_sender_adopt) f(ipc_sender_forget) f(ipc_receiver_freeze)   \
+                                f(ipc_receiver_adopt) f(ipc_receiver_forget)
 
 class library {
   public:
