@@ -162,7 +162,9 @@ class reservation {
     void commit(std::size_t size, std::uint64_t tag, std::error_code &error) noexcept {
         std::int32_t result = sender_ ? ipc_sender_commit(sender_, size, tag) : -EINVAL;
         error = detail::code_of(result);
-        if (result == 0) *this = {};
+        if (result != 0) return;
+        sender_ = nullptr;
+        bytes_ = {};
     }
     void abort() noexcept {
         if (sender_) ipc_sender_abort(sender_);
