@@ -39,8 +39,8 @@ std::string build_id() {
         while (at + sizeof(ElfW(Nhdr)) <= end) {
             auto *note = reinterpret_cast<const ElfW(Nhdr) *>(at);
             const char *name = at + sizeof *note;
-            const char *bytes = name + (note->n_namesz + 3) / 4 * 4;
-            at = bytes + (note->n_descsz + 3) / 4 * 4;
+            const char *bytes = name + layout::round_up(note->n_namesz, 4);
+            at = bytes + layout::round_up(note->n_descsz, 4);
             if (note->n_type != NT_GNU_BUILD_ID || std::strcmp(name, "GNU") != 0) continue;
             std::string hex;
             for (ElfW(Word) b = 0; b < note->n_descsz; ++b)

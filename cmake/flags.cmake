@@ -8,7 +8,7 @@ if(NOT LIBIPC_SANITIZE MATCHES "^(|address|thread)$")
 endif()
 
 # For everything of ours, tests included.
-add_compile_options(-Wall -Wextra -Wno-tsan)
+add_compile_options(-Wall -Wextra $<$<CXX_COMPILER_ID:GNU>:-Wno-tsan>)
 if(LIBIPC_SANITIZE STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
@@ -36,7 +36,7 @@ function(libipc_compile_flags target scope)
     target_link_options(${target} ${scope} $<$<CXX_COMPILER_ID:GNU>:-flto-partition=one>)
   endif()
   # Without -fno-gnu-unique, g++ makes symbols that keep the library loaded after dlclose.
-  target_compile_options(${target} PRIVATE -fno-gnu-unique)
+  target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
   # fmt: Debian has its headers only.
   target_compile_definitions(${target} ${scope} FMT_HEADER_ONLY)
   # A second thread inside a handle is looked for where speed does not matter.

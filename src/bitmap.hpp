@@ -9,6 +9,9 @@
 
 namespace libipc {
 
+// Relaxed throughout: one side writes, and nothing is read or overwritten because of a bit. Another process looks at
+// the bits for a figure, where the latest does no better than the one before, or after the writer's death, which the
+// kernel orders.
 class bitmap {
   public:
     using word = layout::shared<std::uint64_t>;
@@ -23,7 +26,7 @@ class bitmap {
     bool test(std::uint64_t offset) const {
         return words_[index(offset)].load(std::memory_order_relaxed) & bit(offset);
     }
-    // One side alone writes, so a plain read-modify-write does; the word is atomic since the other process may read it.
+    // One side alone writes, so a plain read-modify-write does.
     void set(std::uint64_t offset) {
         word &w = words_[index(offset)];
         w.store(w.load(std::memory_order_relaxed) | bit(offset), std::memory_order_relaxed);

@@ -82,13 +82,15 @@ class events {
     // The other side was asleep: whatever this is, it is no rush.
     void no_rush() { skip_ = reads_this_tick_ = 0; }
 
-    // Any thread, also a signal handler.
+    // Any thread, also a signal handler. The release pairs with the acquire in take_interrupt: whoever is told of the
+    // interrupt sees what was done before it. The bell comes after the word, so that who takes the bell finds the word.
     void interrupt() {
         words_->interrupted.store(true, std::memory_order_release);
         ring_bell(interrupt_bell_.get());
     }
     // Makes the fd ready once more, whatever was taken.
     void stay_ready() { ring_bell(interrupt_bell_.get()); }
+    // Relaxed: that a spin may end; take_interrupt decides.
     bool interrupted() const { return words_->interrupted.load(std::memory_order_relaxed); }
     // True once for an interrupt.
     bool take_interrupt() { return interrupted() && words_->interrupted.exchange(false, std::memory_order_acquire); }

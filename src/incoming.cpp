@@ -39,11 +39,14 @@ void incoming::start_at(const layout::hello &hello, std::int32_t from) {
             ++sequence_;
             ++skipped_;
         }
+        // Relaxed: `accepted` publishes them.
         words().skipped.store(skipped_, std::memory_order_relaxed);
         words().delivered.store(at_.position, std::memory_order_relaxed);
     } else {
         words().delivered.store(start, std::memory_order_relaxed);
     }
+    // Pairs with outgoing::chosen. Before the first `released` of ours: a sender that reads that one must not take us
+    // for undecided, and our place for one before it.
     words().accepted.store(1, std::memory_order_release);
     release_up_to(at_.position);
 }
@@ -75,7 +78,7 @@ incoming::next incoming::take(ipc_message &out) {
             continue;
         }
         // Before the user sees the message, so that whoever takes our place after a death knows that it may have been
-        // seen.
+        // seen. Pairs with outgoing::refresh; the release keeps it behind `accepted`.
         words().delivered.store(at_.position, std::memory_order_release);
         if (held_count_++ == 0) {
             lone_ = position;
@@ -122,10 +125,13 @@ std::int32_t incoming::release(std::uint64_t position) {
 void incoming::release_up_to(std::uint64_t position) {
     std::uint64_t from = released_;
     released_ = position;
-    words().released.store(position, std::memory_order_release);  // pairs with the acquire in outgoing::refresh
+    // Pairs with outgoing::refresh. Weaker: the sender may write over a message while its user still reads it.
+    words().released.store(position, std::memory_order_release);
     if (early_count_ != 0) {
         // `released` first, then its bits: a death between the two leaves bits that say nothing any more, the other
-        // order would leave messages that seem unreleased.
+        // order would leave messages that seem unreleased. A death falls between two instructions, so that it is the
+        // compiler that must keep to it.
+        compiler_fence();
         for (std::uint64_t offset = at_.offset_of(from, capacity_), left = position - from; early_count_ != 0;) {
             std::uint64_t step = early_.distance_to_set(offset, left);
             if (step >= left) break;
@@ -141,7 +147,7 @@ void incoming::release_up_to(std::uint64_t position) {
 void incoming::tell_sender() {
     layout::link_words &w = words();
     if (waker_must_fence(w.sender_unfenced)) full_fence();
-    compiler_fence();
+    compiler_fence();  // the look at `wants` is the waker's at asleep, and comes after its fence
     std::uint64_t wants = w.wants.load(std::memory_order_relaxed);
     if (wants != 0 && released_ >= wants && waker_must_ring(w.wants)) {
         ring_bell(space_bell_.get());

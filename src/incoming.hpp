@@ -25,7 +25,8 @@ class incoming {
     enum class next { nothing, message, end, broken };
     // Takes the next frame. A message is held from now on: `out` but struct_size and link is filled.
     next take(ipc_message &out);
-    // Something is there to take. The address of a ring's next word changes with each message.
+    // Something is there to take. As the sleeper's last look it must come after set_asleep and a fence, which the
+    // acquire alone would not see to; it pairs with ring_writer::commit.
     bool waiting() const { return frame_at(ring_.get(), at_.offset).word.load(std::memory_order_acquire) != 0; }
 
     // 0, -ESTALE or -EINVAL; rings the sender if it waits for the room.

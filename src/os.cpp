@@ -18,7 +18,7 @@ namespace libipc {
 
 namespace {
 
-int result(int r) { return r < 0 ? -errno : r; }
+int result(long r) { return r < 0 ? -errno : static_cast<int>(r); }
 
 std::int64_t clock_ns(clockid_t clock) {
     timespec t;
@@ -73,7 +73,7 @@ int make_epoll() { return result(epoll_create1(EPOLL_CLOEXEC)); }
 int make_eventfd() { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 int make_timer() { return result(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
 int make_socket(int type) { return result(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
-int pidfd_of(pid_t pid) { return result(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))); }
+int pidfd_of(pid_t pid) { return result(syscall(SYS_pidfd_open, pid, 0)); }
 
 void ring_bell(int eventfd) {
     int saved = errno;

@@ -19,6 +19,7 @@ outgoing::outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t s
       released_(oldest),
       delivered_(oldest),
       redelivered_until_(predecessor ? predecessor->delivered : 0) {
+    // Relaxed: the receiver gets to know this memory through a socket.
     words().released.store(oldest, std::memory_order_relaxed);
     words().delivered.store(oldest, std::memory_order_relaxed);  // with from=oldest it starts there
     if (!predecessor || !predecessor->early) return;
@@ -27,7 +28,9 @@ outgoing::outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t s
 }
 
 bool outgoing::refresh(std::uint64_t head) {
-    std::uint64_t released = words().released.load(std::memory_order_acquire);  // pairs with incoming::release_up_to
+    // Acquire pairs with the releases in incoming. Weaker: the next commit's stores may come before the last loads of
+    // what was released. `released` first, so that what it says was delivered is in `delivered`.
+    std::uint64_t released = words().released.load(std::memory_order_acquire);
     std::uint64_t delivered = words().delivered.load(std::memory_order_acquire);
     if (released < released_ || released > head || delivered < delivered_ || delivered > head ||
         (released | delivered) % layout::frame_align != 0)
@@ -50,6 +53,7 @@ void outgoing::fill(ipc_link &out, std::uint64_t head) const {
     out.committed = head;
     out.delivered = chosen() ? delivered_ : start_;
     out.released = released_;
+    // Relaxed: a figure.
     out.skipped = words().skipped.load(std::memory_order_relaxed);
 }
 

@@ -13,6 +13,9 @@
 
 namespace libipc {
 
+// `alive` and `sleeper` are relaxed: the first is written before anybody knows the handle, and the second only tells a
+// host that has let a thread into a call while it freezes; whatever a host hands from thread to thread it orders
+// itself.
 struct handle_words {
     std::atomic<std::uint32_t> alive;  // 1; 0 in a forked child
     std::atomic<bool> interrupted;     // sticky, also while the handle is frozen: whoever has it next is told

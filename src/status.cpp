@@ -28,7 +28,7 @@ bool copy_page(const std::string &path, layout::status_page &page) {
     fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) return false;
     for (int tries = 0; tries < 100; ++tries) {
-        std::uint64_t before, after;
+        std::uint64_t before, after;  // the three reads are system calls, and in this order
         if (pread(file.get(), &before, sizeof before, offsetof(layout::status_page, turn)) != sizeof before)
             return false;
         if (pread(file.get(), static_cast<void *>(&page), sizeof page, 0) != sizeof page) return false;
@@ -57,7 +57,7 @@ status_page::status_page(const endpoint &e, std::uint64_t id, int role)
 
 void status_page::show(const status_figures &figures) {
     auto *page = reinterpret_cast<layout::status_page *>(memory_.map.get());
-    std::uint64_t turn = page->turn.load(std::memory_order_relaxed);
+    std::uint64_t turn = page->turn.load(std::memory_order_relaxed);  // nobody else writes it
     page->turn.store(turn + 1, std::memory_order_relaxed);
     full_fence();  // the odd turn is seen before any of what follows
     page->messages = figures.messages;
@@ -66,7 +66,7 @@ void status_page::show(const status_figures &figures) {
     page->capacity = figures.capacity;
     page->links = figures.links;
     page->updated_ns = coarse_now_ns();
-    page->turn.store(turn + 2, std::memory_order_release);
+    page->turn.store(turn + 2, std::memory_order_release);  // ... and the even one after all of it
 }
 
 void each_status(const std::function<void(const layout::status_page &)> &f) {

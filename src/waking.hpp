@@ -21,12 +21,20 @@
 
 namespace libipc {
 
-// The waker's three steps, to be taken in this order after the publishing store. Split, so that one fence serves many
-// links.
+// Every access to asleep, unfenced, wants and sender_unfenced is relaxed: what has to be ordered is a store before a
+// load, and acquire and release don't do that. What does:
+//   the waker's fence         what it published is visible before it looks at asleep
+//   the sleeper's fence       asleep is visible before the last look. With the waker's: one of the two sees the other
+//   the sleeper's membarrier  stands in for the waker's fence, in a waker that still read unfenced = 1
+// Anything else that is seen late costs a fence or a bell too many. What is published is ordered where it is read: see
+// ring.hpp and outgoing::refresh.
+
+// The waker's steps, to be taken in this order after the publishing store. Split, so that one fence serves many links.
 inline bool waker_must_fence(const layout::shared<std::uint32_t> &unfenced) {
     compiler_fence();  // the processor may still exchange the two; that is what the protocol is about
     return unfenced.load(std::memory_order_relaxed) == 0;
 }
+// The exchange spares a bell if the sleeper has woken by itself meanwhile.
 template <class T>
 bool waker_must_ring(layout::shared<T> &asleep) {
     compiler_fence();
