@@ -142,15 +142,11 @@ void sender::watch_while_alone() {
 void sender::scan() {
     scan_due_ = false;
     unlinked_ = 0;
-    std::vector<std::string> names = folder_.names();
-    // Names are never used twice: one that is gone need not be remembered.
-    std::erase_if(declined_,
-                  [&](const std::string &name) { return std::find(names.begin(), names.end(), name) == names.end(); });
-    for (const std::string &name : names) {
+    for (const std::string &name : folder_.names()) {
         auto r = parse_receiver_name(name);
         if (!r || r->version != layout::version) continue;
         bool known = std::any_of(links_.begin(), links_.end(), [&](outgoing *l) { return l->receiver == r->id; }) ||
-                     std::find(declined_.begin(), declined_.end(), name) != declined_.end();
+                     std::find(declined_.begin(), declined_.end(), r->id) != declined_.end();
         if (!known) connect(name, r->id);
     }
     if (unlinked_ == 0) retry_ns_ = 0;
@@ -173,7 +169,7 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     ucred who = peer_of(socket.get());
     if (who.uid != geteuid()) {
         ++counters_.refused;
-        declined_.push_back(name);
+        declined_.push_back(id);
         return;
     }
     refresh_tail();
@@ -301,7 +297,7 @@ void sender::drop_gone() {
         }
         for (const std::string &name : names)
             if (auto r = parse_receiver_name(name); r && r->id == link->receiver && !folder_.unlink_if_dead(name))
-                declined_.push_back(name);
+                declined_.push_back(r->id);
         events_.remove(link->socket.get());
         if (link->pid) events_.remove(link->pid.get());
         shutdown(link->socket.get(), SHUT_RDWR);

@@ -99,10 +99,11 @@ class sender {
     std::vector<std::unique_ptr<outgoing>> slots_;
     static constexpr std::uint32_t no_slot = ~std::uint32_t{0};
     std::vector<std::uint32_t> generations_;
-    std::vector<outgoing *> links_;      // those in slots_
-    std::vector<std::string> declined_;  // names that refused us or left us: not to be connected to again
-    place vacancy_;                      // what the next receiver takes, while there is none
-    outgoing *leaver_ = nullptr;         // whose place that is, if it is closed and still holds messages
+    std::vector<outgoing *> links_;  // those in slots_
+    std::vector<std::uint64_t>
+        declined_;                // ids of living receivers that refused us, or had our end: whatever their name
+    place vacancy_;               // what the next receiver takes, while there is none
+    outgoing *leaver_ = nullptr;  // whose place that is, if it is closed and still holds messages
     bool scan_due_ = false;
     bool someone_gone_ = false;
     std::uint64_t unlinked_ = 0;  // receivers to be tried again
