@@ -6,43 +6,49 @@
 
 #include "support.hpp"
 
-// send FIRST LAST [SIZE] | fill FIRST [SIZE]: until no more fits | end | flush NS | close NS | unreleased | exit
+// send FIRST LAST [SIZE] | fill FIRST [SIZE]: until no more fits | reserve SIZE | end | flush NS | close NS |
+// unreleased | exit: without close
 ROLE(sender) {
     tx s(me.arg(0));
     me.say("open");
     for (;;) {
         std::istringstream line(me.hear());
         std::string verb;
-        std::uint64_t a = 0, b = 0, size = 64;
+        std::uint64_t first = 0, last = 0, size = 64;
+        std::int64_t time = 0;
         line >> verb;
         if (verb == "send") {
-            line >> a >> b;
+            line >> first >> last;
             if (!(line >> size)) size = 64;
-            s.send_all(a, b, size);
+            s.send_all(first, last, size);
             me.say("sent");
         } else if (verb == "fill") {
-            line >> a;
+            line >> first;
             if (!(line >> size)) size = 64;
-            me.say(std::to_string(s.fill_up(a, size)));
+            me.say(std::to_string(s.fill_up(first, size)));
+        } else if (verb == "reserve") {
+            line >> size;
+            void *room;
+            me.say(std::to_string(ipc_sender_reserve(s, size, &room, limit_ns)));
         } else if (verb == "end") {
             me.say(std::to_string(s.end()));
         } else if (verb == "flush") {
-            line >> a;
-            me.say(std::to_string(ipc_sender_flush(s, static_cast<std::int64_t>(a))));
+            line >> time;
+            me.say(std::to_string(ipc_sender_flush(s, time)));
         } else if (verb == "unreleased") {
             me.say(std::to_string(s.stats().unreleased));
         } else if (verb == "close") {
-            line >> a;
-            me.say(std::to_string(s.close(static_cast<std::int64_t>(a))));
+            line >> time;
+            me.say(std::to_string(s.close(time)));
             return;
         } else {
             MUST(verb == "exit");
-            _exit(0);  // without close: a death
+            _exit(0);
         }
     }
 }
 
-// read COUNT | hold COUNT | release TAG | close
+// read COUNT | hold COUNT | release TAG | close | exit
 ROLE(receiver) {
     rx r(me.arg(0));
     me.say("open");

@@ -146,6 +146,11 @@ std::string child::ask(const std::string &line) {
     return hear();
 }
 
+bool child::quiet() const {
+    pollfd p{from_, POLLIN, 0};
+    return heard_.empty() && ::poll(&p, 1, 0) == 0;
+}
+
 void child::signal(int number) { REQUIRE(::kill(pid_, number) == 0); }
 
 void child::kill() {
@@ -254,6 +259,14 @@ std::size_t scratch::sockets(const std::string &folder) {
     std::size_t count = 0;
     for (auto &entry : fs::recursive_directory_iterator(folder)) count += entry.is_socket();
     return count;
+}
+
+void scratch::delete_sockets(const std::string &prefix) {
+    std::vector<fs::path> found;
+    for (auto &entry : fs::recursive_directory_iterator(folder_))
+        if (entry.is_socket() && entry.path().filename().string().starts_with(prefix)) found.push_back(entry.path());
+    REQUIRE(!found.empty());
+    for (auto &path : found) fs::remove(path);
 }
 
 child scratch::sender(const std::string &url) {
@@ -409,7 +422,10 @@ int rx::release_held(std::uint64_t tag) {
     return release(m);
 }
 
-int rx::close() { return ipc_receiver_close(std::exchange(h, nullptr)); }
+int rx::close() {
+    closed = std::exchange(h, nullptr);
+    return ipc_receiver_close(closed);
+}
 
 ipc_receiver_counters rx::stats() const {
     ipc_receiver_counters c{};
@@ -422,6 +438,10 @@ ipc_receiver_counters rx::stats() const {
 
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
+    struct sigaction nothing {};
+    nothing.sa_handler = [](int) {};
+    nothing.sa_flags = SA_RESTART;  // as most programs install theirs; waits in the library end all the same
+    sigaction(SIGUSR1, &nothing, nullptr);
     if (argc < 3 || std::strcmp(argv[1], "--role") != 0) return doctest::Context(argc, argv).run();
     auto found = roles().find(argv[2]);
     if (found == roles().end()) return 75;

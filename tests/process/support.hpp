@@ -64,6 +64,7 @@ class child {
     std::string hear(std::chrono::nanoseconds patience = limit);  // the next line it says; fails the test if none comes
     void expect(const std::string &line);                         // hears exactly this
     std::string ask(const std::string &line);                     // says this, and hears the answer
+    bool quiet() const;                                           // it has said nothing that was not heard
     void signal(int number);
     void kill();  // SIGKILL, and waits for it
     void stop();  // SIGSTOP, and waits until it is stopped
@@ -106,6 +107,8 @@ class scratch {
     // Processes were killed: the sockets they left are swept by whoever opens the channel next, here by the check.
     void somebody_was_killed(const std::string &url) { killed_.insert(url); }
     static std::size_t sockets(const std::string &folder);
+    // Deletes the sockets whose names start so ("r" receivers', "s" senders'), as a cleaner of /tmp would.
+    void delete_sockets(const std::string &prefix);
 
   private:
     std::string folder_;
@@ -150,7 +153,7 @@ struct rx {
     ~rx() { close(); }
     operator ipc_receiver *() const { return h; }
     int receive(ipc_message &m, std::int64_t timeout = limit_ns);
-    int release(const ipc_message &m) { return ipc_receiver_release(h, &m); }
+    int release(const ipc_message &m) { return ipc_receiver_release(h ? h : closed, &m); }  // also after close
     // Receives a message, checks its payload, releases it, and returns its tag. Throws on anything else.
     std::uint64_t take(std::int64_t timeout = limit_ns);
     // The next events as words; also "died", and "nothing" if the time-out has passed, which is the last word then.
@@ -162,7 +165,7 @@ struct rx {
     ipc_receiver_counters stats() const;
     std::vector<ipc_link> links() const;
     std::vector<ipc_message> held;
-    ipc_receiver *h = nullptr;
+    ipc_receiver *h = nullptr, *closed = nullptr;
 
   private:
     std::string words(int count, std::int64_t timeout, bool hold);
