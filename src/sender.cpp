@@ -518,7 +518,10 @@ std::int32_t sender::flush(std::int64_t timeout_ns) {
     look(0);
     // The end frame is no message: a receiver need not have taken it.
     std::uint64_t until = ended_ ? end_position_ : ring_.head().position;
-    if (free_up_to(until)) return 0;
+    if (free_up_to(until)) {
+        awaited_ = 0;
+        return 0;
+    }
     std::int32_t r = wait(until, timeout_ns);
     if (r != -EAGAIN && r != -ETIMEDOUT) return r;
     return static_cast<std::int32_t>(std::min<std::uint64_t>(unreleased(), INT32_MAX));
