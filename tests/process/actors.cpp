@@ -6,8 +6,8 @@
 
 #include "support.hpp"
 
-// send FIRST LAST [SIZE] | fill FIRST [SIZE]: until no more fits | reserve SIZE | end | flush NS | close NS |
-// unreleased | exit: without close
+// send FIRST LAST [SIZE] | try TAG NS | fill FIRST [SIZE]: until no more fits | reserve SIZE | end | flush NS | close
+// NS | unreleased | exit: without close
 ROLE(sender) {
     tx s(me.arg(0));
     me.say("open");
@@ -22,6 +22,9 @@ ROLE(sender) {
             if (!(line >> size)) size = 64;
             s.send_all(first, last, size);
             me.say("sent");
+        } else if (verb == "try") {
+            line >> first >> time;
+            me.say(std::to_string(s.send(first, 64, time)));
         } else if (verb == "fill") {
             line >> first;
             if (!(line >> size)) size = 64;
@@ -48,21 +51,25 @@ ROLE(sender) {
     }
 }
 
-// read COUNT | hold COUNT | release TAG | close | exit
+// read COUNT | hold COUNT | receive NS | release TAG | close | exit
 ROLE(receiver) {
     rx r(me.arg(0));
     me.say("open");
     for (;;) {
         std::istringstream line(me.hear());
         std::string verb;
-        int count = 0;
-        line >> verb >> count;
+        std::int64_t number = 0;
+        line >> verb >> number;
+        auto count = static_cast<int>(number);
         if (verb == "read") {
             me.say(r.read(count));
         } else if (verb == "hold") {
             me.say(r.hold(count));
+        } else if (verb == "receive") {
+            ipc_message m;
+            me.say(std::to_string(r.receive(m, number)));
         } else if (verb == "release") {
-            me.say(std::to_string(r.release_held(static_cast<std::uint64_t>(count))));
+            me.say(std::to_string(r.release_held(static_cast<std::uint64_t>(number))));
         } else if (verb == "close") {
             me.say(std::to_string(r.close()));
         } else {

@@ -173,8 +173,8 @@ int child::wait(std::chrono::nanoseconds patience) {
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-bool child::sleeps() const {
-    std::ifstream file("/proc/" + std::to_string(pid_) + "/syscall");
+bool sleeps(pid_t process, pid_t thread) {
+    std::ifstream file("/proc/" + std::to_string(process) + "/task/" + std::to_string(thread) + "/syscall");
     long number = -1;  // stays so if it says "running"
     file >> number;
     for (long wait : {

@@ -51,6 +51,9 @@ struct registered_role {
 #define MUST(condition) must(bool(condition), #condition, __FILE__, __LINE__)
 void must(bool holds, const char *condition, const char *file, int line);
 
+// A thread sleeps inside epoll, as in a blocking call of the library.
+bool sleeps(pid_t process, pid_t thread);
+
 // A process that plays a role. It has to end when its test is done with it, at the latest in the destructor.
 class child {
   public:
@@ -71,7 +74,7 @@ class child {
     void cont() { signal(18); }
     int wait(std::chrono::nanoseconds patience = limit);  // its exit status, or 128 + signal
     void done() { CHECK(wait() == 0); }
-    bool sleeps() const;  // its main thread sleeps inside epoll, as in a blocking call of the library
+    bool sleeps() const { return ::sleeps(pid_, pid_); }  // its main thread does
 
   private:
     pid_t pid_ = -1;
