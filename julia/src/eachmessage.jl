@@ -1,8 +1,8 @@
 # Loops over messages without copying.
 
-struct EachMessage{Until}
+struct EachMessage
     receiver::Receiver
-    finished::Set{UInt64}  # senders that have ended
+    finished::Union{Nothing,Set{UInt64}}  # with until=:end, the senders that have ended
 end
 
 """
@@ -25,14 +25,14 @@ end
 total    # 12
 ```
 """
-function eachmessage(r::Receiver; until::Union{Nothing,Symbol}=nothing)
+@inline function eachmessage(r::Receiver; until::Union{Nothing,Symbol}=nothing)
     until === nothing || until === :end ||
         throw(ArgumentError("until=$(repr(until)): it is :end, or nothing to go on until the receiver is closed"))
-    return EachMessage{until}(r, Set{UInt64}())
+    return EachMessage(r, until === nothing ? nothing : Set{UInt64}())
 end
 
-Base.eltype(::Type{<:EachMessage}) = Message
-Base.IteratorSize(::Type{<:EachMessage}) = Base.SizeUnknown()
+Base.eltype(::Type{EachMessage}) = Message
+Base.IteratorSize(::Type{EachMessage}) = Base.SizeUnknown()
 
 @inline function Base.iterate(each::EachMessage, _=nothing)
     r = each.receiver
@@ -47,16 +47,18 @@ Base.IteratorSize(::Type{<:EachMessage}) = Base.SizeUnknown()
     return iterate_slowly(each, code)
 end
 
-@noinline function iterate_slowly(each::EachMessage{Until}, code::Int32) where {Until}
+@noinline function iterate_slowly(each::EachMessage, code::Int32)
     r = each.receiver
     news(r.handle, code)
     while true
         result = await_unless_closed(r, code)
         result isa Message && return result, nothing
-        result === nothing && Until === nothing && return nothing
-        result === nothing && throw_closed(r)
+        if result === nothing
+            each.finished === nothing && return nothing
+            throw_closed(r)
+        end
         tell(r, result.code)
-        Until === :end && note_last(each, result.code) && return nothing
+        each.finished === nothing || !note_last(each, result.code) || return nothing
         code = UNTRIED
     end
 end

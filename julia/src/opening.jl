@@ -11,10 +11,10 @@ function open_handle(open::F, url::String, options::O) where {F,O}
     return out[]
 end
 
-# The watcher of a handle's fd, made once: one made for each wait costs more, and may never wake.
-function watch(pointer::Ptr{Cvoid}, receives::Bool)
+# The watch of a new handle, which is closed if none can be had.
+function watched(pointer::Ptr{Cvoid}, receives::Bool)
     try
-        return FDWatcher(RawFD(receives ? ipc_receiver_fd(pointer) : ipc_sender_fd(pointer)), true, false)
+        return Watch(receives ? ipc_receiver_fd(pointer) : ipc_sender_fd(pointer))
     catch
         receives ? ipc_receiver_close(pointer) : ipc_sender_close(pointer, 0)
         rethrow()
@@ -63,7 +63,7 @@ function shut(x, exception::Exception)
             h.gate &= ~CLOSED
             rethrow()
         end
-        close(x.watcher)  # before its fd
+        close(x.watch)  # before its fd
         left = close_inside(h)
         h.gate = CLOSED
         return left
@@ -109,8 +109,8 @@ function finish(x)
             finalizer(finish, x)
             return
         end
-        close(x.watcher)
-        h.viewing && (h.receives ? end_view(h) : abandon_inside(h))
+        close(x.watch)
+        h.viewing && (h.receives ? end_view(h) : finish_inside(h, -1, UInt64(0)))
         close_inside(h)
         h.gate = CLOSED
     elseif h.pointer != C_NULL && h.viewing

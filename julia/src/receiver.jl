@@ -28,7 +28,7 @@ end
 """
 mutable struct Receiver <: AbstractChannel{Vector{UInt8}}
     handle::Handle
-    watcher::FDWatcher
+    watch::Watch
     onevent::Any
     exception::Exception  # what a closed one throws
     function Receiver(url::AbstractString; from::Symbol=:default, onevent=nothing)
@@ -36,9 +36,9 @@ mutable struct Receiver <: AbstractChannel{Vector{UInt8}}
             throw(ArgumentError("from=$(repr(from)): it is one of $(join(map(repr, keys(FROM)), ", "))"))
         options = RawReceiverOptions(sizeof(RawReceiverOptions), FROM[from], IPC_OVERFLOW_BLOCK)
         pointer = open_handle(ipc_receiver_open, String(url), options)
-        watcher = watch(pointer, true)
+        watch = watched(pointer, true)
         handle = new_handle(pointer, true, unsafe_string(ipc_receiver_url(pointer)))
-        r = finalizer(finish, new(handle, watcher, onevent, closed_exception("Receiver")))
+        r = finalizer(finish, new(handle, watch, onevent, closed_exception("Receiver")))
         warn_if_open_twice(handle)
         tell_own_senders(handle)
         return r
@@ -158,7 +158,7 @@ send(s, "one line")
 recv(length, r)    # 8
 ```
 """
-function Sockets.recv(f::Function, r::Receiver; timeout::Union{Nothing,Real}=nothing)
+function Sockets.recv(f::F, r::Receiver; timeout::Union{Nothing,Real}=nothing) where {F}
     m = hold(recv(r; timeout=timeout))
     try
         return f(m)
@@ -183,17 +183,29 @@ recv(r, Vector{Int})    # [1, 2, 3]
 ```
 """
 function Sockets.recv(r::Receiver, ::Type{T}; timeout::Union{Nothing,Real}=nothing) where {T}
-    return consume(m -> owned(T, m), r, recv(r; timeout=timeout))
+    element = element_type(T)
+    isbitstype(element) ||
+        throw(ArgumentError("recv(r, $T): give String, Vector{T} or T, with a plain-data (isbits) type T"))
+    m = recv(r; timeout=timeout)
+    size = sizeof(element)
+    fits = T === element ? m.length == size : size > 0 && m.length % size == 0
+    if !fits
+        unreceive(r.handle)
+        throw(ArgumentError("the message has $(m.length) bytes, which is not the size of $T (one $element has " *
+                            "$size); it stays the next one"))
+    end
+    value = owned(T, m)
+    release(m)
+    return value
 end
+
+element_type(::Type{String}) = UInt8
+element_type(::Type{Vector{T}}) where {T} = T
+element_type(::Type{T}) where {T} = T
 
 owned(::Type{String}, m::Message) = String(m)
 owned(::Type{Vector{T}}, m::Message) where {T} = copy(reinterpret(T, m))
-function owned(::Type{T}, m::Message) where {T}
-    isbitstype(T) || throw(ArgumentError("recv(r, $T): give String, Vector{T} or T, with an isbits type T"))
-    m.length == sizeof(T) ||
-        throw(ArgumentError("the message has $(m.length) bytes, and one $T has $(sizeof(T)); it stays the next one"))
-    return unsafe_load(Ptr{T}(m.data))
-end
+owned(::Type{T}, m::Message) where {T} = unsafe_load(Ptr{T}(m.data))
 
 """
     recv!(buffer, r::Receiver; timeout=nothing)
@@ -211,29 +223,18 @@ recv!(buffer, r)    # 3
 """
 function recv!(buffer::StridedArray{T}, r::Receiver; timeout::Union{Nothing,Real}=nothing) where {T}
     contiguous(buffer)
-    return consume(m -> fill_from(buffer, m), r, recv(r; timeout=timeout))
-end
-
-function fill_from(buffer, m)
-    room = length(buffer) * sizeof(eltype(buffer))
-    m.length <= room ||
+    m = recv(r; timeout=timeout)
+    room = sizeof_elements(buffer)
+    if m.length > room
+        unreceive(r.handle)
         throw(ArgumentError("the message has $(m.length) bytes, and the buffer $room; it stays the next one"))
+    end
     GC.@preserve buffer unsafe_copyto!(Ptr{UInt8}(pointer(buffer)), m.data, m.length)
+    release(m)
     return m.length
 end
 
-# f(m), and then m is over; or, if f throws, the next message again.
-function consume(f::F, r::Receiver, m::Message) where {F}
-    value = try
-        f(m)
-    catch
-        unreceive(r.handle)
-        rethrow()
-    end
-    release(m)
-    return value
-end
-
+# The last message received is the next one again.
 function unreceive(h::Handle)
     lock(h.lock)
     if h.viewing && h.gate & (PENDING | CLOSED) == 0

@@ -24,14 +24,14 @@ end
 """
 mutable struct Sender <: AbstractChannel{Vector{UInt8}}
     handle::Handle
-    watcher::FDWatcher
+    watch::Watch
     exception::Exception
     function Sender(url::AbstractString; capacity::Union{Nothing,Integer}=nothing)
         options = RawSenderOptions(sizeof(RawSenderOptions), capacity === nothing ? 0 : capacity)
         pointer = open_handle(ipc_sender_open, String(url), options)
-        watcher = watch(pointer, false)
+        watch = watched(pointer, false)
         handle = new_handle(pointer, false, unsafe_string(ipc_sender_url(pointer)))
-        s = finalizer(finish, new(handle, watcher, closed_exception("Sender")))
+        s = finalizer(finish, new(handle, watch, closed_exception("Sender")))
         warn_if_open_twice(handle)
         return s
     end
@@ -93,8 +93,8 @@ end
 sum(reinterpret(Float32, recv(r)))    # 10.0f0
 ```
 """
-function Sockets.send(f::Function, s::Sender, nbytes::Integer; tag::Integer=0,
-                      timeout::Union{Nothing,Real}=nothing)
+function Sockets.send(f::F, s::Sender, nbytes::Integer; tag::Integer=0,
+                      timeout::Union{Nothing,Real}=nothing) where {F}
     number = UInt64(tag)
     room = reserve(s, Int(nbytes), timeout, true)
     try
@@ -166,7 +166,7 @@ end
 
 @noinline reserve_slowly(s::Sender, n::Int, timeout, alone::Bool, code::Int32) =
     await(h -> locked(() -> ipc_sender_reserve(h.pointer, n, room_address(h), 0), h), h -> give_room(h, n), s, timeout,
-          deadline(timeout), alone, code)
+          deadline(timeout), alone, code)::Room
 
 @inline function give_room(h::Handle, n::Int)
     h.viewing = true
@@ -174,40 +174,37 @@ end
     return Room(h.room, n, slot_address(h.slot), h.slot.generation)
 end
 
-function commit(s::Sender, tag::UInt64)
-    h = s.handle
-    n = h.committed
-    return finish_room(s, () -> commit_inside(h, n, tag))
-end
-abandon(s::Sender) = finish_room(s, () -> abandon_inside(s.handle))
+commit(s::Sender, tag::UInt64) = finish_room(s, s.handle.committed, tag)
+abandon(s::Sender) = finish_room(s, -1, UInt64(0))
 
-@inline function commit_inside(h::Handle, n::Int, tag::UInt64)
-    h.slot.generation += 1
-    h.viewing = false
-    return ipc_sender_commit(h.pointer, n, tag)
-end
-@inline function abandon_inside(h::Handle)
-    h.slot.generation += 1
-    h.viewing = false
-    return ipc_sender_abort(h.pointer)
-end
-
-@inline function finish_room(s::Sender, f::F) where {F}
+# Sends the first n bytes of the room, or with n = -1 nothing.
+function finish_room(s::Sender, n::Int, tag::UInt64)
     h = s.handle
     if tryenter(h)
-        code = f()
+        code = finish_inside(h, n, tag)
         leave(h)
     else
-        lock(h.lock)
-        try
-            code = locked(f, h)
-            h.gate & CLOSED != 0 && close_sender(h)  # it was closed while the room was being filled
-        finally
-            unlock(h.lock)
-        end
+        code = finish_slowly(h, n, tag)
     end
     code < 0 && throw_error(h, code)
     return
+end
+
+@noinline function finish_slowly(h::Handle, n::Int, tag::UInt64)
+    lock(h.lock)
+    try
+        code = locked(() -> finish_inside(h, n, tag), h)
+        h.gate & CLOSED != 0 && close_sender(h)  # it was closed while the room was being filled
+        return code
+    finally
+        unlock(h.lock)
+    end
+end
+
+@inline function finish_inside(h::Handle, n::Int, tag::UInt64)
+    h.slot.generation += 1
+    h.viewing = false
+    return n < 0 ? ipc_sender_abort(h.pointer) : ipc_sender_commit(h.pointer, n, tag)
 end
 
 """

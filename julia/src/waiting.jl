@@ -30,7 +30,6 @@ end
 # user did, for the error, and as the time at which it ends.
 function await(attempt::A, finish::F, x, timeout, limit::Int64, alone::Bool, code::Int32) where {A,F}
     h = x.handle
-    timer = nothing
     counted = false
     began = Int64(0)
     lock(h.lock)
@@ -55,16 +54,16 @@ function await(attempt::A, finish::F, x, timeout, limit::Int64, alone::Bool, cod
                 count_in(h, alone)
                 counted = true
             end
-            if timer === nothing && limit != typemax(Int64)
-                timer = Timer(_ -> wake(h), (limit - now) / 1e9)
-            end
+            limit == typemax(Int64) || set_alarm(x.watch, limit, now)
             sleep_armed(x)
             h.gate & CLOSED == 0 || throw_closed(x)
             code = UNTRIED
         end
     finally
-        timer === nothing || close(timer)
-        counted && count_out(h)
+        if counted
+            limit == typemax(Int64) || h.gate & CLOSED != 0 || clear_alarm(x.watch)
+            count_out(h)
+        end
         # What we saw of the fd's readiness, those who wait still have not seen.
         h.waiting > 0 && h.gate & CLOSED == 0 && interrupt(h)
         unlock(h.lock)
@@ -92,18 +91,10 @@ end
     locked(() -> arm(h), h) == 1 || return
     unlock(h.lock)
     try
-        wait(x.watcher)
+        wait(x.watch)
     finally
         lock(h.lock)
     end
-    return
-end
-
-# Makes the tasks that wait look again: a time-out has passed.
-function wake(h::Handle)
-    lock(h.lock)
-    h.gate & CLOSED == 0 && interrupt(h)
-    unlock(h.lock)
     return
 end
 

@@ -27,8 +27,7 @@ end
 
 # What another Julia prints, that runs `code` with this environment; a process that fails fails the test.
 function printed(code, environment...)
-    path = dirname(@__DIR__)
-    command = `$(Base.julia_cmd()) --startup-file=no --history-file=no --project=$path -e $code`
+    command = `$(Base.julia_cmd()) --startup-file=no --history-file=no --project=$package -e $code`
     return read(setenv(command, merge(Dict(ENV), Dict(environment))), String)
 end
 
@@ -46,8 +45,8 @@ test("without a library the package loads, and the first call says what to do") 
     # A copy of the package alone has no build folder beside it.
     alone = joinpath(folder, "alone")
     mkpath(joinpath(alone, "julia"))
-    cp(joinpath(dirname(@__DIR__), "src"), joinpath(alone, "julia", "src"))
-    cp(joinpath(dirname(@__DIR__), "Project.toml"), joinpath(alone, "julia", "Project.toml"))
+    cp(joinpath(package, "src"), joinpath(alone, "julia", "src"))
+    cp(joinpath(package, "Project.toml"), joinpath(alone, "julia", "Project.toml"))
     command = `$(Base.julia_cmd()) --startup-file=no --history-file=no --project=$(joinpath(alone, "julia")) -e $provoke`
     text = read(setenv(command, delete!(Dict{String,String}(ENV), "LIBIPC_LIBRARY")), String)
     @test startswith(text, "used; true; ")

@@ -59,19 +59,23 @@ program(name, arguments...) =
 # Byte i of the message with this tag, as counterpart.cpp has it.
 proof(tag, size) = UInt8[(tag * 31 + (i - 1) * 7) % 256 for i in 1:size]
 
-# Runs f(process) with another Julia that runs `code` after `using LibIPC`. It is ended at the end. The words it prints
-# are read from process.
+const package = dirname(@__DIR__)
+
+# Runs f(process) with another Julia that runs `code` after `using LibIPC`, and waits until it has ended, well. What it says
+# is read from process.
 function with_julia(f, code; options=``)
     setup = """
         using LibIPC
         patience = $patience
         say(x) = (println(x); flush(stdout))
         """
-    command = `$(Base.julia_cmd()) --startup-file=no --history-file=no --project=$(dirname(@__DIR__)) $options`
+    command = `$(Base.julia_cmd()) --startup-file=no --history-file=no --project=$package $options`
     process = open(`$command -e $(setup * code)`, "r+")
-    watchdog = Timer(_ -> kill(process, Base.SIGKILL), 60)
+    watchdog = Timer(_ -> kill(process, Base.SIGKILL), 3 * patience)
     try
-        return f(process)
+        f(process)
+        wait(process)
+        @test success(process)
     finally
         close(watchdog)
         process_running(process) && kill(process, Base.SIGKILL)
@@ -84,20 +88,5 @@ expect(process, word) = (line = readline(process); @test line == word)
 
 # The name that a killed process has left goes when somebody opens the channel next.
 sweep(url) = close(Receiver(url))
-
-function count_timer(handle::Ptr{Cvoid}, found::Ptr{Cvoid})
-    timer = ccall(:uv_handle_get_type, Cint, (Ptr{Cvoid},), handle) == 13
-    timer && ccall(:uv_is_active, Cint, (Ptr{Cvoid},), handle) != 0 && (unsafe_pointer_to_objref(found)[] += 1)
-    return
-end
-
-# Timers that libuv would wait for.
-function active_timers()
-    found = Ref(0)
-    walk = @cfunction(count_timer, Cvoid, (Ptr{Cvoid}, Ptr{Cvoid}))
-    GC.@preserve found ccall(:uv_walk, Cvoid, (Ptr{Cvoid}, Ptr{Cvoid}, Ptr{Cvoid}), Base.eventloop(), walk,
-                             pointer_from_objref(found))
-    return found[]
-end
 
 first_of(iterable) = iterate(iterable)[1]

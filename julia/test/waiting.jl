@@ -59,6 +59,23 @@ test("a time-out passes, and says who was in the way") do url
     end
 end
 
+test("tasks that wait with time-outs of their own end in time, each") do url
+    Receiver(url) do r
+        Sender(url) do s
+            put!(s, "not taken")
+            began = time()
+            ended = [@async (try flush(s; timeout=t) catch e; e isa TimeoutError && time() - began end) for t in (0.3, 0.1, 0.2)]
+            yield()
+            @test s.handle.waiting == 3
+            @test 0.1 <= result(ended[2]) <= result(ended[3]) <= result(ended[1])
+            @test result(ended[1]) >= 0.3
+            put!(s, "y")
+            e = failure(@async flush(s; timeout=0.01))
+            @test e isa TimeoutError
+        end
+    end
+end
+
 test("a message in time is not held up by the time-out") do url
     Receiver(url) do r
         Sender(url) do s
@@ -70,7 +87,7 @@ test("a message in time is not held up by the time-out") do url
     end
 end
 
-test("time-outs leave no task, timer or fd behind") do url
+test("time-outs leave nothing behind") do url
     Receiver(url) do r
         expire() = @test_throws TimeoutError recv(r; timeout=0.001)
         expire()
@@ -81,7 +98,7 @@ test("time-outs leave no task, timer or fd behind") do url
         @test held() == before
         @test LibIPC.stats(r).held == 0
         @test r.handle.waiting == 0 && r.handle.gate == 0
-        @test active_timers() == 0
+        @test r.watch.due_ns == typemax(Int64)
     end
 end
 
