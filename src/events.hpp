@@ -47,11 +47,12 @@ class events {
     void remove(int fd) { unwatch(epoll_.get(), fd); }
 
     // Takes what is there, waiting for the first of it up to timeout_ns, and calls f(tag) for each until nothing is
-    // left: a host that polls our fd must not find it ready for what we have seen. 0, or -EINTR.
+    // left: a host that polls our fd must not find it ready for what we have seen. No more than 4,096 in one call, as
+    // peers may be quicker than we are. 0, or -EINTR.
     template <class F>
     int take(std::int64_t timeout_ns, F f) {
         epoll_event some[64];
-        for (;;) {
+        for (int rounds = 0; rounds < 64; ++rounds) {
             if (timeout_ns != 0) words_->sleeper.store(pthread_self(), std::memory_order_relaxed);
             int n = wait_events(epoll_.get(), some, timeout_ns);
             words_->sleeper.store(0, std::memory_order_relaxed);
@@ -60,6 +61,7 @@ class events {
             if (n < 64) return 0;
             timeout_ns = 0;
         }
+        return 0;
     }
 
     // True about once a clock tick (1 to 4 ms), and at the first call after a pause: time to look at the events.

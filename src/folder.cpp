@@ -132,17 +132,16 @@ void channel_folder::fail(const char *tried, int error) const {
 
 std::vector<std::string> channel_folder::names() const {
     std::vector<std::string> all;
-    int copy = openat(folder_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (copy < 0) return all;
-    DIR *d = fdopendir(copy);
-    if (!d) {
-        close(copy);
-        return all;
-    }
-    while (dirent *entry = readdir(d))
-        if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0)
-            all.emplace_back(entry->d_name);
-    closedir(d);
+    alignas(dirent64) char entries[8192];
+    // Not opendir: that takes a descriptor, and where none is free the folder would seem empty.
+    lseek(folder_.get(), 0, SEEK_SET);
+    for (ssize_t n; (n = getdents64(folder_.get(), entries, sizeof entries)) > 0;)
+        for (char *at = entries; at < entries + n;) {
+            auto *entry = reinterpret_cast<dirent64 *>(at);
+            at += entry->d_reclen;
+            if (std::strcmp(entry->d_name, ".") != 0 && std::strcmp(entry->d_name, "..") != 0)
+                all.emplace_back(entry->d_name);
+        }
     return all;
 }
 
@@ -200,7 +199,8 @@ folder_watch::folder_watch(const channel_folder &folder) : inotify_(inotify_init
 
 void folder_watch::drain() const {
     char events[4096];
-    while (read(inotify_.get(), events, sizeof events) > 0) {
+    // What is left if somebody is quicker than we are is read next time.
+    for (int i = 0; i < 16 && read(inotify_.get(), events, sizeof events) > 0; ++i) {
     }
 }
 

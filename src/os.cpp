@@ -1,5 +1,6 @@
 #include "os.hpp"
 
+#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -29,17 +30,17 @@ std::int64_t clock_ns(clockid_t clock) {
 timespec to_timespec(std::int64_t ns) { return {ns / 1'000'000'000, ns % 1'000'000'000}; }
 
 received receive(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds, int flags) {
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_fds)];
+    alignas(cmsghdr) char control[CMSG_LEN(sizeof(int) * most_fds)];
     iovec part{bytes.data(), bytes.size()};
     msghdr m{};
     m.msg_iov = &part;
     m.msg_iovlen = 1;
     m.msg_control = control;
     m.msg_controllen = sizeof control;
-    int n = result(recvmsg(socket, &m, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+    // With MSG_TRUNC the size is the message's own, whatever the room for it.
+    int n = result(recvmsg(socket, &m, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC));
     received r{n, false, 0};
     if (n < 0) return r;
-    // The buffer holds all that the kernel can send, so a cut means that this process has no descriptor free.
     r.fds_cut = m.msg_flags & MSG_CTRUNC;
     for (cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
@@ -122,7 +123,7 @@ ucred peer_of(int socket) {
 }
 
 int send_with_fds(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * 8)] = {};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_fds)] = {};
     iovec part{const_cast<std::byte *>(bytes.data()), bytes.size()};
     msghdr m{};
     m.msg_iov = &part;
@@ -161,6 +162,11 @@ bool is_anon_inode(int fd, const char *kind) {
     if (n < 0) return false;
     target[n] = 0;
     return std::strcmp(target, kind) == 0;
+}
+
+bool is_nonblocking(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && flags & O_NONBLOCK;
 }
 
 bool register_membarrier() { return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0; }

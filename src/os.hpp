@@ -84,11 +84,12 @@ ucred peer_of(int socket);
 int send_with_fds(int socket, std::span<const std::byte> bytes, std::span<const int> fds);
 
 struct received {
-    int size;           // bytes, or -errno
-    bool fds_cut;       // some descriptors did not fit into this process
+    int size;           // bytes of the message, though there may be room for fewer; or -errno
+    bool fds_cut;       // it came with more descriptors than were taken
     std::size_t count;  // descriptors taken; each is the caller's
 };
-inline constexpr std::size_t most_fds = 253;  // SCM_MAX_FD: the kernel sends no more in a message
+// No message of ours comes with more. If fewer were taken and it was cut, this process has none free.
+inline constexpr std::size_t most_fds = 5;
 // Looks at the next message and leaves it there, but takes copies of its descriptors.
 received peek_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds);
 received receive_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds);
@@ -96,6 +97,8 @@ void drop_message(int socket);
 
 // What kind of object an fd is, from /proc/self/fd: "anon_inode:[eventfd]".
 bool is_anon_inode(int fd, const char *kind);
+
+bool is_nonblocking(int fd);
 
 // Registers the process for MEMBARRIER_CMD_GLOBAL_EXPEDITED; false where the kernel has none.
 bool register_membarrier();

@@ -69,7 +69,8 @@ class outgoing {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(socket, data_bell, pid, receiver, index, process, receiver_membarrier, answered, left, gone, handed_over);
+        a(socket, data_bell, pid, receiver, index, process, receiver_membarrier, answered, left, gone, handed_over,
+          refused);
         a(memory_, early_, start_, released_, delivered_, redelivered_until_, leave_);
     }
 
@@ -82,6 +83,7 @@ class outgoing {
     bool left = false;         // closed, but some messages are held: gates on, nobody's place any more
     bool gone = false;         // hung up, dead, refused or dropped: to be taken off
     bool handed_over = false;  // it has left or is gone, and that was taken account of
+    bool refused = false;      // it refused us, or we it
 
   private:
     // Stored before its first `released`, and `released` was read with acquire.

@@ -37,8 +37,22 @@ constexpr std::uint32_t generations = (1u << (32 - index_bits)) - 1;  // from 1:
 
 constexpr time_t litter_age_s = 60;
 
+// A sender connects and says its hello at once. Of those that have not, so many are kept: one that is dropped though it
+// was honest tries again.
+constexpr std::size_t most_silent = 32;
+
+constexpr std::uint64_t most_position = std::uint64_t{1} << 62;  // far from where counting would start again
+static_assert(most_fds == layout::hello_fds);
+
+// A forked child may hold a copy of the socket: only shutdown tells the sender in any case.
+void hang_up(fd &socket) {
+    if (socket) shutdown(socket.get(), SHUT_RDWR);
+    socket.reset();
+}
+
 // Throws words for the sender.
-void check_hello(const layout::hello &h, std::size_t size, std::size_t fds) {
+void check_hello(const layout::hello &h, const received &got) {
+    auto size = static_cast<std::size_t>(got.size);
     if (size < sizeof(layout::preamble) || h.head.magic != layout::hello_magic)
         fail(-EINVAL, "these are not the first bytes of a libipc sender");
     if (h.head.version != layout::version)
@@ -47,13 +61,15 @@ void check_hello(const layout::hello &h, std::size_t size, std::size_t fds) {
              h.head.version, layout::version);
     if (size != sizeof h || h.head.size != sizeof h)
         fail(-EINVAL, "the hello has {} bytes instead of {}", size, sizeof h);
-    if (fds != layout::hello_fds)
-        fail(-EINVAL, "the hello came with {} descriptors instead of {}", fds, +layout::hello_fds);
+    if (got.count != layout::hello_fds || got.fds_cut)
+        fail(-EINVAL, "the hello came with {}{} descriptors instead of {}", got.fds_cut ? "more than " : "", got.count,
+             +layout::hello_fds);
     if (h.capacity < layout::least_capacity || h.capacity > layout::most_capacity || h.capacity % 4096 != 0)
         fail(-EINVAL, "a ring of {} bytes is none of ours", h.capacity);
     bool aligned = (h.start | h.oldest | h.redelivered_until | h.committed) % layout::frame_align == 0;
     if (!aligned || h.oldest > h.start || h.start > h.committed || h.committed - h.oldest > h.capacity ||
-        h.redelivered_until > h.committed || h.start_sequence < h.oldest_sequence || h.sender == 0)
+        h.redelivered_until > h.committed || h.committed > most_position || h.start_sequence < h.oldest_sequence ||
+        h.sender == 0)
         fail(-EINVAL, "the positions in the hello contradict each other");
 }
 
@@ -100,6 +116,7 @@ receiver::~receiver() {
 
 void receiver::listen() {
     libipc::fd socket(made(make_socket(SOCK_SEQPACKET), "a socket"));
+    libipc::fd knuckle(made(make_socket(SOCK_DGRAM), "a socket"));  // not last: unheard, we would not be found
     channel_folder folder;
     std::string temporary;
     // Whoever leaves last removes the folder, perhaps between our opening and our binding.
@@ -136,15 +153,14 @@ void receiver::listen() {
     if (watch_ && events_.try_add(watch_.get(), {of::folder}) < 0) watch_ = folder_watch();
     counters_.watching = static_cast<bool>(watch_);
     if (!watch_) events_.set_alarm(folder_look_ns, folder_look_ns);
-    knock();
+    knock(knuckle.get());
 }
 
-void receiver::knock() {
-    libipc::fd socket(make_socket(SOCK_DGRAM));
+void receiver::knock(int socket) {
     for (const std::string &name : folder_.names()) {
         if (is_sender_name(name)) {
             // Full: it has been knocked on already. Refused: its owner is gone, and the name will never be used again.
-            if (socket && folder_.knock(socket.get(), name) == -ECONNREFUSED) folder_.unlink(name);
+            if (folder_.knock(socket, name) == -ECONNREFUSED) folder_.unlink(name);
         } else if (name.starts_with(".new-")) {
             struct stat s;  // a young one may be between bind and listen, and refuse
             if (fstatat(folder_.get(), name.c_str(), &s, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -177,7 +193,8 @@ void receiver::short_of_fds(int error) {
 }
 
 void receiver::accept() {
-    for (;;) {
+    // The rest is taken at the next look: whoever connects without end keeps nobody up.
+    for (int times = 0; times < 64 && !counters_.waiting_for_fds; ++times) {
         int s = accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (s < 0) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
@@ -191,6 +208,7 @@ void receiver::accept() {
             // Each receiver starts at one of its own, so that another's messages are rarely taken for ours.
             peers_.back()->generation = 1 + static_cast<std::uint32_t>(id_ % generations);
             free_.push_back(static_cast<std::uint32_t>(peers_.size() - 1));
+            silent_.reserve(peers_.size());
             active_.reserve(peers_.size());
             settled_.reserve(peers_.size());
         }
@@ -200,12 +218,19 @@ void receiver::accept() {
         free_.pop_back();
         p.used = true;
         p.socket = std::move(socket);
+        silent_.push_back(index);
         ucred who = peer_of(s);
         if (who.uid != geteuid())
             refuse(index,
                    fmt::format("this receiver belongs to user {}, and takes no sender of user {}", geteuid(), who.uid));
         else
             greet(index);
+        // Its hello may have come this moment.
+        if (silent_.size() > most_silent && !counters_.waiting_for_fds) {
+            std::uint32_t oldest = silent_.front();
+            greet(oldest);
+            if (!silent_.empty() && silent_.front() == oldest && !counters_.waiting_for_fds) drop(oldest);
+        }
     }
 }
 
@@ -219,12 +244,18 @@ void receiver::greet(std::uint32_t index) {
     while (got.size == -ECONNRESET && ++resets < 3);  // comes once, before what is still queued
     if (got.size == -EAGAIN) return;
     if (got.size <= 0) return drop(index);
-    if (got.fds_cut) return short_of_fds(-EMFILE);
+    if (got.fds_cut && got.count < most_fds) {
+        p.hello_waits = true;
+        events_.remove(p.socket.get());  // which would be ready all the time
+        return short_of_fds(-EMFILE);
+    }
     drop_message(p.socket.get());
     try {
-        check_hello(hello, static_cast<std::size_t>(got.size), got.count);
-        for (int bell : {layout::data_bell_fd, layout::space_bell_fd})
+        check_hello(hello, got);
+        for (int bell : {layout::data_bell_fd, layout::space_bell_fd}) {
             if (!is_anon_inode(fds[bell].get(), "anon_inode:[eventfd]")) fail(-EINVAL, "a doorbell is not an eventfd");
+            if (!is_nonblocking(fds[bell].get())) fail(-EINVAL, "a doorbell would block whoever rings it");
+        }
         if (!is_anon_inode(fds[layout::sender_pid_fd].get(), "anon_inode:[pidfd]"))
             fail(-EINVAL, "the sender's pidfd is none");
         mapping ring = map_peer_ring(fds[layout::ring_fd].get(), hello.capacity);
@@ -233,12 +264,19 @@ void receiver::greet(std::uint32_t index) {
         int data_bell = fds[layout::data_bell_fd].get();
         p.link.emplace(hello, std::move(ring), std::move(link), std::move(fds[layout::data_bell_fd]),
                        std::move(fds[layout::space_bell_fd]), from_, membarrier_);
+        ++counters_.links;
+        counters_.skipped += p.link->skipped();
         p.pid = std::move(fds[layout::sender_pid_fd]);
         events_.add(data_bell, {of::data_bell, index, p.generation}, true);
         events_.add(p.pid.get(), {of::peer_pid, index, p.generation});
+        if (p.hello_waits) events_.add(p.socket.get(), {of::peer_socket, index, p.generation});
     } catch (const failure &f) {
         return refuse(index, f.words);
+    } catch (const std::bad_alloc &) {
+        return refuse(index, "the receiver's process gets no memory any more");
     }
+    p.hello_waits = false;
+    std::erase(silent_, index);
     layout::answer yes{};
     yes.head = {layout::answer_magic, layout::version, sizeof yes};
     yes.receiver = id_;
@@ -246,14 +284,14 @@ void receiver::greet(std::uint32_t index) {
     yes.pid = getpid();
     yes.from = from_;
     int own_pid = own_pid_.get();
-    // If the sender is gone already, its hang-up tells.
-    send_with_fds(p.socket.get(), std::as_bytes(std::span(&yes, 1)), std::span(&own_pid, 1));
-    ++counters_.links;
-    counters_.skipped += p.link->skipped();
+    // If the sender is gone already, its hang-up tells. Our pidfd matters to a sender of another pid namespace alone,
+    // and less than the answer.
+    if (send_with_fds(p.socket.get(), std::as_bytes(std::span(&yes, 1)), std::span(&own_pid, 1)) == -ETOOMANYREFS)
+        send_with_fds(p.socket.get(), std::as_bytes(std::span(&yes, 1)), {});
     activate(index);
 }
 
-void receiver::refuse(std::uint32_t index, const std::string &words) {
+void receiver::refuse(std::uint32_t index, std::string_view words) {
     layout::answer no{};
     no.head = {layout::answer_magic, layout::version, sizeof no};
     no.receiver = id_;
@@ -267,12 +305,12 @@ void receiver::refuse(std::uint32_t index, const std::string &words) {
 void receiver::read_socket(std::uint32_t index) {
     peer &p = *peers_[index];
     if (!p.link) return greet(index);
-    char bytes[512];
+    char byte;
     for (int resets = 0;;) {
-        ssize_t n = recv(p.socket.get(), bytes, sizeof bytes, MSG_DONTWAIT);
-        if (n > 0) continue;  // nothing is defined that a sender says after its hello
+        ssize_t n = recv(p.socket.get(), &byte, 1, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (n < 0 && errno == ECONNRESET && ++resets < 3) continue;
+        if (n > 0) ++counters_.refused;  // a sender says nothing after its hello: this is none
         return lost(index);
     }
 }
@@ -283,7 +321,7 @@ void receiver::lost(std::uint32_t index) {
     p.gone = true;
     events_.remove(p.socket.get());
     events_.remove(p.pid.get());
-    p.socket.reset();
+    hang_up(p.socket);
     p.pid.reset();
     if (p.told) return drop_if_done(index);
     activate(index);
@@ -292,7 +330,8 @@ void receiver::lost(std::uint32_t index) {
 void receiver::drop(std::uint32_t index) {
     peer &p = *peers_[index];
     if (!p.used) return;
-    serving_ = nullptr;
+    end_turn();
+    std::erase(silent_, index);
     std::erase(active_, index);
     std::erase(settled_, index);
     if (p.link) {
@@ -302,8 +341,7 @@ void receiver::drop(std::uint32_t index) {
     }
     events_.remove(p.socket.get());
     events_.remove(p.pid.get());
-    // A forked child may hold a copy of the socket: only shutdown tells the sender in any case.
-    if (p.socket) shutdown(p.socket.get(), SHUT_RDWR);
+    hang_up(p.socket);
     std::uint32_t generation = 1 + p.generation % generations;
     p = peer{};
     p.generation = generation;
@@ -434,7 +472,7 @@ void receiver::rest_idle() {
             p.active = false;
         }
     }
-    serving_ = nullptr;
+    end_turn();
     std::erase_if(active_, [&](std::uint32_t i) { return !peers_[i]->active; });
 }
 
@@ -482,9 +520,14 @@ std::int32_t receiver::finish(std::uint32_t index, bool end, bool broken, ipc_me
     return end ? IPC_END : IPC_DIED;
 }
 
+// Whatever cuts a turn short, the next sender comes next: else one could be heard again and again.
+inline void receiver::end_turn() {
+    if (std::exchange(serving_, nullptr)) ++turn_;
+}
+
 // The next message, end or death of the active links, in turn; 0 if there is none.
 std::int32_t receiver::take(ipc_message &out) {
-    if (std::exchange(serving_, nullptr)) ++turn_;
+    end_turn();
     for (std::size_t looked = 0; looked < active_.size(); ++looked, ++turn_) {
         if (turn_ >= active_.size()) turn_ = 0;
         std::uint32_t index = active_[turn_];

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "events.hpp"
@@ -44,7 +45,7 @@ class receiver {
     template <class Archive>
     void hand_over(Archive &a) {
         a(where_, from_, id_, owner_, events_, membarrier_, own_pid_, runtime_, folder_, watch_, name_, times_);
-        a(listener_, status_, peers_, free_, active_, settled_, turn_);
+        a(listener_, status_, peers_, free_, silent_, active_, settled_, turn_);
         a.rebuilt(serving_);
         a(turn_left_);
         a.rebuilt(resting_);
@@ -59,25 +60,26 @@ class receiver {
         std::optional<incoming> link;
         std::uint32_t generation = 0;
         bool used = false;             // this place in peers_ is taken
+        bool hello_waits = false;      // until descriptors are free; its socket is not watched meanwhile
         bool active = false;           // in active_: looked at in each call. If not, its bell is armed
         bool gone = false;             // hung up or dead: what is in the ring is all that comes
         bool told = false;             // its end or death was received
         std::uint32_t idle_looks = 0;  // looks at the events since its last message
         template <class Archive>
         void hand_over(Archive &a) {
-            a(socket, pid, link, generation, used, active, gone, told, idle_looks);
+            a(socket, pid, link, generation, used, hello_waits, active, gone, told, idle_looks);
         }
     };
 
     void listen();
-    void knock();
+    void knock(int socket);
     int look(std::int64_t timeout_ns);
     void retry_fds();
     void handle(event_tag tag);
     void accept();
     void read_socket(std::uint32_t index);
     void greet(std::uint32_t index);
-    void refuse(std::uint32_t index, const std::string &words);
+    void refuse(std::uint32_t index, std::string_view words);
     void lost(std::uint32_t index);
     void drop(std::uint32_t index);
     void drop_if_done(std::uint32_t index);
@@ -88,6 +90,7 @@ class receiver {
     void check_names();
     std::int32_t take_from(std::uint32_t index, peer &p, ipc_message &out);
     std::int32_t finish(std::uint32_t index, bool end, bool broken, ipc_message &out);
+    void end_turn();
     std::int32_t take(ipc_message &out);
     std::int32_t wait(ipc_message &out, std::int64_t timeout_ns);
     std::uint64_t held_messages() const;
@@ -112,6 +115,7 @@ class receiver {
 
     std::vector<std::unique_ptr<peer>> peers_;
     std::vector<std::uint32_t> free_;
+    std::vector<std::uint32_t> silent_;   // connected and no hello yet, in order of arrival
     std::vector<std::uint32_t> active_;   // looked at in each call
     std::vector<std::uint32_t> settled_;  // were active when we last fell asleep: looked at again after waking
     std::size_t turn_ = 0;                // in active_

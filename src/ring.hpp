@@ -70,20 +70,24 @@ struct frame {
 
 enum class frame_state { nothing, good, broken };
 
+// Whether a frame of a ring can have such a header.
+inline bool well_formed(std::uint64_t word, std::uint64_t capacity) {
+    std::size_t payload_offset = layout::payload_offset_of(word);
+    return layout::reserved_bits_clear(word) && payload_offset >= sizeof(layout::frame_header) &&
+           payload_offset <= layout::payload_align && layout::size_of(word) <= capacity / 2 &&
+           layout::kind_of(word) >= layout::kind::message && layout::kind_of(word) <= layout::kind::end;
+}
+
 // Looks at the frame at `at`; `out` is whole only if it is good.
 inline frame_state read_frame(std::byte *ring, std::uint64_t capacity, const cursor &at, frame &out) {
     layout::frame_header &header = frame_at(ring, at.offset);
     std::uint64_t word = header.word.load(std::memory_order_acquire);
     if (word == 0) return frame_state::nothing;
-    std::size_t payload_offset = layout::payload_offset_of(word);
+    if (!well_formed(word, capacity)) return frame_state::broken;
     out.kind = layout::kind_of(word);
     out.size = layout::size_of(word);
     out.length = layout::frame_length(word);
-    if (!layout::reserved_bits_clear(word) || payload_offset < sizeof(layout::frame_header) ||
-        payload_offset > layout::payload_align || out.size > capacity / 2 || out.kind < layout::kind::message ||
-        out.kind > layout::kind::end)
-        return frame_state::broken;
-    out.payload = ring + at.offset + payload_offset;
+    out.payload = ring + at.offset + layout::payload_offset_of(word);
     out.tag = header.tag;
     return frame_state::good;
 }
@@ -136,19 +140,23 @@ class ring_writer {
     }
 
     // Calls f(position, kind) for each frame from `from`, which is not before the tail, to the head. Where a frame
-    // starts is a receiver's word (`released`): if it is not true, payload is taken for headers, and the count is
-    // wrong, but neither does it leave the ring nor go on for ever.
+    // starts is a receiver's word (`released`): if it is not true, payload is taken for headers, which nearly never
+    // lead to the head. Then it stops and returns false; in no case does it leave the ring or go on for ever.
     template <class F>
-    void each_frame(std::uint64_t from, F f) const {
+    bool each_frame(std::uint64_t from, F f) const {
         cursor at{from, head_.offset_of(from, capacity_)};
         while (at.position < head_.position) {
             // Relaxed: we wrote it ourselves.
             std::uint64_t word = frame_at(ring_, at.offset).word.load(std::memory_order_relaxed);
             std::uint64_t length = layout::frame_length(word);
-            if (length == 0 || length > head_.position - at.position) return;
+            if (!well_formed(word, capacity_) || length > head_.position - at.position) return false;
             f(at.position, layout::kind_of(word));
             at.advance(length, capacity_);
         }
+        return true;
+    }
+    bool starts_frame(std::uint64_t position) const {
+        return each_frame(position, [](std::uint64_t, layout::kind) {});
     }
 
   private:

@@ -140,19 +140,27 @@ void sender::watch_while_alone() {
 // ---- Links ----------------------------------------------------------------------------------------------------------
 
 void sender::scan() {
-    scan_due_ = false;
     unlinked_ = 0;
     for (const std::string &name : folder_.names()) {
         auto r = parse_receiver_name(name);
-        if (!r || r->version != layout::version) continue;
-        bool known = std::any_of(links_.begin(), links_.end(), [&](outgoing *l) { return l->receiver == r->id; }) ||
-                     std::find(declined_.begin(), declined_.end(), r->id) != declined_.end();
-        if (!known) connect(name, r->id);
+        bool known = !r || std::find(declined_.begin(), declined_.end(), r->id) != declined_.end() ||
+                     std::any_of(links_.begin(), links_.end(), [&](outgoing *l) { return l->receiver == r->id; });
+        if (known) continue;
+        if (r->version == layout::version)
+            connect(name, r->id);
+        else if (!folder_.unlink_if_dead(name))
+            decline(r->id);
     }
     if (unlinked_ == 0) retry_ns_ = 0;
+    scan_due_ = false;
 }
 
 void sender::retry_later() { ++unlinked_; }
+
+void sender::decline(std::uint64_t id) {
+    ++counters_.refused;
+    declined_.push_back(id);
+}
 
 // Connects, and hands the ring over in one message, without waiting to be accepted. What is in the way now but need not
 // be for ever (a full backlog, too many descriptors in flight or open) is tried again.
@@ -162,17 +170,15 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     if (int r = folder_.connect(socket.get(), name); r < 0) {
         if (r == -ECONNREFUSED)
             folder_.unlink(name);  // dead for certain: nobody listens, and nobody will under this name
+        else if (r == -EPROTOTYPE)
+            decline(id);  // another kind of socket than ours
         else if (r != -ENOENT)
             retry_later();
         return;
     }
     ucred who = peer_of(socket.get());
-    if (who.uid != geteuid()) {
-        ++counters_.refused;
-        declined_.push_back(id);
-        return;
-    }
-    refresh_tail();
+    if (who.uid != geteuid()) return decline(id);
+    refresh_tail(true);
     bool others = std::any_of(links_.begin(), links_.end(), [](outgoing *l) { return !l->left; });
     std::uint64_t head = ring_.head().position, tail = ring_.tail();
     std::uint64_t start = !others ? vacancy_.released : ended_ ? end_position_ : head;
@@ -214,8 +220,6 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     fds[layout::data_bell_fd] = link->data_bell.get();
     fds[layout::space_bell_fd] = space_bell_.get();
     fds[layout::sender_pid_fd] = own_pid_.get();
-    if (int r = send_with_fds(socket.get(), std::as_bytes(std::span(&hello, 1)), fds); r < 0) return retry_later();
-    link->close_memory_file();
 
     std::size_t slot = 0;
     while (slot < slots_.size() && slots_[slot]) ++slot;
@@ -226,47 +230,73 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     }
     link->index = static_cast<std::uint32_t>(slot);
     link->socket = std::move(socket);
+    // Watched before the hello goes out: a receiver that has it has a sender.
     if (events_.try_add(link->socket.get(), {of::peer_socket, link->index, generations_[slot]}) < 0 ||
-        (link->pid && events_.try_add(link->pid.get(), {of::peer_pid, link->index, generations_[slot]}) < 0))
+        (link->pid && events_.try_add(link->pid.get(), {of::peer_pid, link->index, generations_[slot]}) < 0) ||
+        send_with_fds(link->socket.get(), std::as_bytes(std::span(&hello, 1)), fds) < 0) {
+        events_.remove(link->socket.get());
+        events_.remove(link->pid.get());
         return retry_later();
+    }
+    link->close_memory_file();
     links_.push_back(link.get());
     slots_[slot] = std::move(link);
     if (awaited_) links_.back()->sleep_until(awaited_);
 }
 
 void sender::read_socket(outgoing &link) {
-    std::array<libipc::fd, most_fds> fds;
-    union {
-        layout::preamble head;
-        layout::answer answer;
-        layout::notice notice;
-    } said{};
-    for (int resets = 0;;) {
+    // The rest is read at the next look: whoever talks without end keeps nobody up.
+    for (int times = 0, resets = 0; times < 16; ++times) {
+        std::array<libipc::fd, most_fds> fds;
+        union {
+            layout::preamble head;
+            layout::answer answer;
+            layout::notice notice;
+        } said{};
         received got = receive_with_fds(link.socket.get(), std::as_writable_bytes(std::span(&said, 1)), fds);
         if (got.size == -EAGAIN || got.size == -EINTR) return;
         if (got.size == -ECONNRESET && ++resets < 3) continue;
-        if (got.size <= 0) break;
-        if (static_cast<std::size_t>(got.size) < sizeof said.head || said.head.version != layout::version) continue;
-        if (said.head.magic == layout::answer_magic && got.size == sizeof said.answer) {
-            if (said.answer.refused) {
-                ++counters_.refused;
-                break;
-            }
-            link.answered = true;
-            link.receiver_membarrier = said.answer.membarrier != 0;
-            if (!link.pid && got.count == 1 && is_anon_inode(fds[0].get(), "anon_inode:[pidfd]") &&
-                events_.try_add(fds[0].get(), {of::peer_pid, link.index, generations_[link.index]}) == 0)
-                link.pid = std::move(fds[0]);
-        } else if (said.head.magic == layout::notice_magic && got.size == sizeof said.notice) {
-            if (said.notice.what == layout::notice_kind::moved) check_own_name();
-            if (said.notice.what == layout::notice_kind::leaving && !link.left) {
-                link.left = true;
-                someone_gone_ = true;
-            }
+        if (got.size <= 0) {
+            link.gone = someone_gone_ = true;
+            return;
         }
+        auto is = [&](std::uint64_t magic, std::size_t size) {
+            return static_cast<std::size_t>(got.size) == size && said.head.magic == magic &&
+                   said.head.version == layout::version && said.head.size == size;
+        };
+        bool good = is(layout::answer_magic, sizeof said.answer)   ? hear(link, said.answer, std::move(fds[0]))
+                    : is(layout::notice_magic, sizeof said.notice) ? hear(link, said.notice)
+                                                                   : false;
+        if (!good) return refuse(link);
     }
-    link.gone = true;
-    someone_gone_ = true;
+}
+
+// False if that is none, or a refusal.
+bool sender::hear(outgoing &link, const layout::answer &answer, libipc::fd pid) {
+    if (std::exchange(link.answered, true) || answer.refused) return false;
+    link.receiver_membarrier = answer.membarrier != 0;
+    if (!link.pid && pid && is_anon_inode(pid.get(), "anon_inode:[pidfd]") &&
+        events_.try_add(pid.get(), {of::peer_pid, link.index, generations_[link.index]}) == 0)
+        link.pid = std::move(pid);
+    return true;
+}
+
+bool sender::hear(outgoing &link, const layout::notice &notice) {
+    switch (notice.what) {
+        case layout::notice_kind::moved:
+            check_own_name();
+            return true;
+        case layout::notice_kind::leaving:
+            if (!std::exchange(link.left, true)) someone_gone_ = true;
+            return true;
+    }
+    return false;
+}
+
+// It refuses us, or what it says or writes is nothing that a receiver does. Counted once.
+void sender::refuse(outgoing &link) {
+    if (!std::exchange(link.refused, true)) ++counters_.refused;
+    link.gone = someone_gone_ = true;
 }
 
 // Takes off the links that are gone. If no receiver is left, the place of the last one becomes vacant; of several that
@@ -275,14 +305,19 @@ void sender::drop_gone() {
     if (!someone_gone_) return;
     someone_gone_ = false;
     bool others = std::any_of(links_.begin(), links_.end(), [](outgoing *l) { return !l->left && !l->gone; });
+    std::uint64_t head = ring_.head().position;
     outgoing *last = nullptr;
     for (outgoing *link : links_) {
         if (!link->gone && !link->left) continue;
-        if (!link->refresh(ring_.head().position)) {
-            ++counters_.refused;
-            link->gone = true;
+        if (!link->refresh(head)) refuse(*link);
+        bool made_up = !ring_.starts_frame(link->where().released);
+        if (made_up) {
+            // Nobody knows what it had released: its successor starts with what comes next.
+            refuse(*link);
+            if (link == leaver_) leaver_ = nullptr;
+            if (!others && !leaver_) vacancy_ = {head, head, {}, {}};
         }
-        if (std::exchange(link->handed_over, true)) continue;
+        if (std::exchange(link->handed_over, true) || made_up) continue;
         if (!last || link->where().released < last->where().released) last = link;
     }
     if (last && !others) leaver_ = last;
@@ -295,9 +330,15 @@ void sender::drop_gone() {
             vacancy_.memory = link->take_memory();
             leaver_ = nullptr;
         }
-        for (const std::string &name : names)
-            if (auto r = parse_receiver_name(name); r && r->id == link->receiver && !folder_.unlink_if_dead(name))
+        for (const std::string &name : names) {
+            auto r = parse_receiver_name(name);
+            if (!r || r->id != link->receiver || folder_.unlink_if_dead(name)) continue;
+            // Without an answer it may have had no room for us yet.
+            if (link->answered || link->refused)
                 declined_.push_back(r->id);
+            else
+                events_.set_alarm(last_retry_ns);
+        }
         events_.remove(link->socket.get());
         if (link->pid) events_.remove(link->pid.get());
         shutdown(link->socket.get(), SHUT_RDWR);
@@ -315,7 +356,7 @@ void sender::handle(event_tag tag) {
     switch (tag.kind) {
         case of::knock: {
             char byte;
-            while (recv(knocks_.get(), &byte, 1, MSG_DONTWAIT) >= 0) {
+            for (int i = 0; i < 64 && recv(knocks_.get(), &byte, 1, MSG_DONTWAIT) >= 0; ++i) {
             }
             scan_due_ = true;
             return;
@@ -365,14 +406,14 @@ int sender::look(std::int64_t timeout_ns) {
 
 // ---- Writing --------------------------------------------------------------------------------------------------------
 
-void sender::refresh_tail() {
+// Thoroughly: whoever wrote a position where no frame starts is found out, too.
+void sender::refresh_tail(bool thoroughly) {
     std::uint64_t least = ring_.head().position;
     bool others = false;
     for (outgoing *link : links_) {
         if (link->gone) continue;
-        if (!link->refresh(ring_.head().position)) {
-            link->gone = someone_gone_ = true;
-            ++counters_.refused;
+        if (!link->refresh(ring_.head().position) || (thoroughly && !ring_.starts_frame(link->released()))) {
+            refuse(*link);
             continue;
         }
         others |= !link->left;
@@ -380,7 +421,7 @@ void sender::refresh_tail() {
     }
     if (someone_gone_) {
         drop_gone();
-        return refresh_tail();
+        return refresh_tail(thoroughly);
     }
     if (leaver_) vacancy_ = leaver_->where();
     if (!others) least = std::min(least, vacancy_.released);
@@ -559,7 +600,7 @@ std::uint64_t sender::messages_from(std::uint64_t position) const {
 }
 
 std::uint64_t sender::unreleased() {
-    refresh_tail();
+    refresh_tail(true);
     bool vacant = std::all_of(links_.begin(), links_.end(), [](outgoing *l) { return l->left; });
     std::uint64_t n = 0;
     ring_.each_frame(ring_.tail(), [&](std::uint64_t position, layout::kind kind) {
@@ -578,7 +619,7 @@ void sender::show() {
 
 std::int32_t sender::stats(ipc_sender_counters &out) {
     look(0);
-    refresh_tail();
+    refresh_tail(true);
     std::size_t size = out.struct_size;
     out = counters_;
     out.struct_size = size;
@@ -593,7 +634,7 @@ std::int32_t sender::stats(ipc_sender_counters &out) {
 
 std::int32_t sender::links(ipc_link *out, std::size_t count) {
     look(0);
-    refresh_tail();
+    refresh_tail(true);
     for (std::size_t i = 0; i < links_.size() && i < count; ++i) {
         out[i].struct_size = out[0].struct_size;
         links_[i]->fill(out[i], ring_.head().position);

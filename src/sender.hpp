@@ -64,13 +64,17 @@ class sender {
     void scan();
     void connect(const std::string &name, std::uint64_t id);
     void retry_later();
+    void decline(std::uint64_t id);
+    void refuse(outgoing &link);
     int look(std::int64_t timeout_ns);
     void handle(event_tag tag);
     void read_socket(outgoing &link);
+    bool hear(outgoing &link, const layout::answer &answer, libipc::fd pid);
+    bool hear(outgoing &link, const layout::notice &notice);
     void drop_gone();
     void watch_while_alone();
     void ring_receivers();
-    void refresh_tail();
+    void refresh_tail(bool thoroughly = false);
     bool free_up_to(std::uint64_t position);
     std::int32_t wait(std::uint64_t position, std::int64_t timeout_ns);
     bool settle(std::uint64_t position);
