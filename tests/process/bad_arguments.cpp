@@ -16,6 +16,7 @@ struct linked_pair : scratch {
     rx r;
     ipc_message held;
     linked_pair() {
+        s.await_links(1);
         REQUIRE(s.send(1) == 0);
         REQUIRE(r.receive(held) == IPC_MESSAGE);
     }
@@ -408,13 +409,14 @@ TEST_CASE_FIXTURE(linked_pair, "nothing is released by an end's or an empty stru
     REQUIRE(r.receive(end) == IPC_END);
     CHANGES_NOTHING(CHECK(r.release(end) < 0));
     tx other;
+    other.await_links(1);
     REQUIRE(other.send(5) == 0);
     REQUIRE(r.receive(held) == IPC_MESSAGE);
 }
 
 TEST_CASE_FIXTURE(linked_pair, "a message of another receiver is not released in its place") {
     rx other("shm://t?from=oldest");
-    REQUIRE(s.stats().links == 2);
+    s.await_links(2);
     ipc_message theirs;
     REQUIRE(other.receive(theirs) == IPC_MESSAGE);
     REQUIRE(theirs.position == held.position);
@@ -431,6 +433,7 @@ TEST_CASE_FIXTURE(linked_pair, "a message of a link that is gone is stale") {
     ipc_message of_gone;
     {
         tx gone("shm://t?capacity=64KiB");
+        gone.await_links(1);
         REQUIRE(gone.send(9) == 0);
         REQUIRE(r.receive(of_gone) == IPC_MESSAGE);
         CHECK(r.release(of_gone) == 0);
@@ -439,6 +442,7 @@ TEST_CASE_FIXTURE(linked_pair, "a message of a link that is gone is stale") {
     REQUIRE(r.receive(end) == IPC_END);
     CHANGES_NOTHING(CHECK(r.release(of_gone) == -ESTALE));
     tx next("shm://t?capacity=64KiB");  // takes its place
+    next.await_links(1);
     REQUIRE(next.send(10) == 0);
     ipc_message of_next;
     REQUIRE(r.receive(of_next) == IPC_MESSAGE);

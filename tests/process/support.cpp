@@ -336,6 +336,10 @@ ipc_sender_counters tx::stats() const {
     return c;
 }
 
+void tx::await_links(std::uint64_t receivers) const {
+    if (!eventually([&] { return stats().links == receivers; })) throw std::runtime_error("await_links");
+}
+
 template <class Handle>
 static std::vector<ipc_link> links_of(Handle *h, std::int32_t (*read)(Handle *, ipc_link *, std::size_t)) {
     std::vector<ipc_link> links(1024);

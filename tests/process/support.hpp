@@ -134,6 +134,8 @@ struct tx {
     int close(std::int64_t linger = 0);
     ipc_sender_counters stats() const;
     std::vector<ipc_link> links() const;
+    // Calls it until so many receivers are linked: while a user has too many descriptors in flight, none is.
+    void await_links(std::uint64_t receivers) const;
     ipc_sender *h = nullptr;
 };
 
