@@ -584,7 +584,7 @@ std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
         int r = look(left);
         wake();
         now = now_ns();
-        if (r < 0) return r;
+        if (r < 0) return events_.take_interrupt() ? -ECANCELED : r;  // the handler may have called interrupt
     }
 }
 

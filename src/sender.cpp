@@ -549,7 +549,7 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns) {
         int r = look(left);
         wake();
         now = now_ns();
-        if (r < 0) return r;
+        if (r < 0) return events_.take_interrupt() ? -ECANCELED : r;  // the handler may have called interrupt
     }
 }
 

@@ -64,7 +64,7 @@ void check_capacity(std::uint64_t capacity) {
 
 endpoint parse_url(std::string_view url, bool sender) {
     std::size_t colon = url.find("://");
-    if (colon == url.npos) fail(-EINVAL, "not a URL: it has no scheme; write shm://camera");
+    if (colon == url.npos) fail(-EINVAL, "not a URL: it has no `://`; write shm://camera");
     std::string_view scheme = url.substr(0, colon), rest = url.substr(colon + 3);
     if (scheme != "shm") {
         for (std::string_view later : {"pipe", "fd", "unix", "tcp", "udp", "nats"})

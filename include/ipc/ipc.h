@@ -22,8 +22,9 @@
  *                 independent. _interrupt is the exception: any thread, also a signal handler, at any time before
  *                 close. (A debug build of the library answers -EBUSY to a second thread.)
  *   C5 blocking   A call that takes a time-out blocks in poll(2)'s manner: a signal handler that ran makes it return
- *                 -EINTR, _interrupt makes it return -ECANCELED. Nothing has happened then; call it again. No CPU is
- *                 used while it sleeps; it spins first, for at most 50 microseconds, if messages came that fast lately.
+ *                 -EINTR, and so does SIGCONT after a stop, or a debugger that attaches; _interrupt makes it return
+ *                 -ECANCELED, also from that handler. Nothing has happened then; call it again. No CPU is used while it
+ *                 sleeps; it spins first, for at most 50 microseconds, if messages came that fast lately.
  *   C6 null       A NULL handle, out-parameter or URL is -EINVAL, unless the function says otherwise.
  *   C7 memory     Nothing that the library returns has to be freed by the caller.
  *   C8 fork       A handle belongs to the process that opened it. In a forked child each call returns IPC_EFORKED, and
@@ -76,7 +77,7 @@ enum {
  *   -ETIMEDOUT     the time-out has passed
  *   -EINTR         a signal handler ran during the wait
  *   -ECANCELED     _interrupt was called
- *   -EMSGSIZE      the message can never fit in this ring
+ *   -EMSGSIZE      the message is larger than half of the ring
  *   -EPIPE         the sender has ended already
  *   -ESTALE        the message has been released already, or the frozen state is out of date
  *   -EBUSY         another thread is inside this handle (debug builds), or the handle is frozen
@@ -113,7 +114,7 @@ typedef struct ipc_message {
 typedef struct ipc_sender_options {
     size_t struct_size;
     uint64_t capacity; /* bytes of the ring; 0: 1 MiB. 64 KiB up to the smaller of a quarter of the machine's memory and
-                          64 GiB, a multiple of the page. A message is at most about half of it. */
+                          64 GiB, a multiple of the page. A message is at most half of it. */
 } ipc_sender_options;
 
 /* Where a new receiver starts. */
@@ -246,7 +247,7 @@ int32_t ipc_sender_open(ipc_sender **out, const char *url, const ipc_sender_opti
 
 /* Reserves room for a message of at most `size` bytes and points *data at it, to be filled in place; then commit or
  * abort. Alignment as in ipc_message. Waits while the slowest receiver leaves no room (C2, C5).
- * Returns 0; -EMSGSIZE if size is more than this ring ever takes (the capacity option makes it larger); -EPIPE after
+ * Returns 0; -EMSGSIZE if size is more than half of the ring's capacity (an option of open); -EPIPE after
  * end; -EINVAL if a reservation is open already; -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED. */
 int32_t ipc_sender_reserve(ipc_sender *s, size_t size, void **data, int64_t timeout_ns);
 

@@ -6,19 +6,27 @@
 #ifndef IPC_IPC_HPP
 #define IPC_IPC_HPP
 
+#if __cplusplus < 202002L
+#error "ipc.hpp needs C++20: compile with -std=c++20"
+#endif
+
 #include <ipc/ipc.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -53,6 +61,17 @@ inline void check(const std::error_code &error, const char *what) {
 
 // Any negative duration means for ever, as -1 does.
 inline std::int64_t ns(timeout t) noexcept { return t.count() < 0 ? -1 : t.count(); }
+
+// Calls f(timeout in ns) until no signal has cut it short, for no longer than `t` in all.
+template <class F>
+std::int32_t through_signals(timeout t, F f) {
+    auto start = std::chrono::steady_clock::now();
+    for (timeout left = t;;) {
+        std::int32_t result = f(ns(left));
+        if (result != -EINTR) return result;
+        if (t.count() > 0) left = std::max(t - timeout(std::chrono::steady_clock::now() - start), timeout(1));
+    }
+}
 
 // A NUL inside would cut the name short, and open another channel than the one that was asked for.
 inline bool has_nul(const std::string &url, char *words, std::size_t size) noexcept {
@@ -204,9 +223,9 @@ class sender {
     ~sender() { close(); }
 
     void send(std::span<const std::byte> data, std::uint64_t tag = 0, timeout t = forever) {
-        std::error_code error;
-        send(data, tag, t, error);
-        detail::check(error, "ipc send");
+        std::int32_t result = detail::through_signals(
+            t, [&](std::int64_t ns) { return ipc_sender_send(handle_, data.data(), data.size(), tag, ns); });
+        detail::check(detail::code_of(result), "ipc send");
     }
     void send(std::span<const std::byte> data, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
         error = detail::code_of(ipc_sender_send(handle_, data.data(), data.size(), tag, detail::ns(t)));
@@ -215,11 +234,22 @@ class sender {
         send(std::as_bytes(std::span(text)), tag, t);
     }
 
+    // The bytes of a vector, an array, a span ... of plain values.
+    template <std::ranges::contiguous_range Values>
+    requires(std::is_trivially_copyable_v<std::ranges::range_value_t<Values>> &&
+             !std::convertible_to<const Values &, std::string_view> &&
+             !std::convertible_to<const Values &, std::span<const std::byte>>) void send(const Values &values,
+                                                                                         std::uint64_t tag = 0,
+                                                                                         timeout t = forever) {
+        send(std::as_bytes(std::span(values)), tag, t);
+    }
+
     reservation reserve(std::size_t size, timeout t = forever) {
-        std::error_code error;
-        reservation r = reserve(size, t, error);
-        detail::check(error, "ipc reserve");
-        return r;
+        void *data = nullptr;
+        std::int32_t result =
+            detail::through_signals(t, [&](std::int64_t ns) { return ipc_sender_reserve(handle_, size, &data, ns); });
+        detail::check(detail::code_of(result), "ipc reserve");
+        return {handle_, {static_cast<std::byte *>(data), size}};
     }
     reservation reserve(std::size_t size, timeout t, std::error_code &error) noexcept {
         void *data = nullptr;
@@ -238,10 +268,10 @@ class sender {
 
     // Waits until every message is released; the number of those that are not if the time-out passes first.
     std::size_t flush(timeout t = forever) {
-        std::error_code error;
-        std::size_t left = flush(t, error);
-        detail::check(error, "ipc flush");
-        return left;
+        std::int32_t result =
+            detail::through_signals(t, [&](std::int64_t ns) { return ipc_sender_flush(handle_, ns); });
+        detail::check(detail::code_of(result), "ipc flush");
+        return static_cast<std::size_t>(result);
     }
     std::size_t flush(timeout t, std::error_code &error) noexcept {
         std::int32_t result = ipc_sender_flush(handle_, detail::ns(t));
@@ -319,26 +349,18 @@ class receiver {
 
     // The next message, end or death; nothing if the time-out passes first.
     std::optional<event> receive(timeout t = forever) {
-        std::error_code error;
-        std::optional<event> e = receive(t, error);
-        if (error == std::errc::timed_out || error == std::errc::resource_unavailable_try_again) return std::nullopt;
-        detail::check(error, "ipc receive");
-        return e;
+        ipc_message raw = empty();
+        std::int32_t result =
+            detail::through_signals(t, [&](std::int64_t ns) { return ipc_receiver_receive(handle_, &raw, ns); });
+        if (result == -ETIMEDOUT || result == -EAGAIN) return std::nullopt;
+        detail::check(detail::code_of(result), "ipc receive");
+        return made_of(result, raw);
     }
     std::optional<event> receive(timeout t, std::error_code &error) noexcept {
-        ipc_message raw{};
-        raw.struct_size = sizeof raw;
+        ipc_message raw = empty();
         std::int32_t result = ipc_receiver_receive(handle_, &raw, detail::ns(t));
         error = detail::code_of(result);
-        if (result < 0) return std::nullopt;
-        std::optional<event> e(std::in_place);
-        e->what = static_cast<event::kind>(result);
-        e->sender = raw.sender;
-        if (result == IPC_MESSAGE) {
-            e->message.receiver_ = handle_;
-            e->message.raw_ = raw;
-        }
-        return e;
+        return made_of(result, raw);
     }
 
     // Any thread, also a signal handler.
@@ -378,6 +400,22 @@ class receiver {
     explicit operator bool() const noexcept { return handle_ != nullptr; }
 
   private:
+    static ipc_message empty() noexcept {
+        ipc_message raw{};
+        raw.struct_size = sizeof raw;
+        return raw;
+    }
+    std::optional<event> made_of(std::int32_t result, const ipc_message &raw) noexcept {
+        if (result < 0) return std::nullopt;
+        std::optional<event> e(std::in_place);
+        e->what = static_cast<event::kind>(result);
+        e->sender = raw.sender;
+        if (result == IPC_MESSAGE) {
+            e->message.receiver_ = handle_;
+            e->message.raw_ = raw;
+        }
+        return e;
+    }
     std::int32_t open(const std::string &url, std::int32_t from, char *words, std::size_t size) noexcept {
         if (detail::has_nul(url, words, size)) return -EINVAL;
         ipc_receiver_options options{sizeof options, from, IPC_OVERFLOW_BLOCK};

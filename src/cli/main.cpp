@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <ipc/ipc.h>
 
+#include <charconv>
 #include <CLI/CLI.hpp>
 #include <exception>
 
@@ -20,12 +21,27 @@ Examples:
 Exit status: 0 success; 1 an error, in words on standard error; 2 the command line is wrong;
 3 with recv --until-end, a sender died, and what was written may be cut short; 130 interrupted.)";
 
+// What is read into a number wraps around without a word otherwise.
+CLI::Validator below_2_64() {
+    return {[](const std::string &text) {
+                std::uint64_t n;
+                auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+                return error == std::errc() && end == text.data() + text.size()
+                           ? ""
+                           : text + " is no number from 0 to 2^64 - 1";
+            },
+            ""};
+}
+
 }  // namespace
 
 int main(int argc, char **argv) {
     CLI::App app{"Sends and receives raw bytes between processes, and shows who does.", "ipc"};
     app.footer(examples);
     app.require_subcommand(1);
+    app.failure_message([](const CLI::App *, const CLI::Error &e) {
+        return fmt::format("ipc: {}\nThe commands are send, recv and list; `ipc --help` says more.\n", e.what());
+    });
     app.set_version_flag("--version", ipc_version());
 
     cli::send_options out;
@@ -34,9 +50,10 @@ int main(int argc, char **argv) {
     send->add_option("FILE", out.files, "files to send, one after the other; none, or -, for standard input");
     send->add_option("--size", out.size, "bytes of a message at most (64 KiB); with KB, MB as units of 1024")
         ->transform(CLI::AsSizeValue(false))
-        ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32));
+        ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))
+        ->type_name("SIZE");
     send->add_flag("--lines", out.lines, "a message for each line, its newline included");
-    send->add_option("--tag", out.tag, "of each message (0)");
+    send->add_option("--tag", out.tag, "of each message, a number below 2^64 (0)")->check(below_2_64());
     send->add_flag("-q,--quiet", out.quiet, "no progress line");
 
     cli::receive_options in;
@@ -45,7 +62,7 @@ int main(int argc, char **argv) {
     bool hex = false, json = false;
     auto *hex_flag = receive->add_flag("--hex", hex, "each message as a hex dump");
     receive->add_flag("--json", json, "each message as a line of JSON")->excludes(hex_flag);
-    receive->add_option("--count", in.count, "end after so many messages");
+    receive->add_option("--count", in.count, "end after so many messages, at least 1")->check(CLI::PositiveNumber);
     receive->add_option("--to", in.to, "a file to write to instead");
     receive->add_flag("--until-end", in.until_end, "end when every sender has ended");
     receive->add_flag("--stats", in.stats, "messages, bytes and rate on standard error at the end");
@@ -55,6 +72,7 @@ int main(int argc, char **argv) {
     auto *list = app.add_subcommand("list", "Shows every open sender and receiver of this user.");
     list->add_flag("--json", shown.json, "a line of JSON for each");
 
+    for (CLI::App *command : {send, receive, list}) command->footer("");
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError &e) {

@@ -48,6 +48,12 @@ class input {
     int file_;
 };
 
+// Who looks at a terminal that does nothing wants to know why.
+void say_if_alone(ipc::sender &to, const send_options &o) {
+    if (!o.quiet && isatty(STDERR_FILENO) && to.links().empty())
+        fmt::print(stderr, "ipc send: no receiver on {} yet; waiting for one\n", o.url);
+}
+
 // Until there is something to read. A receiver that comes meanwhile is served.
 void wait_for_input(ipc::sender &to, const input &from) {
     for (;;) {
@@ -103,9 +109,10 @@ int send(const send_options &o) {
         files.emplace_back(name);
         total += files.back().size();
     }
-    ipc::sender to(o.url, std::max<std::uint64_t>(1 << 20, (4 * o.size + 4095) / 4096 * 4096));
+    ipc::sender to(o.url, std::max<std::uint64_t>(1 << 20, (2 * o.size + 4095) / 4096 * 4096));
     progress shown(o.quiet, total);
     for (const input &from : files) (o.lines ? send_lines : send_chunks)(to, from, o, shown);
+    say_if_alone(to, o);
     // Without an end for the wait: a receiver that comes later still gets all.
     to.close(ipc::forever);
     return success;

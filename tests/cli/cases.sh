@@ -136,12 +136,16 @@ case_a_full_disk_is_an_error_and_loses_nothing() {
 
 case_what_is_wrong_is_said_in_words() {
     exits 1 ipc recv nonsense 2>words
-    grep -qx "ipc: cannot open a receiver on .nonsense.: not a URL: it has no scheme; write shm://camera" words || fail "$(cat words)"
+    grep -qx "ipc: cannot open a receiver on .nonsense.: not a URL: it has no .://.; write shm://camera" words || fail "$(cat words)"
     exits 1 ipc send shm://t missing 2>words
     grep -q "cannot open missing: No such file" words || fail "$(cat words)"
     exits 2 ipc 2>words
     exits 2 ipc recv shm://t --hex --json 2>words
     exits 2 ipc send 2>words
+    exits 2 ipc send shm://t --tag -1 2>words </dev/null
+    exits 2 ipc recv shm://t --count 0 2>words
+    exits 2 ipc lst 2>words
+    grep -q "send, recv and list" words || fail "$(cat words)"
     exits 0 ipc --help >words
     grep -q "Exit status" words || fail "no exit codes in the help"
 }
