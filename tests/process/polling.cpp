@@ -10,15 +10,15 @@
 static const std::string url = "shm://t", small = "shm://t?capacity=64KiB";
 
 // A host's way to wait for one fd. True if it got ready.
-class host {
+class event_loop {
   public:
-    explicit host(const std::string &way, int fd) : fd_(fd) {
+    explicit event_loop(const std::string &way, int fd) : fd_(fd) {
         if (way == "poll") return;
         epoll_ = epoll_create1(EPOLL_CLOEXEC);
         epoll_event e{way == "edge" ? EPOLLIN | EPOLLET : EPOLLIN, {}};
         REQUIRE(epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &e) == 0);
     }
-    ~host() {
+    ~event_loop() {
         if (epoll_ >= 0) close(epoll_);
     }
     bool wait(std::chrono::nanoseconds patience = limit) {
@@ -52,7 +52,7 @@ static void receive_as_host(scratch &here, const std::string &way) {
     constexpr std::uint64_t last = 5000;
     child s = here.start("sends_at_random_times", {std::to_string(last)});
     s.expect("open");
-    host h(way, fd);
+    event_loop h(way, fd);
     bool ended = false;
     for (std::uint64_t tag = 1; !ended;) {
         int armed = ipc_receiver_arm(r);
@@ -97,7 +97,7 @@ static void send_as_host(scratch &here, const std::string &way) {
     r.expect("open");
     tx s(small);
     int fd = ipc_sender_fd(s);
-    host h(way, fd);
+    event_loop h(way, fd);
     for (std::uint64_t tag = 1; tag <= last;) {
         int sent = s.send(tag, 200, 0);
         if (sent == 0) {
@@ -120,20 +120,20 @@ TEST_CASE_FIXTURE(scratch, "a host that has a sender in an epoll, edge-triggered
 }
 
 // Arms until there is nothing to do but to wait; a host that waits then sleeps.
-static void settle(rx &r, host &h) {
+static void settle(rx &r, event_loop &h) {
     REQUIRE(eventually([&] {
         while (ipc_receiver_arm(r) == 0) r.read(1000, 0);
         return !h.wait(1ms);
     }));
 }
-static void settle(tx &s, host &h) {
+static void settle(tx &s, event_loop &h) {
     REQUIRE(eventually([&] { return ipc_sender_arm(s) == 1 && !h.wait(1ms); }));
 }
 
 TEST_CASE_FIXTURE(scratch, "a receiver's fd gets ready for a newcomer, its message, an end and a death") {
     somebody_was_killed(url);
     rx r;
-    host h("level", ipc_receiver_fd(r));
+    event_loop h("level", ipc_receiver_fd(r));
     settle(r, h);
     child s1 = sender();
     CHECK(h.wait());
@@ -158,7 +158,7 @@ TEST_CASE_FIXTURE(scratch, "a receiver's fd gets ready for a newcomer, its messa
 
 TEST_CASE_FIXTURE(scratch, "a sender's fd gets ready for a newcomer, and arm serves it") {
     tx s;
-    host h("level", ipc_sender_fd(s));
+    event_loop h("level", ipc_sender_fd(s));
     s.send_all(1, 3);
     settle(s, h);
     child r1 = receiver();
@@ -178,7 +178,7 @@ TEST_CASE_FIXTURE(scratch,
                   "a sender's fd gets ready for the room that its last reserve was refused, and not for less") {
     child r = receiver();
     tx s(small);
-    host h("level", ipc_sender_fd(s));
+    event_loop h("level", ipc_sender_fd(s));
     s.send(0);
     CHECK(r.ask("read 1") == "0");  // accepted and answered
     s.fill_up(1, 1000);
@@ -196,7 +196,7 @@ TEST_CASE_FIXTURE(scratch, "a sender's fd gets ready when the receiver in the wa
     somebody_was_killed(url);
     child stays = receiver(), goes = receiver();
     tx s(small);
-    host h("level", ipc_sender_fd(s));
+    event_loop h("level", ipc_sender_fd(s));
     std::string sent = std::to_string(s.fill_up(1));
     CHECK(stays.ask("read " + sent) == "1-" + sent);
     CHECK(s.send(0, 64, 0) == -EAGAIN);
@@ -210,7 +210,7 @@ TEST_CASE_FIXTURE(scratch, "a sender's fd gets ready when the receiver in the wa
 TEST_CASE_FIXTURE(scratch, "a sender's fd gets ready when a flush that was refused would be over") {
     child r = receiver();
     tx s;
-    host h("level", ipc_sender_fd(s));
+    event_loop h("level", ipc_sender_fd(s));
     s.send_all(1, 3);
     CHECK(ipc_sender_flush(s, 0) == 3);
     settle(s, h);
