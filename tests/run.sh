@@ -79,26 +79,15 @@ results=$work/results # a line for each test: what came of it, seconds, build, n
 problems=() # what is no test and went wrong
 
 count() { grep -c "^${1-}" "$results" || true; }
-problem() { echo "$1"; problems+=("$1"); }
+problem() { problems+=("$1"); }
 
-build() { # build FOLDER CMAKE-OPTION...
-    local start=$SECONDS quiet=--quiet
-    if [ -t 1 ]; then quiet=; fi # ninja redraws one line
-    if ! as_user CMAKE_GENERATOR=Ninja cmake -S . -B "$1" -DLIBIPC_TESTS=ON "${@:2}" >"$work/log" 2>&1; then
-        cat "$work/log"
-    elif as_user cmake --build "$1" -j "$(nproc)" -- $quiet; then
-        echo "Built in $((SECONDS - start)) s."
-        return
-    fi
-    problem "$1 was not built."
-    return 1
-}
-
-# What ctest prints, less what is not news: how far it is, and what a failing test says.
+# What ninja and ctest print, less what is not news: how far they are (on a terminal on one line, elsewhere every ten
+# seconds), what the compiler says, and what a failing test says.
 show() {
-    local line shown=$SECONDS passed='^ *([0-9]+/[0-9]+) Test +#[0-9]+: (.*[^ .])[ .]+Passed '
+    local line shown=$SECONDS
+    local step='^\[([0-9]+/[0-9]+)\] (.*)' passed='^ *([0-9]+/[0-9]+) Test +#[0-9]+: (.*[^ .])[ .]+Passed '
     while IFS= read -r line; do
-        if [[ $line =~ $passed ]]; then
+        if [[ $line =~ $step || $line =~ $passed ]]; then
             if [ -t 1 ]; then
                 printf '\r\e[K%s %.60s' "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
             elif [ $((SECONDS - shown)) -ge 10 ]; then
@@ -107,13 +96,25 @@ show() {
             fi
         elif [[ $line =~ ^[0-9]+%\ tests\ passed ]]; then
             break # what comes now is told at the end, for all builds
-        elif ! [[ $line =~ ^(\ +Start\ .*|Internal ctest .*|Test project .*|No tests were found!!!|)$ ]]; then
+        elif ! [[ $line =~ ^(\ +Start\ .*|Internal ctest .*|Test project .*|No tests were found!!!|ninja: .*|)$ ]]; then
             if [ -t 1 ]; then printf '\r\e[K'; fi
             printf '%s\n' "$line"
         fi
     done
     if [ -t 1 ]; then printf '\r\e[K'; fi
     cat >/dev/null
+}
+
+build() { # build FOLDER CMAKE-OPTION...
+    local start=$SECONDS
+    if ! as_user CMAKE_GENERATOR=Ninja cmake -S . -B "$1" -DLIBIPC_TESTS=ON "${@:2}" >"$work/log" 2>&1; then
+        cat "$work/log"
+    elif as_user cmake --build "$1" -j "$(nproc)" 2>&1 | show; then
+        echo "Built in $((SECONDS - start)) s."
+        return
+    fi
+    problem "$1 was not built."
+    return 1
 }
 
 run_tests() { # run_tests AS FOLDER CTEST-OPTION...
