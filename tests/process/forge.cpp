@@ -1,6 +1,7 @@
 #include "forge.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -217,6 +218,8 @@ bool forged_receiver::take_hello() {
         int s = accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (s < 0) return false;
         socket = descriptor(s);
+        pollfd said{s, POLLIN, 0};  // connected it has, but its hello may be on the way
+        done(poll(&said, 1, 10'000), "poll");
         h = hear(socket);
     } while (h.size == 0);
     if (h.size != sizeof hello || h.fds.size() != layout::hello_fds) throw std::runtime_error("no right hello came");
