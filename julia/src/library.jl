@@ -4,22 +4,9 @@ mutable struct Library
     chosen::String      # by library!
     path::String        # of what is loaded
     file::Ptr{Cvoid}    # dlopen's handle of it
-    stamp::UInt         # which file it was
-    lock::ReentrantLock # whoever opens a handle, or exchanges the library, holds it
+    lock::ReentrantLock
 end
-const the_library = Library("", "", C_NULL, 0, ReentrantLock())
-
-# So many are inside the library without a handle.
-const callers = Threads.Atomic{Int}(0)
-
-function counted(f)
-    Threads.atomic_add!(callers, 1)
-    try
-        return f()
-    finally
-        Threads.atomic_sub!(callers, 1)
-    end
-end
+const the_library = Library("", "", C_NULL, ReentrantLock())
 
 const checkout = dirname(dirname(@__DIR__))
 const soname = "libipc.so.0"
@@ -86,28 +73,24 @@ function loaded()
 end
 
 function load(path::String, who::String)
-    file, fresh = open_library(path, path, who)
-    set!(table, fresh)
-    the_library.file = file
-    the_library.path = path == soname ? dlpath(file) : path
-    the_library.stamp = stamp_of(the_library.path)
-    return
-end
-
-# What is in `file`, the one at `path` or a copy of it: dlopen's handle, and the functions.
-function open_library(file::String, path::String, who::String)
-    handle = try
-        dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND)
+    file = try
+        dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND)
     catch e
         e isa ErrorException || rethrow()
         throw(LibraryError(path, path == soname ? not_found() : not_loaded(path, who, e.msg)))
     end
     try
-        return handle, Table(check(handle, path, who)...)
+        pointers = check(file, path, who)
+        for (name, pointer) in zip(fieldnames(Table), pointers)
+            setfield!(table, name, pointer)
+        end
     catch
-        dlclose(handle)
+        dlclose(file)
         rethrow()
     end
+    the_library.file = file
+    the_library.path = path == soname ? dlpath(file) : path
+    return
 end
 
 # The pointers of all functions of ipc.h, in the order of the table.
@@ -154,8 +137,8 @@ startswith(LibIPC.version(), "libipc ")   # true
 """
 function version()
     loaded()
-    return counted(() -> unsafe_string(ipc_version()))
+    return unsafe_string(ipc_version())
 end
 
 # A code of ipc.h in words.
-strerror(code::Integer) = counted(() -> unsafe_string(ipc_strerror(Int32(code))))
+strerror(code::Integer) = unsafe_string(ipc_strerror(Int32(code)))

@@ -28,7 +28,9 @@ mutable struct Sender <: AbstractChannel{Vector{UInt8}}
     exception::Exception
     function Sender(url::AbstractString; capacity::Union{Nothing,Integer}=nothing)
         options = RawSenderOptions(sizeof(RawSenderOptions), capacity === nothing ? 0 : capacity)
-        handle, watch = open_handle(ipc_sender_open, false, String(url), options)
+        pointer = open_handle(ipc_sender_open, String(url), options)
+        watch = watched(pointer, false)
+        handle = new_handle(pointer, false, unsafe_string(ipc_sender_url(pointer)))
         s = finalizer(finish, new(handle, watch, closed_exception("Sender")))
         warn_if_open_twice(handle)
         return s
