@@ -181,7 +181,7 @@ tell() { # tell TITLE: lines of results, if there are any
     lines=$(columns)
     if [ -n "$lines" ]; then printf '\n%s\n%s\n' "$1" "$lines"; fi
 }
-sort -t$'\t' -k2,2rn "$results" | head -5 | tell "Slowest:"
+sort -t$'\t' -k2,2rn "$results" | sed -n 1,5p | tell "Slowest:"
 { grep ^skipped "$results" || true; } | tell "Skipped:"
 { grep ^failed "$results" || true; } | tell "Failed; what they said is above, and in FOLDER/Testing/Temporary/LastTest.log:"
 if [ ! -s "$results" ] && [ ${#problems[@]} = 0 ]; then problems+=("There is no test of that name."); fi
