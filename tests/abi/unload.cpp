@@ -16,7 +16,7 @@ std::string ours_mapped() {
     std::string found;
     std::ifstream maps("/proc/self/maps");
     for (std::string line; std::getline(maps, line);)
-        if (line.find("libipc") != line.npos || line.find("memfd:ipc") != line.npos) found += "\n" + line;
+        if (line.find("/libipc.so") != line.npos || line.find("memfd:ipc") != line.npos) found += "\n" + line;
     return found;
 }
 
