@@ -113,14 +113,15 @@ apt --download-only install julia || die "Julia's packages can't be fetched from
 say "unpacking"
 for deb in "$work"/apt/cache/archives/*.deb; do
     case ${deb##*/} in
-        # The system's own do, and a second libc beside the running one does not work.
-        libc6_* | libc-bin_* | perl-base_* | debconf_* | dpkg_* | tar_*) ;;
+        # The system's own do. A second libc beside the running one does not work, and programs of the system that
+        # Julia starts must not meet an older C++ library than theirs.
+        libc6_* | libstdc++6_* | libgcc-s1_* | gcc-10-base_* | libc-bin_* | perl-base_* | debconf_* | dpkg_* | tar_*) ;;
         *) dpkg -x "$deb" "$work/root" 9>&- ;;
     esac
 done
 
 # The libraries are found through LD_LIBRARY_PATH, for Julia and for the Julias it starts. Programs of the system that
-# it starts inherit it too: run those with `addenv`/`setenv` less LD_LIBRARY_PATH if they mind.
+# it starts inherit it too: one that minds is run as `setenv(command, delete!(copy(ENV), "LD_LIBRARY_PATH"))`.
 mkdir -p "$work/root/bin.ours"
 cat >"$work/root/bin.ours/julia" <<'WRAPPER'
 #!/bin/sh

@@ -17,7 +17,7 @@ using Sockets: Sockets, recv, send
 
 export Receiver, Sender, Message
 export recv, recv!, recv_blocking, send, eachmessage, hold, release
-export TimeoutError, StaleMessageError, SenderDied
+export IPCError, TimeoutError, StaleMessageError, SenderDied
 
 include("raw.jl")
 include("errors.jl")

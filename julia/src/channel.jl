@@ -109,7 +109,7 @@ sum(only(reinterpret(Int, take!(r))) for _ in 1:3)    # 6
 ```
 """
 function Base.put!(s::Sender, data; tag::Integer=0)
-    put_bytes(s, data, UInt64(tag))
+    put_bytes(s, data, tagged(tag))
     return data
 end
 Base.push!(s::Sender, data) = put!(s, data)
@@ -123,7 +123,7 @@ put_bytes(s::Sender, data::Union{String,SubString{String}}, tag::UInt64) =
 put_bytes(s::Sender, data::AbstractString, tag::UInt64) = put_bytes(s, String(data), tag)
 put_bytes(s::Sender, data::AbstractArray, tag::UInt64) = send(s, data)  # which says why not
 function put_bytes(s::Sender, x::T, tag::UInt64) where {T}
-    isbitstype(T) || return send(s, x)
+    isbitstype(T) && sizeof(T) > 0 || return send(s, x)  # which says why not
     copy = Ref(x)
     GC.@preserve copy send_bytes(s, Ptr{UInt8}(Base.unsafe_convert(Ptr{T}, copy)), sizeof(T), tag, nothing, false)
 end

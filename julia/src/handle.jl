@@ -73,13 +73,13 @@ function free_slot(h::Handle)
     return slot
 end
 
-# Where a field of a Handle lies, for the library to write to. Handles don't move and are never freed.
-address(h::Handle, ::Val{name}, ::Type{T}) where {name,T} =
-    Ptr{T}(pointer_from_objref(h) + fieldoffset(Handle, Base.fieldindex(Handle, name)))
-@inline message_address(h::Handle) = address(h, Val(:message), RawMessage)
-@inline peeked_address(h::Handle) = address(h, Val(:peeked), RawMessage)
-@inline scratch_address(h::Handle) = address(h, Val(:scratch), RawMessage)
-@inline room_address(h::Handle) = address(h, Val(:room), Ptr{UInt8})
+# Where the library writes to. Handles don't move and are never freed.
+offset(name) = fieldoffset(Handle, findfirst(==(name), fieldnames(Handle)))
+const message_offset, peeked_offset, scratch_offset, room_offset = map(offset, (:message, :peeked, :scratch, :room))
+@inline message_address(h::Handle) = Ptr{RawMessage}(pointer_from_objref(h) + message_offset)
+@inline peeked_address(h::Handle) = Ptr{RawMessage}(pointer_from_objref(h) + peeked_offset)
+@inline scratch_address(h::Handle) = Ptr{RawMessage}(pointer_from_objref(h) + scratch_offset)
+@inline room_address(h::Handle) = Ptr{Ptr{UInt8}}(pointer_from_objref(h) + room_offset)
 
 # All that were ever made, and those of them that nobody uses. Finalizers come here: they only try the lock.
 const handles = Handle[]

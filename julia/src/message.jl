@@ -141,7 +141,8 @@ recv(r) do m
 end
 ```
 """
-Base.unsafe_wrap(::Type{<:Array}, b::Borrowed) = (check(b); unsafe_wrap(Array, b.data, b.length))
+Base.unsafe_wrap(::Union{Type{Array},Type{Array{T}},Type{Array{T,1}},Type{Vector}}, b::Borrowed{T}) where {T} =
+    (check(b); unsafe_wrap(Array, b.data, b.length))
 
 # ---- Bulk copies: the generic ones go element by element ----
 
@@ -165,8 +166,8 @@ function Base.copyto!(to::Array{T}, to_start::Integer, from::Borrowed{T}, from_s
     return to
 end
 # Into a Room. What is received throws when its first element is written.
-Base.copyto!(to::Writable{T}, from::DenseArray{T}) where {T} = copyto!(to, 1, from, 1, length(from))
-function Base.copyto!(to::Writable{T}, to_start::Integer, from::DenseArray{T}, from_start::Integer,
+Base.copyto!(to::Writable{T}, from::Union{Array{T},Borrowed{T}}) where {T} = copyto!(to, 1, from, 1, length(from))
+function Base.copyto!(to::Writable{T}, to_start::Integer, from::Union{Array{T},Borrowed{T}}, from_start::Integer,
                       n::Integer) where {T}
     bounds(to, to_start, from, from_start, n)
     n > 0 && GC.@preserve from unsafe_copyto!(pointer(to, to_start), pointer(from, from_start), n)

@@ -53,11 +53,11 @@ function shut(x, exception::Exception)
         h.gate & CLOSED == 0 || return 0
         x.exception = exception
         h.gate |= CLOSED
-        h.waiting > 0 && interrupt(h)
-        while h.waiting > 0
-            wait(h.left)
-        end
         try
+            h.waiting > 0 && interrupt(h)
+            while h.waiting > 0
+                wait(h.left)
+            end
             shut_out(h)
         catch
             h.gate &= ~CLOSED
@@ -113,7 +113,7 @@ function finish(x)
         h.viewing && (h.receives ? end_view(h) : finish_inside(h, -1, UInt64(0)))
         close_inside(h)
         h.gate = CLOSED
-    elseif h.pointer != C_NULL && h.viewing
+    elseif h.receives && h.viewing
         end_view(h)
         h.held == 0 && (h.pointer = C_NULL)
     end
@@ -130,7 +130,8 @@ function close_all()
     for h in open_handles()
         h.inside == C_NULL || continue
         h.gate = CLOSED
-        h.receives ? ipc_receiver_close(h.pointer) : ipc_sender_close(h.pointer, 0)
+        h.receives || finish_inside(h, -1, UInt64(0))  # a room that is being filled
+        close_inside(h)
     end
     return
 end

@@ -10,7 +10,7 @@ form closes it when `f(receiver)` returns.
 - `from`: where to start. `:default`: with the oldest message that waits, or, beside other receivers, the next one;
   `:oldest`: with the oldest that is still there; `:latest`: with the next one.
 - `onevent(kind, sender)` is called when a sender with the id `sender` has ended (`kind` is `:end`) or died (`:died`),
-  after its last message, by the task that receives.
+  after its last message, by the task that receives. If it throws, so does the verb that received; the next one goes on.
 
 A receiver is a channel: `take!`, `isready`, `wait`, `fetch` and iteration work as on a `Channel{Vector{UInt8}}`, and may
 be used by several tasks; what they return is the caller's own. It goes on when senders end or die, until it is closed.
@@ -65,8 +65,7 @@ end
 
 @inline function receive(h::Handle)
     h.viewing && end_view(h)
-    code = ipc_receiver_receive(h.pointer, message_address(h), 0)
-    return code
+    return ipc_receiver_receive(h.pointer, message_address(h), 0)
 end
 
 # The view of what receive(h) has put into h.message.
@@ -267,6 +266,10 @@ function recv_blocking(r::Receiver; timeout::Union{Nothing,Real}=nothing)
     limit = deadline(timeout)
     while true
         GC.safepoint()  # where an InterruptException comes out
+        if h.interrupted
+            h.interrupted = false
+            throw(InterruptException())
+        end
         if tryenter(h)
             code = try
                 h.viewing && end_view(h)
@@ -286,10 +289,7 @@ function recv_blocking(r::Receiver; timeout::Union{Nothing,Real}=nothing)
             end
             continue
         end
-        if h.interrupted
-            h.interrupted = false
-            throw(InterruptException())
-        elseif code == IPC_END || code == IPC_DIED
+        if code == IPC_END || code == IPC_DIED
             tell(r, news(h, code))
         elseif code == ETIMEDOUT || code == EAGAIN
             throw(TimeoutError(in_the_way(r, timeout), timeout))

@@ -6,7 +6,7 @@
 
 Sends on the channel that `url` names, such as `shm://camera`. It and receivers find each other, whichever comes first;
 until then messages wait in its ring. A receiver that comes later is noticed in the next call: `flush(s)` waits for it. The
-second form closes it when `f(sender)` returns.
+second form closes it when `f(sender)` returns, and warns if messages are lost because no receiver is connected.
 
 - `capacity`: bytes of the ring, 1 MiB if not given. A message is at most half of it.
 
@@ -27,6 +27,8 @@ mutable struct Sender <: AbstractChannel{Vector{UInt8}}
     watch::Watch
     exception::Exception
     function Sender(url::AbstractString; capacity::Union{Nothing,Integer}=nothing)
+        capacity === nothing || 0 < capacity <= typemax(Int) ||
+            throw(ArgumentError("capacity=$capacity: give the bytes of the ring, or nothing for the default"))
         options = RawSenderOptions(sizeof(RawSenderOptions), capacity === nothing ? 0 : capacity)
         pointer = open_handle(ipc_sender_open, String(url), options)
         watch = watched(pointer, false)
@@ -42,7 +44,9 @@ function Sender(f::Function, url::AbstractString; options...)
     try
         return f(s)
     finally
-        close(s)
+        alone = isopen(s) && isempty(links(s))
+        left = close(s)
+        alone && left > 0 && @warn "$left messages on $url are lost: no receiver is connected. `flush(sender)` waits for one"
     end
 end
 
@@ -64,17 +68,17 @@ send(s, (x=1, y=2.0); tag=3)
 """
 @inline function Sockets.send(s::Sender, data::StridedArray; tag::Integer=0, timeout::Union{Nothing,Real}=nothing)
     contiguous(data)
-    GC.@preserve data send_bytes(s, Ptr{UInt8}(pointer(data)), sizeof_elements(data), UInt64(tag), timeout, true)
+    GC.@preserve data send_bytes(s, Ptr{UInt8}(pointer(data)), sizeof_elements(data), tagged(tag), timeout, true)
 end
 @inline function Sockets.send(s::Sender, data::Union{String,SubString{String}}; tag::Integer=0,
                               timeout::Union{Nothing,Real}=nothing)
-    GC.@preserve data send_bytes(s, pointer(data), sizeof(data), UInt64(tag), timeout, true)
+    GC.@preserve data send_bytes(s, pointer(data), sizeof(data), tagged(tag), timeout, true)
 end
 Sockets.send(s::Sender, data::AbstractString; options...) = send(s, String(data); options...)
 Sockets.send(::Sender, data::AbstractArray; options...) = throw(ArgumentError(
     "the elements of a $(typeof(data)) don't lie in memory in one piece: send `collect(data)`"))
 @inline Sockets.send(s::Sender, x::T; tag::Integer=0, timeout::Union{Nothing,Real}=nothing) where {T} =
-    send_value(s, x, UInt64(tag), timeout, true)
+    send_value(s, x, tagged(tag), timeout, true)
 
 """
     send(f, s::Sender, nbytes; tag=0, timeout=nothing)
@@ -95,7 +99,7 @@ sum(reinterpret(Float32, recv(r)))    # 10.0f0
 """
 function Sockets.send(f::F, s::Sender, nbytes::Integer; tag::Integer=0,
                       timeout::Union{Nothing,Real}=nothing) where {F}
-    number = UInt64(tag)
+    number = tagged(tag)
     room = reserve(s, Int(nbytes), timeout, true)
     try
         f(room)
@@ -107,7 +111,7 @@ function Sockets.send(f::F, s::Sender, nbytes::Integer; tag::Integer=0,
     return
 end
 
-Base.truncate(room::Room, n::Integer) = begin
+function Base.truncate(room::Room, n::Integer)
     check(room)
     0 <= n <= room.length || throw(ArgumentError("the room has $(room.length) bytes, not $n"))
     (slot_of(room).handle::Handle).committed = n
@@ -126,6 +130,9 @@ function contiguous(data::StridedArray{T}) where {T}
     return
 end
 sizeof_elements(data::AbstractArray) = length(data) * sizeof(eltype(data))
+
+@inline tagged(tag::Integer) =
+    0 <= tag <= typemax(UInt64) ? tag % UInt64 : throw(ArgumentError("the tag is $tag: give 0 to 2^64 - 1"))
 
 @inline function send_bytes(s::Sender, p::Ptr{UInt8}, n::Int, tag::UInt64, timeout, alone::Bool)
     h = s.handle
@@ -147,6 +154,7 @@ end
 
 function send_value(s::Sender, x::T, tag::UInt64, timeout, alone::Bool) where {T}
     isbitstype(T) || throw(ArgumentError("a $T can't be sent: give a string, an array of isbits elements, or an isbits value"))
+    sizeof(T) == 0 && throw(ArgumentError("$x has no bytes to be sent: give UInt8[] for an empty message"))
     room = reserve(s, sizeof(T), timeout, alone)
     unsafe_store!(Ptr{T}(room.data), x)
     commit(s, tag)

@@ -1,6 +1,20 @@
 # What handles tell about themselves.
 
 """
+    LibIPC.url(x)
+
+The URL of a [`Receiver`](@ref) or [`Sender`](@ref), also of a closed one. Its id, which messages name as their `sender`, is
+`LibIPC.stats(x).id`.
+
+# Examples
+```julia
+r = Receiver("shm://named")
+LibIPC.url(r)    # "shm://named"
+```
+"""
+url(x::Union{Receiver,Sender}) = x.handle.url
+
+"""
     LibIPC.stats(x)
 
 The counters of a [`Receiver`](@ref) or [`Sender`](@ref) as a NamedTuple; ipc.h explains each. May be called by any task
@@ -110,7 +124,7 @@ function runtime_folder()
     return ispath(user) ? joinpath(user, "ipc") : "/tmp/ipc-$(ccall(:getuid, Cuint, ()))"
 end
 
-within(timeout) = timeout == 0 ? "at once" : "within $timeout s"
+within(timeout) = timeout == 0 ? "without waiting" : "within $timeout s"
 
 # Why a wait has run out of time. The lock may be held.
 function in_the_way(r::Receiver, timeout)
@@ -122,8 +136,8 @@ end
 
 function in_the_way(s::Sender, timeout)
     told = links(s)
-    isempty(told) && return "$(s.handle.url) could not go on $(within(timeout)): its ring is full, and no receiver is " *
-                            "connected (the runtime folder is $(runtime_folder()))"
+    isempty(told) && return "$(s.handle.url) could not go on $(within(timeout)): no receiver is connected to take what " *
+                            "is in its ring (the runtime folder is $(runtime_folder()))"
     slowest = told[argmin([l.released for l in told])]
     return "$(s.handle.url) could not go on $(within(timeout)): the receiver of process $(slowest.pid) has " *
            "$(slowest.committed - slowest.released) bytes of the ring that it has not released, and $(slowest.behind) " *

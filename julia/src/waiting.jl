@@ -1,7 +1,6 @@
 # Waiting as Julia's own I/O does: try, look a little longer if messages came that fast lately, then sleep on the handle's
 # fd, so that other tasks run.
 
-
 deadline(::Nothing) = typemax(Int64)
 function deadline(timeout::Real)
     timeout >= 0 || throw(ArgumentError("the time-out is $timeout seconds: give 0 or more, or nothing to wait for ever"))

@@ -129,16 +129,34 @@ test("what can't be sent is refused in words, and nothing is sent") do url
     Sender(url) do s
         for (data, words) in ((view(1:10, 1:2:9), "one piece"), (view([1, 2, 3, 4], 1:2:3), "one piece"), (1:3, "one piece"),
                               (view([1 2; 3 4], 1:1, :), "one piece"), (["a"], "isbits"), (Any[1], "isbits"),
-                              ([nothing, 1], "isbits"), (:symbol, "can't be sent"), (Dict(), "can't be sent"))
+                              ([nothing, 1], "isbits"), (:symbol, "can't be sent"), (Dict(), "can't be sent"),
+                              (nothing, "no bytes"), (missing, "no bytes"))
             for verb in (send, put!)
                 e = try verb(s, data) catch e; e end
                 @test e isa ArgumentError
                 @test occursin(words, e.msg)
             end
         end
-        @test_throws InexactError send(s, "x"; tag=-1)
+        for tag in (-1, big(2)^64), verb in (send, put!)
+            e = try verb(s, "x"; tag=tag) catch e; e end
+            @test e isa ArgumentError && occursin("tag", e.msg)
+        end
         @test_throws ArgumentError send(identity, s, -1)
         @test LibIPC.stats(s).messages == 0
+    end
+end
+
+test("a do-block of a sender warns of what is lost, when no receiver is connected") do url
+    @test_logs (:warn, r"2 messages on shm://.* are lost") Sender(s -> foreach(i -> put!(s, i), 1:2), url)
+    Receiver(url) do r
+        @test_logs Sender(s -> put!(s, "x"), url)
+        @test String(take!(r)) == "x"
+    end
+end
+
+test("a capacity that is none is refused in words") do url
+    for capacity in (0, -1)
+        @test_throws ArgumentError Sender(url; capacity=capacity)
     end
 end
 
