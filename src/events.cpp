@@ -14,7 +14,8 @@ events::events(handle_words *words)
 }
 
 void events::add(int fd, event_tag tag, bool edge) {
-    if (int r = try_add(fd, tag, edge); r < 0) fail(r, "cannot watch a descriptor: {}", errno_words(-r));
+    if (int r = try_add(fd, tag, edge); r < 0)
+        fail(r, "cannot watch a descriptor: {}; free memory, or raise fs.epoll.max_user_watches", errno_words(-r));
 }
 
 int events::try_add(int fd, event_tag tag, bool edge) noexcept {

@@ -38,14 +38,29 @@ std::optional<std::uint64_t> read_number(const std::string &path) {
     return n;
 }
 
-// Bytes that the control groups of this process still allow, if any of them limits memory. Both hierarchies are looked
-// at: version 2 under /sys/fs/cgroup, version 1 under /sys/fs/cgroup/memory; in a container the root is the group.
-std::optional<std::uint64_t> left_in_cgroup() {
+// The number after `name` in a file of lines "name number"; 0 if it is not there.
+std::uint64_t field(const std::string &text, const std::string &name) {
+    std::size_t at = ("\n" + text).find("\n" + name + " ");
+    if (at == text.npos) return 0;
+    at = text.find_first_of("0123456789", at + name.size());
+    std::uint64_t n = 0;
+    if (at != text.npos) std::from_chars(text.data() + at, text.data() + text.size(), n);
+    return n;
+}
+
+// Bytes that the control groups of this process still allow, if any of them limits memory; exactly where that is less
+// than `bytes`. Both hierarchies are looked at: version 2 under /sys/fs/cgroup, version 1 under /sys/fs/cgroup/memory;
+// in a container the root is the group.
+std::optional<std::uint64_t> left_in_cgroup(std::uint64_t bytes) {
     std::optional<std::uint64_t> least;
-    auto look = [&](const std::string &folder, const char *limit, const char *used) {
+    auto look = [&](const std::string &folder, const char *limit, const char *used, const std::string &prefix) {
         auto most = read_number(folder + limit), now = read_number(folder + used);
         if (!most || !now) return;
         std::uint64_t left = *most > *now ? *most - *now : 0;
+        if (left < bytes) {  // what holds files is dropped when it is wanted for something else
+            std::string stat = read_file(folder + "memory.stat");
+            left += field(stat, prefix + "inactive_file") + field(stat, prefix + "active_file");
+        }
         if (!least || left < *least) least = left;
     };
     std::string groups = read_file("/proc/self/cgroup");
@@ -59,8 +74,9 @@ std::optional<std::uint64_t> left_in_cgroup() {
         if (!v1 && !v2) continue;
         std::string path(line.substr(second + 1));
         for (;;) {  // each group up to the root
-            if (v2) look("/sys/fs/cgroup" + path + "/", "memory.max", "memory.current");
-            if (v1) look("/sys/fs/cgroup/memory" + path + "/", "memory.limit_in_bytes", "memory.usage_in_bytes");
+            if (v2) look("/sys/fs/cgroup" + path + "/", "memory.max", "memory.current", "");
+            if (v1)
+                look("/sys/fs/cgroup/memory" + path + "/", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_");
             if (path.empty()) break;
             path.resize(path.rfind('/') == path.npos ? 0 : path.rfind('/'));
         }
@@ -68,33 +84,56 @@ std::optional<std::uint64_t> left_in_cgroup() {
     return least;
 }
 
+// Bytes that this machine can still give, if it says so.
+std::optional<std::uint64_t> left_on_machine() {
+    std::string text = read_file("/proc/meminfo");
+    if (std::uint64_t available = field(text, "MemAvailable:")) return (available + field(text, "SwapFree:")) << 10;
+    return {};
+}
+
 std::uint64_t mapped_now() {
     return read_number("/proc/self/statm").value_or(0) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-void check_limits(std::uint64_t capacity) {
+// Beyond it lies a signal.
+void check_file_limit(const char *what, std::uint64_t bytes, const char *or_else = "") {
     rlimit limit;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < capacity)
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < bytes)
         fail(-ENOSPC,
-             "a ring of {} bytes is more than this process may write into a file (RLIMIT_FSIZE: {} bytes); raise "
-             "`ulimit -f`, or open with a smaller capacity",
-             capacity, limit.rlim_cur);
+             "{} of {} bytes is more than this process may write into a file (RLIMIT_FSIZE: {} bytes); raise "
+             "`ulimit -f`{}",
+             what, bytes, limit.rlim_cur, or_else);
+}
+
+// Beyond them lies the kernel's choice of a process to kill.
+void check_ring_limits(std::uint64_t capacity) {
+    check_file_limit("a ring", capacity, ", or open with a smaller capacity");
+    rlimit limit;
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
         limit.rlim_cur < mapped_now() + 2 * capacity)
         fail(-ENOMEM,
              "a ring of {} bytes is mapped twice, and that is more than the address space left to this process "
              "(RLIMIT_AS: {} bytes, {} in use); raise `ulimit -v`, or open with a smaller capacity",
              capacity, limit.rlim_cur, mapped_now());
-    if (auto left = left_in_cgroup(); left && *left < capacity)
+    if (auto left = left_in_cgroup(capacity); left && *left < capacity)
         fail(-ENOMEM,
              "a ring of {} bytes is more than the control group of this process has left ({} bytes); raise its "
              "memory limit, or open with a smaller capacity",
              capacity, *left);
+    if (auto left = left_on_machine(); left && *left < capacity)
+        fail(-ENOMEM,
+             "a ring of {} bytes is more memory than this machine has left ({} bytes); end some programs, or open with "
+             "a smaller capacity",
+             capacity, *left);
+}
+
+[[noreturn]] void fail_to_map(std::size_t bytes) {
+    fail(-errno, "cannot map {} bytes of memory: {}; raise `ulimit -v`, or free memory", bytes, errno_words(errno));
 }
 
 mapping map_once(int file, std::size_t bytes, int protection) {
     void *p = mmap(nullptr, bytes, protection, MAP_SHARED, file, 0);
-    if (p == MAP_FAILED) fail(-errno, "cannot map {} bytes of shared memory: {}", bytes, errno_words(errno));
+    if (p == MAP_FAILED) fail_to_map(bytes);
     mapping m(p, bytes);
     madvise(p, bytes, MADV_DONTFORK);
     return m;
@@ -102,18 +141,20 @@ mapping map_once(int file, std::size_t bytes, int protection) {
 
 mapping map_twice(int file, std::size_t bytes, int protection) {
     void *p = mmap(nullptr, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) fail(-errno, "cannot reserve {} bytes of address space: {}", 2 * bytes, errno_words(errno));
+    if (p == MAP_FAILED)
+        fail(-errno, "cannot reserve {} bytes of address space: {}; raise `ulimit -v`, or take a smaller capacity",
+             2 * bytes, errno_words(errno));
     mapping m(p, 2 * bytes);
     for (int half = 0; half < 2; ++half)
         if (mmap(m.get() + half * bytes, bytes, protection, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED)
-            fail(-errno, "cannot map {} bytes of shared memory: {}", bytes, errno_words(errno));
+            fail_to_map(bytes);
     madvise(p, 2 * bytes, MADV_DONTFORK);
     return m;
 }
 
 fd make_memfd(const std::string &name, std::uint64_t bytes) {
-    fd file(memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    if (!file) fail(-errno, "cannot make a memory file: {}", errno_words(errno));
+    int made_now = memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    fd file = made(made_now < 0 ? -errno : made_now, "a memory file");
     // Reserved here and now: memory that is promised only (ftruncate) is a SIGBUS when it turns out to be missing.
     int r;
     do r = fallocate(file.get(), 0, 0, static_cast<off_t>(bytes));
@@ -125,7 +166,8 @@ fd make_memfd(const std::string &name, std::uint64_t bytes) {
 }
 
 void seal(const fd &file, int seals) {
-    if (fcntl(file.get(), F_ADD_SEALS, seals) != 0) fail(-errno, "cannot seal shared memory: {}", errno_words(errno));
+    if (fcntl(file.get(), F_ADD_SEALS, seals) != 0)
+        fail(-errno, "cannot seal shared memory: {}; Linux 5.14 has all that is needed", errno_words(errno));
 }
 
 void check_peer_file(int file, const char *what, std::uint64_t bytes, int seals) {
@@ -145,7 +187,7 @@ mapping::~mapping() {
 }
 
 shared_memory make_ring(std::uint64_t capacity) {
-    check_limits(capacity);
+    check_ring_limits(capacity);
     fd file = make_memfd("ipc-ring", capacity);
     mapping map = map_twice(file.get(), capacity, PROT_READ | PROT_WRITE);
     seal(file, ring_seals);
@@ -153,7 +195,7 @@ shared_memory make_ring(std::uint64_t capacity) {
 }
 
 shared_memory make_link_memory(std::uint64_t bytes) {
-    check_limits(bytes);
+    check_file_limit("a link", bytes);
     fd file = make_memfd("ipc-link", bytes);
     seal(file, link_seals);
     mapping map = map_once(file.get(), bytes, PROT_READ | PROT_WRITE);
@@ -161,7 +203,7 @@ shared_memory make_link_memory(std::uint64_t bytes) {
 }
 
 shared_memory make_status_memory(const std::string &name, std::size_t bytes) {
-    check_limits(bytes);
+    check_file_limit("a status page", bytes);
     fd file = make_memfd(name, bytes);
     mapping map = map_once(file.get(), bytes, PROT_READ | PROT_WRITE);
     seal(file, ring_seals);
@@ -180,7 +222,7 @@ mapping map_peer_link(int file, std::uint64_t bytes) {
 
 mapping make_private(std::size_t bytes) {
     void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED) fail(-errno, "cannot map {} bytes of memory: {}", bytes, errno_words(errno));
+    if (p == MAP_FAILED) fail_to_map(bytes);
     return mapping(p, bytes);
 }
 

@@ -1,0 +1,117 @@
+// Memory that is not to be had, because a limit of the process forbids it: an error in words at open, and never a
+// signal then or later.
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <cerrno>
+#include <fstream>
+
+#include "forge.hpp"
+#include "lowered_limit.hpp"
+#include "refusal.hpp"
+
+namespace {
+
+// What a signal would do to the process is done to the test.
+struct no_sigxfsz : scratch {
+    static inline volatile sig_atomic_t signals = 0;
+    no_sigxfsz() {
+        signals = 0;
+        signal(SIGXFSZ, [](int) { signals = signals + 1; });
+    }
+    ~no_sigxfsz() {
+        signal(SIGXFSZ, SIG_DFL);
+        CHECK(signals == 0);
+    }
+};
+
+}  // namespace
+
+// ---- Size of files --------------------------------------------------------------------------------------------------
+
+TEST_CASE_FIXTURE(no_sigxfsz, "a ring beyond the limit of a file's size is refused, and a smaller one taken") {
+    lowered_limit limit(RLIMIT_FSIZE, 100 << 10);
+    refusal s = try_sender("shm://t");
+    CAPTURE(s);
+    CHECK(s.code == -ENOSPC);
+    CHECK(s.says("ring of 1048576 bytes"));
+    CHECK(s.says("RLIMIT_FSIZE: 102400 bytes"));
+    CHECK(s.says("`ulimit -f`"));
+    CHECK(s.says("smaller capacity"));
+    CHECK(try_sender("shm://t?capacity=64KiB").code == 0);
+}
+
+TEST_CASE_FIXTURE(no_sigxfsz, "a process that may write no file at all is told so, in either role") {
+    lowered_limit limit(RLIMIT_FSIZE, 0);
+    for (const refusal &r : {try_sender("shm://t"), try_receiver("shm://t")}) {
+        CAPTURE(r);
+        CHECK(r.code == -ENOSPC);
+        CHECK(r.says("RLIMIT_FSIZE: 0 bytes"));
+        CHECK(r.says("`ulimit -f`"));
+        CHECK(!r.says("capacity"));
+    }
+}
+
+TEST_CASE_FIXTURE(no_sigxfsz,
+                  "a sender whose limit is lowered later keeps its messages until a receiver can be linked") {
+    tx s("shm://t?capacity=64KiB");
+    s.send_all(1, 3);
+    rx r;
+    {
+        lowered_limit limit(RLIMIT_FSIZE, 4096);
+        CHECK(s.stats().links == 0);
+        CHECK(s.stats().unlinked == 1);
+        CHECK(s.send(4) == 0);
+    }
+    s.await_links(1);
+    CHECK(r.read(4) == "1-4");
+}
+
+// ---- Address space --------------------------------------------------------------------------------------------------
+
+// Sanitizers need terabytes of address space for themselves.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+static std::uint64_t mapped() {
+    std::ifstream statm("/proc/self/statm");
+    std::uint64_t pages = 0;
+    statm >> pages;
+    return pages * 4096;
+}
+
+TEST_CASE_FIXTURE(scratch, "a ring beyond the limit of address space is refused, and a smaller one taken") {
+    lowered_limit limit(RLIMIT_AS, mapped() + (4 << 20));
+    refusal s = try_sender("shm://t?capacity=4MiB");
+    CAPTURE(s);
+    CHECK(s.code == -ENOMEM);
+    CHECK(s.says("ring of 4194304 bytes"));
+    CHECK(s.says("RLIMIT_AS"));
+    CHECK(s.says("`ulimit -v`"));
+    CHECK(s.says("smaller capacity"));
+    CHECK(try_sender("shm://t?capacity=64KiB").code == 0);
+}
+
+TEST_CASE_FIXTURE(scratch, "a receiver without address space for a ring refuses it in words, and takes smaller ones") {
+    rx r;
+    tx small("shm://t?capacity=64KiB");
+    small.await_links(1);
+    forge::forged_sender large(32 << 20);
+    large.connect(folder() + "/t");
+    REQUIRE(large.greet() == 0);
+    {
+        lowered_limit limit(RLIMIT_AS, mapped() + (16 << 20));
+        CHECK(r.stats().refused == 1);
+        CHECK(r.stats().links == 1);
+    }
+    auto a = large.answer();
+    REQUIRE(a);
+    std::string words = a->words;
+    CAPTURE(words);
+    CHECK(a->refused == 1);
+    CHECK(words.find("address space") != words.npos);
+    CHECK(words.find(std::to_string(64 << 20)) != words.npos);
+    CHECK(small.send(1) == 0);
+    CHECK(r.take() == 1);
+}
+
+#endif
