@@ -2,14 +2,17 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <ipc/ipc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <new>
 #include <string_view>
 
+#include "failure.hpp"
 #include "fence.hpp"
 #include "os.hpp"
 #include "url.hpp"
@@ -22,10 +25,22 @@ using folder = std::unique_ptr<DIR, decltype([](DIR *d) { closedir(d); })>;
 
 bool is_number(const char *text) { return *text && std::strspn(text, "0123456789") == std::strlen(text); }
 
+// Nothing there is one thing, no descriptor to look with another.
+void check_descriptors(const std::string &path) {
+    if (errno == EMFILE || errno == ENFILE) fail(-errno, "cannot look into {}: {}", path, errno_words(errno));
+}
+
+folder open_folder(const std::string &path) {
+    folder f(opendir(path.c_str()));
+    if (!f) check_descriptors(path);
+    return f;
+}
+
 // A copy of the page behind `path` that no write has torn; the writer takes a few hundred nanoseconds, but may be
 // stopped in the middle of them for ever: then the last copy has to do.
 bool copy_page(const std::string &path, layout::status_page &page) {
     fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) check_descriptors(path);
     if (!file) return false;
     for (int tries = 0; tries < 100; ++tries) {
         std::uint64_t before, after;  // the three reads are system calls, and in this order
@@ -36,7 +51,12 @@ bool copy_page(const std::string &path, layout::status_page &page) {
         if (page.magic != layout::status_magic || page.size < sizeof page) return false;
         if (before == after && before % 2 == 0) break;
     }
+    // Any process of the user may write such a page; what it brings is printed by others.
+    if (page.role != IPC_SENDER && page.role != IPC_RECEIVER) return false;
+    if (page.updated_ns < 0) return false;
     page.url[sizeof page.url - 1] = 0;
+    for (char &c : page.url)
+        if (c != 0 && (c <= ' ' || c > '~')) c = '?';
     return true;
 }
 
@@ -70,12 +90,12 @@ void status_page::show(const status_figures &figures) {
 }
 
 void each_status(const std::function<void(const layout::status_page &)> &f) {
-    folder processes(opendir("/proc"));
+    folder processes = open_folder("/proc");
     if (!processes) return;
     while (dirent *process = readdir(processes.get())) {
         if (!is_number(process->d_name)) continue;
         std::string fds = std::string("/proc/") + process->d_name + "/fd/";
-        folder files(opendir(fds.c_str()));
+        folder files = open_folder(fds);
         if (!files) continue;
         while (dirent *file = readdir(files.get())) {
             if (!is_number(file->d_name)) continue;

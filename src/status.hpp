@@ -34,7 +34,7 @@ class status_page {
 };
 
 // Calls f with a copy of each status page that /proc shows; processes that are gone meanwhile, or not ours, are passed
-// over.
+// over. Throws failure if no descriptor is free to look with.
 void each_status(const std::function<void(const layout::status_page &)> &f);
 
 }  // namespace libipc

@@ -229,7 +229,7 @@ const char *ipc_strerror(int32_t code);
 
 /* Every handle of this user that /proc shows, also of stopped or busy processes. Fills at most `count` entries of `out`
  * (out[0].struct_size: C3; it holds for all) and returns how many there are, so that count 0 with out NULL asks for the
- * number. The order is by URL, role, pid. */
+ * number; -EMFILE, -ENFILE or -ENOMEM if it can't look. The order is by URL, role, pid. */
 int32_t ipc_channel_list(ipc_channel *out, size_t count);
 
 /* ---- Sending ----------------------------------------------------------------------------------------------------- */
