@@ -5,21 +5,24 @@
 #include <fmt/format.h>
 
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "os.hpp"
 
 namespace libipc {
 
-struct failure {
+struct failure : std::exception {
+    failure(std::int32_t c, std::string w) : code(c), words(std::move(w)) {}
     std::int32_t code;  // one of ipc.h's
     std::string words;  // what was tried, what is in the way, what to do
 };
 
 template <class... Args>
 [[noreturn]] void fail(std::int32_t code, fmt::format_string<Args...> words, Args &&...args) {
-    throw failure{code, fmt::format(words, std::forward<Args>(args)...)};
+    throw failure(code, fmt::format(words, std::forward<Args>(args)...));
 }
 
 // -errno in words, without the global buffer of strerror.

@@ -85,14 +85,21 @@ receiver::receiver(endpoint where, std::int32_t from)
       own_pid_(made(pidfd_of(getpid()), "a pidfd")),
       runtime_(runtime_folder()),
       status_(where_, id_, IPC_RECEIVER) {
-    listen();
+    try {
+        listen();
+    } catch (...) {
+        if (!name_.empty()) {
+            folder_.unlink(name_);
+            folder_.remove_if_empty();
+        }
+        throw;
+    }
 }
 
 receiver::receiver(handoff::reader &state) {
     try {
         hand_over(state);
-        active_.reserve(peers_.size());
-        settled_.reserve(peers_.size());
+        make_room_for(peers_.size());
         owner_.await(state.turn());
     } catch (...) {
         handoff::leaver leave;
@@ -118,7 +125,7 @@ void receiver::listen() {
     libipc::fd socket(made(make_socket(SOCK_SEQPACKET), "a socket"));
     libipc::fd knuckle(made(make_socket(SOCK_DGRAM), "a socket"));  // not last: unheard, we would not be found
     channel_folder folder;
-    std::string temporary;
+    std::string temporary, name = name_of({layout::version, id_, times_});
     // Whoever leaves last removes the folder, perhaps between our opening and our binding.
     for (int tries = 0;; ++tries) {
         folder = channel_folder::open(runtime_, where_.name);
@@ -127,7 +134,6 @@ void receiver::listen() {
         if (r == 0) break;
         if (r != -ENOENT || tries == 100) folder.fail("make a socket", r);
     }
-    std::string name = name_of({layout::version, id_, times_});
     try {
         if (::listen(socket.get(), SOMAXCONN) != 0) folder.fail("listen", -errno);
         events_.add(socket.get(), {of::listener});
@@ -138,6 +144,7 @@ void receiver::listen() {
         if (int r = folder.rename(temporary, name); r < 0) folder.fail("rename a socket", r);
     } catch (...) {
         folder.unlink(temporary);
+        folder.remove_if_empty();
         throw;
     }
     if (listener_) {
@@ -147,7 +154,7 @@ void receiver::listen() {
     if (watch_) events_.remove(watch_.get());
     listener_ = std::move(socket);
     folder_ = std::move(folder);
-    name_ = name;
+    name_ = std::move(name);
     ++times_;
     watch_ = folder_watch(folder_);
     if (watch_ && events_.try_add(watch_.get(), {of::folder}) < 0) watch_ = folder_watch();
@@ -176,8 +183,9 @@ void receiver::check_names() {
     if (folder_.still_there() && folder_.has(name_)) return;
     try {
         listen();
-    } catch (const failure &) {
-        // The folder's parent may be gone, or no descriptor be free. Links go on; newcomers have to wait.
+    } catch (const std::exception &) {
+        // The folder's parent may be gone, or neither descriptor nor memory be free. Links go on; newcomers have to
+        // wait.
         events_.set_alarm(folder_look_ns, folder_look_ns);
     }
 }
@@ -192,7 +200,12 @@ void receiver::short_of_fds(int error) {
     events_.set_alarm(fd_retry_ns, fd_retry_ns);
 }
 
-void receiver::accept() {
+// Nothing that is done with a link later asks for memory.
+void receiver::make_room_for(std::size_t peers) {
+    for (auto *list : {&free_, &silent_, &active_, &settled_, &resting_}) list->reserve(peers);
+}
+
+void receiver::accept() try {
     // The rest is taken at the next look: whoever connects without end keeps nobody up.
     for (int times = 0; times < 64 && !counters_.waiting_for_fds; ++times) {
         int s = accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -204,13 +217,11 @@ void receiver::accept() {
         libipc::fd socket(s);
         if (free_.empty()) {
             if (peers_.size() > index_mask) return;
+            make_room_for(peers_.size() + 1);
             peers_.push_back(std::make_unique<peer>());
             // Each receiver starts at one of its own, so that another's messages are rarely taken for ours.
             peers_.back()->generation = 1 + static_cast<std::uint32_t>(id_ % generations);
             free_.push_back(static_cast<std::uint32_t>(peers_.size() - 1));
-            silent_.reserve(peers_.size());
-            active_.reserve(peers_.size());
-            settled_.reserve(peers_.size());
         }
         std::uint32_t index = free_.back();
         peer &p = *peers_[index];
@@ -220,11 +231,15 @@ void receiver::accept() {
         p.socket = std::move(socket);
         silent_.push_back(index);
         ucred who = peer_of(s);
-        if (who.uid != geteuid())
-            refuse(index,
-                   fmt::format("this receiver belongs to user {}, and takes no sender of user {}", geteuid(), who.uid));
-        else
+        if (who.uid != geteuid()) {
+            char words[sizeof layout::answer{}.words];  // whether there is memory or not: it must not come in
+            auto end = fmt::format_to_n(words, sizeof words,
+                                        "this receiver belongs to user {}, and takes no sender of user {}", geteuid(),
+                                        who.uid);
+            refuse(index, std::string_view(words, end.out));
+        } else {
             greet(index);
+        }
         // Its hello may have come this moment.
         if (silent_.size() > most_silent && !counters_.waiting_for_fds) {
             std::uint32_t oldest = silent_.front();
@@ -232,6 +247,8 @@ void receiver::accept() {
             if (!silent_.empty() && silent_.front() == oldest && !counters_.waiting_for_fds) drop(oldest);
         }
     }
+} catch (const std::bad_alloc &) {
+    // Whoever was not taken is hung up on, and comes again. Not thrown: other events are waiting to be handled.
 }
 
 void receiver::greet(std::uint32_t index) {

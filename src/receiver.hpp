@@ -76,6 +76,7 @@ class receiver {
     int look(std::int64_t timeout_ns);
     void retry_fds();
     void handle(event_tag tag);
+    void make_room_for(std::size_t peers);
     void accept();
     void read_socket(std::uint32_t index);
     void greet(std::uint32_t index);

@@ -95,11 +95,12 @@ void sender::take_name() {
         }
         if (r != -ENOENT || tries == 100) folder.fail("make a socket", r);
     }
-    name_ = name;
+    name_ = std::move(name);  // a copy could find no memory, and leave the socket there
     try {
         events_.add(socket.get(), {of::knock});
     } catch (...) {
         folder_.unlink(name_);
+        folder_.remove_if_empty();
         throw;
     }
     if (knocks_) events_.remove(knocks_.get());
@@ -116,7 +117,7 @@ void sender::check_own_name() {
     try {
         if (watch_) events_.remove(watch_.get());
         take_name();
-    } catch (const failure &) {
+    } catch (const std::exception &) {
         events_.set_alarm(folder_look_ns);
     }
 }
@@ -224,9 +225,11 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     std::size_t slot = 0;
     while (slot < slots_.size() && slots_[slot]) ++slot;
     if (slot == slots_.size()) {
+        // Room everywhere before anything grows: if there is no memory for one more, all is as it was.
+        links_.reserve(slot + 1);
+        generations_.reserve(slot + 1);
         slots_.emplace_back();
         generations_.push_back(0);
-        links_.reserve(slots_.size());
     }
     link->index = static_cast<std::uint32_t>(slot);
     link->socket = std::move(socket);
@@ -303,7 +306,6 @@ void sender::refuse(outgoing &link) {
 // went at once, the one that was furthest behind counts.
 void sender::drop_gone() {
     if (!someone_gone_) return;
-    someone_gone_ = false;
     bool others = std::any_of(links_.begin(), links_.end(), [](outgoing *l) { return !l->left && !l->gone; });
     std::uint64_t head = ring_.head().position;
     outgoing *last = nullptr;
@@ -324,6 +326,7 @@ void sender::drop_gone() {
     if (leaver_) vacancy_ = leaver_->where();
 
     std::vector<std::string> names = folder_.names();
+    declined_.reserve(declined_.size() + names.size());  // from here on nothing asks for memory
     for (outgoing *&link : links_) {
         if (!link->gone) continue;
         if (link == leaver_) {
@@ -348,6 +351,7 @@ void sender::drop_gone() {
         link = nullptr;
     }
     std::erase(links_, nullptr);
+    someone_gone_ = false;  // not before: if there was no memory for the names, the rest is due
 }
 
 // ---- Events ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,180 @@
+// Each allocation of a call fails: the n-th alone, or all from the n-th on, for n = 1, 2, ... until there is none left.
+// The call says so, keeps nothing, and works when there is memory again.
+//
+// Sanitizers bring an allocator of their own, which can't be made to fail like this.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "support.hpp"
+
+// The library's allocations come here, as those of the whole program do.
+extern "C" void *__libc_malloc(std::size_t);
+static thread_local long allocations_left = -1;  // before one fails; -1: none does
+static thread_local bool rest_fails = false;
+static thread_local bool has_failed = false;
+
+extern "C" void *malloc(std::size_t size) {
+    if (allocations_left == 0) {
+        has_failed = true;
+        if (!rest_fails) allocations_left = -1;
+        errno = ENOMEM;
+        return nullptr;
+    }
+    if (allocations_left > 0) --allocations_left;
+    return __libc_malloc(size);
+}
+
+namespace {
+
+// Runs `round` once for each allocation of what it does within its argument, faulty(call), and that one fails there.
+// Ends with a round in which none failed.
+template <class Round>
+void each_fault(bool and_all_after, Round round) {
+    for (long n = 0;; ++n) {
+        CAPTURE(n);
+        has_failed = false;
+        round([&](auto call) {
+            rest_fails = and_all_after;
+            allocations_left = n;
+            auto result = call();
+            allocations_left = -1;
+            return result;
+        });
+        if (!has_failed) break;
+        REQUIRE(n < 1000);
+    }
+}
+
+std::string all_of(const std::vector<std::string> &leaks) {
+    std::string text;
+    for (auto &leak : leaks) text += leak + "; ";
+    return text;
+}
+
+struct opened {
+    ipc_sender *s = nullptr;
+    ipc_receiver *r = nullptr;
+    int code = 0;
+    char words[512] = "unchanged";
+    void check() const {
+        CAPTURE(std::string(words));
+        CHECK(code == (has_failed ? -ENOMEM : 0));
+        CHECK((s || r) == !has_failed);
+        CHECK((std::strstr(words, "memory") != nullptr) == has_failed);
+    }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(scratch, "a sender that finds no memory at open says so in words, and keeps nothing") {
+    for (bool and_all_after : {false, true}) {
+        leak_check check(folder());
+        each_fault(and_all_after, [&](auto faulty) {
+            opened o = faulty([] {
+                opened o;
+                o.code = ipc_sender_open(&o.s, "shm://t", nullptr, o.words, sizeof o.words);
+                return o;
+            });
+            o.check();
+            ipc_sender_close(o.s, 0);
+            CHECK(all_of(check.leaks()) == "");
+        });
+    }
+}
+
+TEST_CASE_FIXTURE(scratch, "a receiver that finds no memory at open says so in words, and keeps nothing") {
+    for (bool and_all_after : {false, true}) {
+        leak_check check(folder());
+        each_fault(and_all_after, [&](auto faulty) {
+            opened o = faulty([] {
+                opened o;
+                o.code = ipc_receiver_open(&o.r, "shm://t", nullptr, o.words, sizeof o.words);
+                return o;
+            });
+            o.check();
+            ipc_receiver_close(o.r);
+            CHECK(all_of(check.leaks()) == "");
+        });
+    }
+}
+
+TEST_CASE_FIXTURE(scratch, "a list that finds no memory is an error, and takes nothing along") {
+    rx r;
+    for (bool and_all_after : {false, true}) {
+        leak_check check("/nowhere");
+        each_fault(and_all_after, [&](auto faulty) {
+            int count = faulty([] { return ipc_channel_list(nullptr, 0); });
+            // A folder that finds no memory is passed over, as one that may not be read is.
+            CHECK((has_failed ? count == -ENOMEM || count >= 0 : count >= 1));
+            CHECK(all_of(check.leaks()) == "");
+        });
+    }
+}
+
+// The receiver sleeps, so that the bell of the sender it has rings once: what that says must not be lost either.
+TEST_CASE_FIXTURE(scratch,
+                  "a receiver that finds no memory for a newcomer goes on with the others, and takes it later") {
+    for (bool and_all_after : {false, true}) {
+        rx r;
+        tx s("shm://t?capacity=64KiB");
+        s.await_links(1);
+        REQUIRE(s.send(1) == 0);
+        REQUIRE(r.take() == 1);
+        std::uint64_t tag = 1;
+        each_fault(and_all_after, [&](auto faulty) {
+            REQUIRE(eventually([&] { return ipc_receiver_arm(r) == 1; }));
+            tx newcomer("shm://t?capacity=64KiB");
+            newcomer.await_links(1);
+            REQUIRE(newcomer.send(1000) == 0);
+            REQUIRE(s.send(++tag) == 0);
+            ipc_receiver_counters c{};
+            c.struct_size = sizeof c;
+            int code = faulty([&] { return ipc_receiver_stats(r, &c); });
+            CHECK((code == 0 || code == -ENOMEM));
+            bool refused = false, heard_s = false, heard_newcomer = false;
+            while (!heard_s || !(heard_newcomer || refused)) {
+                refused = newcomer.stats().refused != 0;  // in words, or it comes again by itself
+                ipc_message m;
+                int result = r.receive(m, briefly);
+                if (result == -ETIMEDOUT) continue;
+                REQUIRE(result == IPC_MESSAGE);
+                (m.tag == 1000 ? heard_newcomer : heard_s) = true;
+                REQUIRE(r.release(m) == 0);
+            }
+            newcomer.close();
+            if (!refused) CHECK(r.read(1) == "end");
+            CHECK(r.stats().links == 1);
+        });
+    }
+}
+
+TEST_CASE_FIXTURE(scratch, "a sender that finds no memory for a newcomer goes on, and connects to it later") {
+    for (bool and_all_after : {false, true})
+        each_fault(and_all_after, [&](auto faulty) {
+            tx s("shm://t?capacity=64KiB");
+            rx r;
+            s.await_links(1);
+            ipc_sender_counters c{};
+            c.struct_size = sizeof c;
+            rx newcomer;
+            int code = faulty([&] { return ipc_sender_stats(s, &c); });
+            CHECK((code == 0 || code == -ENOMEM));
+            s.await_links(2);
+            REQUIRE(s.send(1) == 0);
+            CHECK(r.read(1) == "1");
+            CHECK(newcomer.read(1) == "1");
+            // Its going takes memory as well.
+            newcomer.close();
+            code = faulty([&] { return ipc_sender_stats(s, &c); });
+            CHECK((code == 0 || code == -ENOMEM));
+            s.await_links(1);
+            REQUIRE(s.send(2) == 0);
+            CHECK(r.read(1) == "2");
+            CHECK(s.stats().refused == 0);
+        });
+}
+#endif
