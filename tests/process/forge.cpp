@@ -79,7 +79,9 @@ heard hear(const descriptor &socket) {
     m.msg_iovlen = 1;
     m.msg_control = control;
     m.msg_controllen = sizeof control;
-    h.size = static_cast<int>(recvmsg(socket.get(), &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+    int resets = 0;
+    do h.size = static_cast<int>(recvmsg(socket.get(), &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+    while (h.size < 0 && errno == ECONNRESET && ++resets < 3);  // comes once, before what is still queued
     if (h.size < 0) return h;
     h.bytes.resize(static_cast<std::size_t>(h.size));
     for (cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
