@@ -119,6 +119,7 @@ TEST_CASE_FIXTURE(scratch, "a handed over sender is the same to its receivers, i
     CHECK(h.library->ipc_sender_flush(h.senders[0], limit_ns) == 0);
     // A newcomer is placed by the new build.
     child three = receiver();
+    CHECK(sender_stats(h).links == 3);  // which looks for it; a send does not each time
     CHECK(send(h, 11) == 0);
     three.say("read 1");
     three.expect("11");
