@@ -1,13 +1,24 @@
 // Roles that hold one handle and do what the test tells them, line by line: so a test reads as a script of who does
 // what. The answers are the results as numbers, or words as in rx::read.
+#include <poll.h>
 #include <unistd.h>
 
 #include <sstream>
 
 #include "support.hpp"
 
-// send FIRST LAST [SIZE] | try TAG NS | fill FIRST [SIZE]: until no more fits | reserve SIZE | end | flush NS | close
-// NS | unreleased | exit: without close
+// As a host's event loop does: until there is something to do, or a signal comes.
+template <class Handle>
+static std::string wait_in_poll(Handle *h, std::int32_t (*arm)(Handle *), int fd) {
+    for (;;) {
+        if (arm(h) != 1) return "ready";
+        pollfd p{fd, POLLIN, 0};
+        if (poll(&p, 1, -1) < 0) return "interrupted";
+    }
+}
+
+// send FIRST LAST [SIZE] | try TAG NS | fill FIRST [SIZE]: until no more fits | reserve SIZE | poll | end | flush NS
+// | close NS | unreleased | exit: without close
 ROLE(sender) {
     tx s(me.arg(0));
     me.say("open");
@@ -33,6 +44,8 @@ ROLE(sender) {
             line >> size;
             void *room;
             me.say(std::to_string(ipc_sender_reserve(s, size, &room, limit_ns)));
+        } else if (verb == "poll") {
+            me.say(wait_in_poll<ipc_sender>(s, ipc_sender_arm, ipc_sender_fd(s)));
         } else if (verb == "end") {
             me.say(std::to_string(s.end()));
         } else if (verb == "flush") {
@@ -51,7 +64,7 @@ ROLE(sender) {
     }
 }
 
-// read COUNT | hold COUNT | receive NS | release TAG | close | exit
+// read COUNT | hold COUNT | receive NS | poll | release TAG | close | exit
 ROLE(receiver) {
     rx r(me.arg(0));
     me.say("open");
@@ -68,6 +81,8 @@ ROLE(receiver) {
         } else if (verb == "receive") {
             ipc_message m;
             me.say(std::to_string(r.receive(m, number)));
+        } else if (verb == "poll") {
+            me.say(wait_in_poll<ipc_receiver>(r, ipc_receiver_arm, ipc_receiver_fd(r)));
         } else if (verb == "release") {
             me.say(std::to_string(r.release_held(static_cast<std::uint64_t>(number))));
         } else if (verb == "close") {

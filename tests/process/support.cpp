@@ -139,6 +139,16 @@ std::string child::hear(std::chrono::nanoseconds patience) {
     }
 }
 
+std::vector<std::string> child::rest() {
+    char buffer[4096];
+    for (ssize_t got; (got = read(from_, buffer, sizeof buffer)) > 0;)
+        heard_.append(buffer, static_cast<std::size_t>(got));
+    std::vector<std::string> lines;
+    for (std::size_t end; (end = heard_.find('\n')) != heard_.npos; heard_.erase(0, end + 1))
+        lines.push_back(heard_.substr(0, end));
+    return lines;
+}
+
 void child::expect(const std::string &line) { REQUIRE(hear() == line); }
 
 std::string child::ask(const std::string &line) {
@@ -156,6 +166,15 @@ void child::signal(int number) { REQUIRE(::kill(pid_, number) == 0); }
 void child::kill() {
     signal(SIGKILL);
     CHECK(wait() == 128 + SIGKILL);
+}
+
+std::string child::interrupt() {
+    bool heard = eventually([&] {
+        signal(SIGUSR1);
+        return !quiet();
+    });
+    REQUIRE(heard);
+    return hear();
 }
 
 void child::stop() {
@@ -179,9 +198,9 @@ bool sleeps(pid_t process, pid_t thread) {
     file >> number;
     for (long wait : {
 #ifdef SYS_epoll_wait
-             long{SYS_epoll_wait},
+             long{SYS_epoll_wait}, long{SYS_poll},
 #endif
-             long{SYS_epoll_pwait}, long{SYS_epoll_pwait2}})
+             long{SYS_epoll_pwait}, long{SYS_epoll_pwait2}, long{SYS_ppoll}})
         if (number == wait) return true;
     return false;
 }
@@ -355,6 +374,12 @@ std::vector<ipc_link> rx::links() const { return links_of(h, ipc_receiver_links)
 rx::rx(const std::string &url, const ipc_receiver_options *options) {
     char words[1024];
     opened(ipc_receiver_open(&h, url.c_str(), options, words, sizeof words), words);
+}
+
+rx::~rx() {
+    if (!h) return;
+    for (auto &m : held) release(m);  // else it would live on, as nobody would release them any more
+    close();
 }
 
 int rx::receive(ipc_message &m, std::int64_t timeout) {

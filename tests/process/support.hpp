@@ -51,7 +51,7 @@ struct registered_role {
 #define MUST(condition) must(bool(condition), #condition, __FILE__, __LINE__)
 void must(bool holds, const char *condition, const char *file, int line);
 
-// A thread sleeps inside epoll, as in a blocking call of the library.
+// A thread sleeps in epoll or poll, as in a blocking call of the library or with its fd.
 bool sleeps(pid_t process, pid_t thread);
 
 // A process that plays a role. It has to end when its test is done with it, at the latest in the destructor.
@@ -67,9 +67,12 @@ class child {
     std::string hear(std::chrono::nanoseconds patience = limit);  // the next line it says; fails the test if none comes
     void expect(const std::string &line);                         // hears exactly this
     std::string ask(const std::string &line);                     // says this, and hears the answer
+    std::vector<std::string> rest();                              // what it has said still, once it is gone
     bool quiet() const;                                           // it has said nothing that was not heard
     void signal(int number);
     void kill();  // SIGKILL, and waits for it
+    // SIGUSR1, for which nothing is done, until it says something: what its call returned. It waited in one.
+    std::string interrupt();
     void stop();  // SIGSTOP, and waits until it is stopped
     void cont() { signal(18); }
     int wait(std::chrono::nanoseconds patience = limit);  // its exit status, or 128 + signal
@@ -155,7 +158,7 @@ class event_words {
 struct rx {
     explicit rx(const std::string &url = "shm://t", const ipc_receiver_options *options = nullptr);
     rx(rx &&other) noexcept : h(other.h) { other.h = nullptr; }
-    ~rx() { close(); }
+    ~rx();
     operator ipc_receiver *() const { return h; }
     int receive(ipc_message &m, std::int64_t timeout = limit_ns);
     int release(const ipc_message &m) { return ipc_receiver_release(h ? h : closed, &m); }  // also after close

@@ -1,0 +1,132 @@
+// What a process sees from outside of all handles of the user: running, waiting, or stopped.
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "support.hpp"
+
+// Those of this test: other tests run at the same time.
+static std::vector<ipc_channel> list(const std::string &url) {
+    std::vector<ipc_channel> all(static_cast<std::size_t>(ipc_channel_list(nullptr, 0)) + 100);
+    all[0].struct_size = sizeof(ipc_channel);
+    int count = ipc_channel_list(all.data(), all.size());
+    REQUIRE(count >= 0);
+    REQUIRE(static_cast<std::size_t>(count) <= all.size());
+    all.resize(static_cast<std::size_t>(count));
+    std::erase_if(all, [&](const ipc_channel &c) { return std::string(c.url) != url; });
+    return all;
+}
+
+// A channel that no other process has.
+static std::string own_url() { return "shm://listed-" + std::to_string(getpid()); }
+
+TEST_CASE_FIXTURE(scratch, "handles are listed from outside, also those of stopped processes with a backlog") {
+    std::string url = own_url();
+    child s = sender(url + "?capacity=128KiB"), r = receiver(url);
+    auto sent = static_cast<std::uint64_t>(std::stol(s.ask("fill 1 1000")));
+    std::string some = std::to_string(sent / 2);
+    CHECK(r.ask("hold " + some) == "1-" + some);
+    s.ask("unreleased");
+    s.stop();
+    r.stop();
+    auto all = list(url);
+    REQUIRE(all.size() == 2);
+    CHECK(all[0].role == IPC_SENDER);
+    CHECK(all[0].pid == s.pid());
+    CHECK(all[0].messages == sent);
+    CHECK(all[0].bytes == sent * 1000);
+    CHECK(all[0].backlog >= sent * 1000);
+    CHECK(all[0].backlog <= 128 << 10);
+    CHECK(all[0].capacity == 128 << 10);
+    CHECK(all[0].links == 1);
+    CHECK(all[0].layout == 1);
+    CHECK(all[1].role == IPC_RECEIVER);
+    CHECK(all[1].pid == r.pid());
+    CHECK(all[1].links == 1);
+    CHECK(all[1].capacity == 0);
+    CHECK(all[0].id != all[1].id);
+    CHECK(all[0].id != 0);
+    // The figures grow old while their process is stopped, and say so.
+    auto later = list(url);
+    REQUIRE(later.size() == 2);
+    for (std::size_t i : {0, 1}) {
+        CHECK(later[i].age_ns > all[i].age_ns);
+        CHECK(later[i].messages == all[i].messages);
+    }
+    s.cont();
+    r.cont();
+}
+
+TEST_CASE_FIXTURE(scratch, "a process that sleeps in a call is listed with the figures from before it slept") {
+    std::string url = own_url();
+    child s = sender(url), r = receiver(url);
+    s.ask("send 1 10 100");
+    CHECK(r.ask("hold 10") == "1-10");
+    r.say("read 1");
+    REQUIRE(eventually([&] { return r.sleeps(); }));
+    auto all = list(url);
+    REQUIRE(all.size() == 2);
+    CHECK(all[1].pid == r.pid());
+    CHECK(all[1].messages == 10);
+    CHECK(all[1].bytes == 1000);
+    CHECK(all[1].backlog >= 1000);
+    s.ask("end");
+    r.expect("end");
+}
+
+TEST_CASE_FIXTURE(scratch, "the list is in order of URL, role and pid") {
+    std::string a = own_url() + "a", b = own_url() + "b";
+    std::vector<child> all;
+    for (auto &url : {b, a}) {
+        all.push_back(receiver(url));
+        all.push_back(receiver(url));
+        all.push_back(sender(url));
+        all.push_back(sender(url));
+    }
+    std::vector<ipc_channel> whole(static_cast<std::size_t>(ipc_channel_list(nullptr, 0)) + 100);
+    whole[0].struct_size = sizeof(ipc_channel);
+    whole.resize(static_cast<std::size_t>(ipc_channel_list(whole.data(), whole.size())));
+    auto order = [](const ipc_channel &c) { return std::tuple(std::string(c.url), c.role, c.pid); };
+    CHECK(std::is_sorted(whole.begin(), whole.end(),
+                         [&](const ipc_channel &x, const ipc_channel &y) { return order(x) < order(y); }));
+    CHECK(list(a).size() == 4);
+    CHECK(list(b).size() == 4);
+}
+
+TEST_CASE_FIXTURE(scratch, "a closed handle and a killed process are listed no more") {
+    std::string url = own_url();
+    somebody_was_killed(url);
+    child s = sender(url), r = receiver(url);
+    CHECK(list(url).size() == 2);
+    CHECK(r.ask("close") == "0");
+    auto left = list(url);
+    REQUIRE(left.size() == 1);
+    CHECK(left[0].role == IPC_SENDER);
+    s.kill();
+    CHECK(list(url).empty());
+}
+
+ROLE(listed_and_forked) {
+    tx s(me.arg(0));
+    rx r(me.arg(0));
+    pid_t fork_of_it = fork();
+    while (fork_of_it == 0) pause();
+    me.say("forked");
+    me.hear();
+    ::kill(fork_of_it, 9);
+    waitpid(fork_of_it, nullptr, 0);
+}
+
+TEST_CASE_FIXTURE(scratch, "a fork is not listed with its parent's handles") {
+    std::string url = own_url();
+    child forks = start("listed_and_forked", {url});
+    forks.expect("forked");
+    auto all = list(url);
+    REQUIRE(all.size() == 2);
+    for (auto &c : all) CHECK(c.pid == forks.pid());
+    forks.say("end");
+    forks.done();
+}
