@@ -74,7 +74,10 @@ int32_t ipc_receiver_arm(ipc_receiver *r) {
     return enter_open(r, [](receiver &c) { return c.arm(); });
 }
 
-int32_t ipc_receiver_fd(const ipc_receiver *r) { return r ? r->core.fd() : -EINVAL; }
+int32_t ipc_receiver_fd(const ipc_receiver *r) {
+    if (!r) return -EINVAL;
+    return r->core.owner().forked() ? IPC_EFORKED : r->core.fd();
+}
 
 const char *ipc_receiver_url(const ipc_receiver *r) { return r ? r->core.url() : nullptr; }
 

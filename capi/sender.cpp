@@ -68,7 +68,10 @@ int32_t ipc_sender_arm(ipc_sender *s) {
     return enter(s, [](sender &c) { return c.arm(); });
 }
 
-int32_t ipc_sender_fd(const ipc_sender *s) { return s ? s->core.fd() : -EINVAL; }
+int32_t ipc_sender_fd(const ipc_sender *s) {
+    if (!s) return -EINVAL;
+    return s->core.owner().forked() ? IPC_EFORKED : s->core.fd();
+}
 
 const char *ipc_sender_url(const ipc_sender *s) { return s ? s->core.url() : nullptr; }
 

@@ -41,6 +41,7 @@ class receiver {
     std::uint64_t shut();
     bool is_shut() const { return shut_; }
     ownership &owner() { return owner_; }
+    const ownership &owner() const { return owner_; }
 
     template <class Archive>
     void hand_over(Archive &a) {

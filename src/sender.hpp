@@ -44,6 +44,7 @@ class sender {
     // Ends and lingers; the number of messages that not every receiver has released.
     std::uint64_t finish(std::int64_t linger_ns);
     ownership &owner() { return owner_; }
+    const ownership &owner() const { return owner_; }
 
     template <class Archive>
     void hand_over(Archive &a) {
