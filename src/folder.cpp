@@ -114,6 +114,14 @@ std::string runtime_folder() {
     return fmt::format("/tmp/ipc-{}", geteuid());
 }
 
+std::optional<std::uint64_t> id_in_sender_name(std::string_view text) {
+    std::uint64_t id;
+    if (!is_sender_name(text)) return {};
+    auto r = std::from_chars(text.data() + 2, text.data() + text.size(), id, 16);
+    if (r.ec != std::errc() || r.ptr == text.data() + text.size() || *r.ptr != '.') return {};
+    return id;
+}
+
 std::string sender_name(std::uint64_t id, std::uint32_t times) { return fmt::format("s-{:016x}.{}", id, times); }
 
 channel_folder channel_folder::open(const std::string &runtime, const std::string &channel) {
@@ -195,13 +203,6 @@ folder_watch::folder_watch(const channel_folder &folder) : inotify_(inotify_init
     std::string path = fmt::format("/proc/self/fd/{}", folder.get());
     if (inotify_add_watch(inotify_.get(), path.c_str(), IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF) < 0)
         inotify_.reset();
-}
-
-void folder_watch::drain() const {
-    char events[4096];
-    // What is left if somebody is quicker than we are is read next time.
-    for (int i = 0; i < 16 && read(inotify_.get(), events, sizeof events) > 0; ++i) {
-    }
 }
 
 }  // namespace libipc

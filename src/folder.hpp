@@ -5,6 +5,9 @@
 // No name is used twice, so a refused one is dead for ever and may be unlinked by anybody.
 #pragma once
 
+#include <sys/inotify.h>
+#include <unistd.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,6 +28,7 @@ std::string name_of(const receiver_name &name);
 std::optional<receiver_name> parse_receiver_name(std::string_view text);
 std::string sender_name(std::uint64_t id, std::uint32_t times);
 inline bool is_sender_name(std::string_view text) { return text.starts_with("s-"); }
+std::optional<std::uint64_t> id_in_sender_name(std::string_view text);
 
 // $IPC_DIR, or the user's own; throws failure. A handle asks once: the environment may change while it lives.
 std::string runtime_folder();
@@ -72,7 +76,19 @@ class folder_watch {
     explicit folder_watch(const channel_folder &folder);
     int get() const { return inotify_.get(); }
     explicit operator bool() const { return static_cast<bool>(inotify_); }
-    void drain() const;
+    // Takes what has happened, and calls f(name) for each name that was deleted or moved away.
+    template <class F>
+    void take(F f) const {
+        alignas(inotify_event) char some[4096];
+        ssize_t n;
+        // What is left if somebody is quicker than we are is read next time.
+        for (int i = 0; i < 16 && (n = read(inotify_.get(), some, sizeof some)) > 0; ++i)
+            for (char *at = some; at < some + n;) {
+                auto *event = reinterpret_cast<inotify_event *>(at);
+                if (event->len != 0) f(std::string_view(event->name));
+                at += sizeof *event + event->len;
+            }
+    }
     template <class Archive>
     void hand_over(Archive &a) {
         a(inotify_);

@@ -142,7 +142,7 @@ static_assert(sizeof(answer) == 304);
 
 // From the receiver, at any time after the answer.
 enum class notice_kind : std::uint32_t {
-    moved = 1,    // its name was made again: see whether yours is still there
+    moved = 1,    // its name was made again, or yours was deleted: see whether yours is still there
     leaving = 2,  // closed, but some messages are held: they gate on, a newcomer may take its place
 };
 struct notice {

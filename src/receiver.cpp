@@ -138,9 +138,7 @@ void receiver::listen() {
         if (::listen(socket.get(), SOMAXCONN) != 0) folder.fail("listen", -errno);
         events_.add(socket.get(), {of::listener});
         // Told before the name is there, so that a sender is not linked twice.
-        layout::notice moved{{layout::notice_magic, layout::version, sizeof moved}, layout::notice_kind::moved, 0};
-        for (auto &p : peers_)
-            if (p->link && p->socket) send_with_fds(p->socket.get(), std::as_bytes(std::span(&moved, 1)), {});
+        for (auto &p : peers_) tell(*p, layout::notice_kind::moved);
         if (int r = folder.rename(temporary, name); r < 0) folder.fail("rename a socket", r);
     } catch (...) {
         folder.unlink(temporary);
@@ -177,6 +175,12 @@ void receiver::knock(int socket) {
             folder_.unlink_if_dead(name);
         }
     }
+}
+
+void receiver::tell(const peer &p, layout::notice_kind what) {
+    if (!p.link || !p.socket) return;
+    layout::notice notice{{layout::notice_magic, layout::version, sizeof notice}, what, 0};
+    send_with_fds(p.socket.get(), std::as_bytes(std::span(&notice, 1)), {});
 }
 
 void receiver::check_names() {
@@ -390,7 +394,13 @@ void receiver::handle(event_tag tag) {
             if (!watch_ || !folder_.has(name_)) check_names();
             return;
         case of::folder:
-            watch_.drain();
+            // A sender does not watch the folder while it has a link: we do it for ours.
+            watch_.take([&](std::string_view name) {
+                std::optional<std::uint64_t> id = id_in_sender_name(name);
+                if (!id) return;
+                for (auto &p : peers_)
+                    if (p->link && p->link->sender() == *id) tell(*p, layout::notice_kind::moved);
+            });
             return check_names();
         case of::data_bell:
         case of::peer_socket:
@@ -682,15 +692,13 @@ std::uint64_t receiver::shut() {
         listener_.reset();
         folder_.unlink(name_);
         folder_.remove_if_empty();
-        layout::notice leaving{
-            {layout::notice_magic, layout::version, sizeof leaving}, layout::notice_kind::leaving, 0};
         for (std::uint32_t i = 0; i < peers_.size(); ++i) {
             peer &p = *peers_[i];
             if (!p.used) continue;
             if (!p.link || p.link->held() == 0)
                 drop(i);
-            else if (p.socket)
-                send_with_fds(p.socket.get(), std::as_bytes(std::span(&leaving, 1)), {});
+            else
+                tell(p, layout::notice_kind::leaving);
         }
     }
     return held_messages();

@@ -89,6 +89,7 @@ class receiver {
     void wake();
     bool settle();
     void rest_idle();
+    static void tell(const peer &p, layout::notice_kind what);
     void check_names();
     std::int32_t take_from(std::uint32_t index, peer &p, ipc_message &out);
     std::int32_t finish(std::uint32_t index, bool end, bool broken, ipc_message &out);

@@ -105,7 +105,6 @@ void sender::take_name() {
     }
     if (knocks_) events_.remove(knocks_.get());
     knocks_ = std::move(socket);
-    watch_ = folder_watch();
 }
 
 bool sender::name_is_there() const { return folder_.still_there() && folder_.has(name_); }
@@ -114,28 +113,42 @@ bool sender::name_is_there() const { return folder_.still_there() && folder_.has
 void sender::check_own_name() {
     scan_due_ = true;
     if (name_is_there()) return;
+    unwatch();
     try {
-        if (watch_) events_.remove(watch_.get());
         take_name();
     } catch (const std::exception &) {
         events_.set_alarm(folder_look_ns);
     }
 }
 
+void sender::unwatch() {
+    if (!watch_) return;
+    events_.remove(watch_.get());
+    watch_ = folder_watch();
+}
+
 // A sender that waits without a receiver depends on its name, and on the folder, to be found.
 void sender::watch_while_alone() {
-    if (!links_.empty()) {
-        if (!watch_) return;
-        events_.remove(watch_.get());
-        watch_ = folder_watch();
-        return;
-    }
+    if (!links_.empty()) return unwatch();
     if (watch_) return;
     watch_ = folder_watch(folder_);
     if (watch_ && events_.try_add(watch_.get(), {of::folder}) < 0) watch_ = folder_watch();
     if (!watch_) events_.set_alarm(folder_look_ns);
     // What changed before the watch was there. Receivers are seen by their knock, which is waiting then.
     if (!name_is_there()) check_own_name();
+}
+
+// Before a sleep: who comes while it lasts must find us. Each look may take a link off or bring one, and a name that is
+// made again has to be watched, and scanned for. More than a few times in a row means that something is in the way: then
+// an alarm looks again.
+void sender::stay_findable() {
+    no_cancel here;
+    for (int tries = 0; tries < 4; ++tries) {
+        watch_while_alone();
+        if (!scan_due_) return;
+        look(0);
+    }
+    events_.set_alarm(folder_look_ns);
 }
 
 // ---- Links ----------------------------------------------------------------------------------------------------------
@@ -371,7 +384,7 @@ void sender::handle(event_tag tag) {
             if (links_.empty() && !watch_) check_own_name();
             return;
         case of::folder:
-            watch_.drain();
+            watch_.take([](std::string_view) {});
             return check_own_name();
         case of::peer_socket:
         case of::peer_pid:
@@ -511,8 +524,7 @@ void sender::ring_receivers() {
 
 // Arms the space bell in each link that keeps `position`. True if it is still kept: the caller may sleep.
 bool sender::settle(std::uint64_t position) {
-    watch_while_alone();
-    if (scan_due_) look(0);
+    stay_findable();
     bool barrier = false;
     awake_messages_ = 0;
     for (outgoing *link : links_) barrier |= link->take_back();
@@ -575,8 +587,8 @@ std::int32_t sender::flush(std::int64_t timeout_ns) {
 std::int32_t sender::arm() {
     armed_ = false;
     wake();
-    watch_while_alone();
     look(0);
+    stay_findable();
     bool nothing = awaited_ == 0 || settle(awaited_);
     // After the looks, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.
     if (events_.take_interrupt()) return -ECANCELED;

@@ -73,7 +73,9 @@ class sender {
     bool hear(outgoing &link, const layout::answer &answer, libipc::fd pid);
     bool hear(outgoing &link, const layout::notice &notice);
     void drop_gone();
+    void unwatch();
     void watch_while_alone();
+    void stay_findable();
     void ring_receivers();
     void refresh_tail(bool thoroughly = false);
     bool free_up_to(std::uint64_t position);
