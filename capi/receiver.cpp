@@ -59,7 +59,10 @@ int32_t ipc_receiver_release(ipc_receiver *r, const ipc_message *msg) {
         last = code == 0 && c.is_shut() && c.shut() == 0;
         return code;
     });
-    if (last) delete r;
+    if (last) {
+        no_cancel here;
+        delete r;
+    }
     return result;
 }
 

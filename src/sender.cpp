@@ -319,6 +319,7 @@ void sender::refuse(outgoing &link) {
 // went at once, the one that was furthest behind counts.
 void sender::drop_gone() {
     if (!someone_gone_) return;
+    no_cancel here;
     bool others = std::any_of(links_.begin(), links_.end(), [](outgoing *l) { return !l->left && !l->gone; });
     std::uint64_t head = ring_.head().position;
     outgoing *last = nullptr;
