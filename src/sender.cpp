@@ -257,6 +257,10 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     link->close_memory_file();
     links_.push_back(link.get());
     slots_[slot] = std::move(link);
+    if (!others) {  // its link is the place now, bits and all
+        vacancy_ = {};
+        leaver_ = nullptr;
+    }
     if (awaited_) links_.back()->sleep_until(awaited_);
 }
 
