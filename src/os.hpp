@@ -74,7 +74,8 @@ int rewatch(int epoll, int fd, std::uint32_t events, std::uint64_t data);  // 0 
 // Needed before close: a copy of the descriptor in a forked child would keep it in the epoll.
 void unwatch(int epoll, int fd);
 
-// epoll_wait with nanoseconds: number of events, or -errno (-EINTR too: it is never restarted).
+// epoll_wait with nanoseconds: number of events, or -errno. -EINTR when a signal handler ran, and also
+// after SIGCONT or when a debugger attaches: ppoll would spare us these, but needs a second call for the events.
 int wait_events(int epoll, std::span<epoll_event> events, std::int64_t timeout_ns);
 
 // Whoever is at the other end of a connected socket; user -1 if that can't be told.

@@ -75,7 +75,7 @@ enum {
  *   -EOPNOTSUPP    the URL or the options ask for something this version does not have
  *   -EAGAIN        it would have to wait, and the time-out is 0
  *   -ETIMEDOUT     the time-out has passed
- *   -EINTR         a signal handler ran during the wait
+ *   -EINTR         a signal handler ran during the wait, or the process was stopped and goes on, or a debugger attached
  *   -ECANCELED     _interrupt was called
  *   -EMSGSIZE      the message is larger than half of the ring
  *   -EPIPE         the sender has ended already
