@@ -51,6 +51,10 @@ struct libipc {
     const board &spin(const setting &) const;
     const board &asleep(const setting &) const;
     const board &answered(const setting &) const;
+    // 64 B in bursts that fit into the ring, to receivers that look all the time: the rate within the bursts.
+    const board &commits(const setting &, unsigned receivers) const;
+    // 64 B from one sender, as fast as it goes, while others are connected that have nothing to say.
+    const board &among_idle(const setting &, unsigned others) const;
     std::string version() const;
 };
 

@@ -86,8 +86,8 @@ void with_size(std::size_t size, F f) {
 // Calls send(ticks) for as long as the setting says, each time gap_ns after the last; spinning, or asleep like a
 // program that has nothing to do.
 template <class Send>
-void at_intervals(const setting &s, double gap_ns, bool asleep, Send send) {
-    std::uint64_t start = ticks(), end = start + to_ticks(s.seconds * 1e9), gap = to_ticks(gap_ns), due = start;
+void at_intervals(board &b, const setting &s, double gap_ns, bool asleep, Send send) {
+    std::uint64_t start = ticks(), end = start + to_ticks(s.seconds * 1e9), gap = to_ticks(gap_ns), due = start, n = 0;
     while (due < end) {
         due += gap;
         if (asleep) {
@@ -99,7 +99,9 @@ void at_intervals(const setting &s, double gap_ns, bool asleep, Send send) {
         }
         due = ticks();
         send(due);
+        ++n;
     }
+    b.messages = n;
 }
 
 // The first tenth is warm-up.
@@ -108,13 +110,15 @@ inline bool is_warm_up(const setting &s, std::uint64_t start) { return to_ns(tic
 // Calls exchange() again and again, and samples half of what each takes.
 template <class Exchange>
 void sample_exchanges(board &b, const setting &s, Exchange exchange) {
-    std::uint64_t start = ticks(), end = start + to_ticks(s.seconds * 1e9), before = start;
+    std::uint64_t start = ticks(), end = start + to_ticks(s.seconds * 1e9), before = start, n = 0;
     while (before < end) {
         exchange();
         std::uint64_t after = ticks_after();
+        n += 2;
         if (!is_warm_up(s, start)) b.add_sample((after - before) / 2);
         before = after;
     }
+    b.messages = n;
 }
 
 }  // namespace bench

@@ -51,7 +51,7 @@ const board &asleep_over(const setting &s) {
         [&](board &b) {
             typename Medium::writer w(m);
             b.meet();
-            at_intervals(s, asleep_gap_ns, true, [&](std::uint64_t now) { write_word(w, now); });
+            at_intervals(b, s, asleep_gap_ns, true, [&](std::uint64_t now) { write_word(w, now); });
             w.finish();
         },
         [&](board &b) {

@@ -25,6 +25,17 @@ board &the_board() {
     return *reinterpret_cast<board *>(memory.get());
 }
 
+struct usage {
+    std::uint64_t switches, cpu_ns;
+};
+usage used_by_now() {
+    rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    auto ns = [](const timeval &t) { return static_cast<std::uint64_t>(t.tv_sec * 1'000'000 + t.tv_usec) * 1000; };
+    return {static_cast<std::uint64_t>(u.ru_nvcsw), ns(u.ru_utime) + ns(u.ru_stime)};
+}
+usage used_at_meet;  // each process has its own
+
 pid_t start(int cpu, int index, const side &run) {
     pid_t parent = getpid(), pid = fork();
     if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
@@ -41,9 +52,9 @@ pid_t start(int cpu, int index, const side &run) {
         if (sched_setaffinity(0, sizeof set, &set) != 0)
             throw std::system_error(errno, std::generic_category(), "pinning");
         run(the_board());
-        rusage used;
-        getrusage(RUSAGE_SELF, &used);
-        the_board().switches[index] = static_cast<std::uint64_t>(used.ru_nvcsw);
+        usage used = used_by_now();
+        the_board().switches[index] = used.switches - used_at_meet.switches;
+        the_board().cpu_ns[index] = used.cpu_ns - used_at_meet.cpu_ns;
         code = 0;
     } catch (const std::exception &e) {
         std::fprintf(stderr, "bench: the %s: %s\n", index == 0 ? "sender" : "receiver", e.what());
@@ -54,8 +65,9 @@ pid_t start(int cpu, int index, const side &run) {
 }  // namespace
 
 void board::meet() {
-    met.fetch_add(1);
-    while (met.load() < 2) pause();
+    std::uint32_t nth = met.fetch_add(1) / 2 + 1;
+    while (met.load() < 2 * nth) pause();
+    used_at_meet = used_by_now();
 }
 
 cpus default_cpus() {

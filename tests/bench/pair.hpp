@@ -18,12 +18,13 @@ struct board {
     alignas(64) std::atomic<std::uint32_t> stop;  // the receiver has measured enough
     alignas(64) double messages_per_s;
     std::uint64_t messages;      // in all, warm-up and tail included
-    std::uint64_t switches[2];   // voluntary context switches of sender and receiver while they ran
+    std::uint64_t switches[2];   // voluntary context switches of sender and receiver from meet() on
+    std::uint64_t cpu_ns[2];     // CPU time that they used from there on
     std::uint64_t waits, rings;  // what libipc counted, both sides together
     std::uint64_t samples_taken;
     std::uint64_t samples[most_samples];  // ticks, one way
 
-    void meet();  // returns when both have called it
+    void meet();  // returns when both have called it as often; what is used is counted from the last time
     void add_sample(std::uint64_t ticks) {
         if (samples_taken < most_samples) samples[samples_taken++] = ticks;
     }

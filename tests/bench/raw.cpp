@@ -172,7 +172,7 @@ const board &spin_line(const setting &s) {
         s.where,
         [&](board &b) {
             b.meet();
-            at_intervals(s, spin_gap_ns, false,
+            at_intervals(b, s, spin_gap_ns, false,
                          [&](std::uint64_t now) { there.word.store(now, std::memory_order_release); });
             there.word.store(1, std::memory_order_release);
         },
@@ -219,7 +219,7 @@ const board &asleep_eventfd(const setting &s) {
         s.where,
         [&](board &b) {
             b.meet();
-            at_intervals(s, asleep_gap_ns, true, [&](std::uint64_t now) {
+            at_intervals(b, s, asleep_gap_ns, true, [&](std::uint64_t now) {
                 there.word.store(now, std::memory_order_release);
                 bell.ring();
             });

@@ -1,9 +1,12 @@
 // libipc through its C ABI, payload written and read in place.
 #include <dlfcn.h>
 #include <ipc/ipc.h>
+#include <sys/resource.h>
 
 #include <cerrno>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "load.hpp"
 
@@ -17,6 +20,7 @@ struct library {
     decltype(&ipc_sender_open) sender_open;
     decltype(&ipc_sender_reserve) reserve;
     decltype(&ipc_sender_commit) commit;
+    decltype(&ipc_sender_flush) flush;
     decltype(&ipc_sender_end) end;
     decltype(&ipc_sender_stats) sender_stats;
     decltype(&ipc_sender_close) sender_close;
@@ -39,6 +43,7 @@ struct library {
         find(sender_open, "ipc_sender_open");
         find(reserve, "ipc_sender_reserve");
         find(commit, "ipc_sender_commit");
+        find(flush, "ipc_sender_flush");
         find(end, "ipc_sender_end");
         find(sender_stats, "ipc_sender_stats");
         find(sender_close, "ipc_sender_close");
@@ -132,7 +137,7 @@ const board &one_way(const libipc &which, const setting &s, double gap_ns, bool 
             library lib(which.path);
             writer w(lib, url_there, s.capacity);
             b.meet();
-            at_intervals(s, gap_ns, asleep, [&](std::uint64_t now) { w.send(now); });
+            at_intervals(b, s, gap_ns, asleep, [&](std::uint64_t now) { w.send(now); });
             w.finish();
             w.close(b);
         },
@@ -205,6 +210,96 @@ const board &libipc::answered(const setting &s) const {
             r.close(b);
             w.finish();
             w.close(b);
+        });
+}
+
+const board &libipc::commits(const setting &s, unsigned receivers) const {
+    constexpr unsigned burst = 1000;
+    return run_pair(
+        s.where,
+        [&](board &b) {
+            b.meet();  // the receivers are there
+            library lib(path);
+            writer w(lib, url_there, s.capacity);
+            std::uint64_t spent = 0, n = 0, sequence = 0, end = ticks() + to_ticks(s.seconds * 1e9);
+            for (bool warm = false; ticks() < end; warm = true) {
+                std::uint64_t start = ticks();
+                for (unsigned i = 0; i < burst; ++i) {
+                    fill(w.room(64), constant_size<64>(), ++sequence);
+                    w.publish(64);
+                }
+                if (warm) {
+                    spent += ticks() - start;
+                    n += burst;
+                }
+                lib.must(lib.flush(w.handle, -1), "flush");
+            }
+            b.messages = n;
+            b.messages_per_s = static_cast<double>(n) / to_ns(spent) * 1e9;
+            w.finish();
+            w.close(b);
+        },
+        [&](board &b) {
+            library lib(path);
+            std::vector<std::unique_ptr<reader>> readers;
+            for (unsigned i = 0; i < receivers; ++i) readers.push_back(std::make_unique<reader>(lib, url_there));
+            b.meet();
+            std::vector<std::uint64_t> sequences(receivers);
+            for (unsigned left = receivers; left > 0;)
+                for (unsigned i = 0; i < receivers; ++i) {
+                    if (!readers[i]) continue;
+                    std::int32_t r = lib.receive(readers[i]->handle, &readers[i]->message, 0);
+                    if (r == IPC_MESSAGE) {
+                        check(static_cast<const std::byte *>(readers[i]->message.data), 64, ++sequences[i]);
+                        readers[i]->done();
+                    } else if (r == IPC_END) {
+                        readers[i]->close(b);
+                        readers[i].reset();
+                        --left;
+                    } else if (r != -EAGAIN) {
+                        lib.must(r, "receive");
+                    }
+                }
+        });
+}
+
+const board &libipc::among_idle(const setting &s, unsigned others) const {
+    auto allow_descriptors = [] {
+        rlimit limit;
+        getrlimit(RLIMIT_NOFILE, &limit);
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    };
+    return run_pair(
+        s.where,
+        [&](board &b) {
+            allow_descriptors();
+            b.meet();  // the receiver is there
+            library lib(path);
+            std::vector<std::unique_ptr<writer>> idle;
+            for (unsigned i = 0; i < others; ++i) {
+                idle.push_back(std::make_unique<writer>(lib, url_there, 1 << 16));
+                idle.back()->send(0);
+            }
+            for (auto &w : idle) lib.must(lib.flush(w->handle, -1), "flush");
+            writer w(lib, url_there, s.capacity);
+            b.meet();
+            pump(b, w, constant_size<64>());
+            w.close(b);
+            for (auto &i : idle) i->close(b);
+        },
+        [&](board &b) {
+            allow_descriptors();
+            library lib(path);
+            reader r(lib, url_there);
+            b.meet();
+            for (unsigned i = 0; i < others; ++i) {
+                r.next(8);
+                r.done();
+            }
+            b.meet();
+            drain(b, r, constant_size<64>(), s.seconds);
+            r.close(b);
         });
 }
 

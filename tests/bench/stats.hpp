@@ -24,4 +24,12 @@ inline spread spread_of(const std::vector<double> &values) {
     return {quantile(values, 0.25), quantile(values, 0.5), quantile(values, 0.75)};
 }
 
+// Of two things measured in the same rounds.
+inline std::vector<double> ratios(const std::vector<double> &a, const std::vector<double> &b) {
+    std::vector<double> r;
+    for (std::size_t i = 0; i < a.size() && i < b.size(); ++i)
+        if (b[i] > 0) r.push_back(a[i] / b[i]);
+    return r;
+}
+
 }  // namespace bench
