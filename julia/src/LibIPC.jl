@@ -11,7 +11,7 @@ into other processes:
 """
 module LibIPC
 
-using FileWatching: FDWatcher
+using FileWatching: FDWatcher, FolderMonitor
 using Libdl: dlclose, dlopen, dlpath, dlsym, RTLD_DEEPBIND, RTLD_LOCAL, RTLD_NOW
 using Sockets: Sockets, recv, send
 
@@ -33,6 +33,7 @@ include("opening.jl")
 include("channel.jl")
 include("telling.jl")
 include("eachmessage.jl")
+include("reload.jl")
 
 function __init__()
     register_barrier()

@@ -176,14 +176,14 @@ end
 
 const patience_ns = 10_000_000_000  # for a call that is to leave the library
 
-function shut_out(h::Handle)
+function shut_out(h::Handle, patience=patience_ns)
     h.gate |= SHUT
     barrier()
     began = time_ns()
     while h.inside != C_NULL && h.inside != me()
         interrupt(h)
         yield()
-        if time_ns() - began > patience_ns
+        if time_ns() - began > patience
             h.gate &= ~SHUT
             throw(ConcurrencyError(h.url))
         end

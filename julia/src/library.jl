@@ -4,9 +4,22 @@ mutable struct Library
     chosen::String      # by library!
     path::String        # of what is loaded
     file::Ptr{Cvoid}    # dlopen's handle of it
-    lock::ReentrantLock
+    stamp::UInt         # which file it was
+    lock::ReentrantLock # whoever opens a handle, or exchanges the library, holds it
 end
-const the_library = Library("", "", C_NULL, ReentrantLock())
+const the_library = Library("", "", C_NULL, 0, ReentrantLock())
+
+# So many are inside the library without a handle.
+const callers = Threads.Atomic{Int}(0)
+
+function counted(f)
+    Threads.atomic_add!(callers, 1)
+    try
+        return f()
+    finally
+        Threads.atomic_sub!(callers, 1)
+    end
+end
 
 const checkout = dirname(dirname(@__DIR__))
 const soname = "libipc.so.0"
@@ -73,24 +86,28 @@ function loaded()
 end
 
 function load(path::String, who::String)
-    file = try
-        dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND)
+    file, fresh = open_library(path, path, who)
+    set!(table, fresh)
+    the_library.file = file
+    the_library.path = path == soname ? dlpath(file) : path
+    the_library.stamp = stamp_of(the_library.path)
+    return
+end
+
+# What is in `file`, the one at `path` or a copy of it: dlopen's handle, and the functions.
+function open_library(file::String, path::String, who::String)
+    handle = try
+        dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND)
     catch e
         e isa ErrorException || rethrow()
         throw(LibraryError(path, path == soname ? not_found() : not_loaded(path, who, e.msg)))
     end
     try
-        pointers = check(file, path, who)
-        for (name, pointer) in zip(fieldnames(Table), pointers)
-            setfield!(table, name, pointer)
-        end
+        return handle, Table(check(handle, path, who)...)
     catch
-        dlclose(file)
+        dlclose(handle)
         rethrow()
     end
-    the_library.file = file
-    the_library.path = path == soname ? dlpath(file) : path
-    return
 end
 
 # The pointers of all functions of ipc.h, in the order of the table.
@@ -137,8 +154,8 @@ startswith(LibIPC.version(), "libipc ")   # true
 """
 function version()
     loaded()
-    return unsafe_string(ipc_version())
+    return counted(() -> unsafe_string(ipc_version()))
 end
 
 # A code of ipc.h in words.
-strerror(code::Integer) = unsafe_string(ipc_strerror(Int32(code)))
+strerror(code::Integer) = counted(() -> unsafe_string(ipc_strerror(Int32(code))))

@@ -1,7 +1,17 @@
 # Opening and closing, which are the same for both kinds of handle.
 
-function open_handle(open::F, url::String, options::O) where {F,O}
+# The handle, and the watch on it. The library is not exchanged meanwhile.
+function open_handle(open, receives::Bool, url::String, options)
     loaded()
+    lock(the_library.lock) do
+        pointer = open_pointer(open, url, options)
+        watch = watched(pointer, receives)
+        name = receives ? ipc_receiver_url(pointer) : ipc_sender_url(pointer)
+        return new_handle(pointer, receives, unsafe_string(name)), watch
+    end
+end
+
+function open_pointer(open::F, url::String, options::O) where {F,O}
     out = Ref{Ptr{Cvoid}}(C_NULL)
     given = Ref(options)
     words = zeros(UInt8, 1024)
@@ -98,8 +108,21 @@ function forget_if_done(h::Handle)
     return
 end
 
+const finalizers_inside = Threads.Atomic{Int}(0)
+const put_off_finalizers = Threads.Atomic{Bool}(false)  # the library is being exchanged
+
 # The finalizer: no lock, no switch of tasks. If it can't be done now, the next collection tries again.
 function finish(x)
+    Threads.atomic_add!(finalizers_inside, 1)
+    try
+        put_off_finalizers[] ? finalizer(finish, x) : finish_now(x)
+    finally
+        Threads.atomic_sub!(finalizers_inside, 1)
+    end
+    return
+end
+
+function finish_now(x)
     h = x.handle
     if h.gate & CLOSED == 0
         h.gate |= SHUT

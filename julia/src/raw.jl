@@ -180,7 +180,22 @@ end
     ipc_receiver_stats(r::Ptr{Cvoid}, out::Ptr{RawReceiverCounters})::Int32
     ipc_receiver_links(r::Ptr{Cvoid}, out::Ptr{RawLink}, count::Csize_t)::Int32
     ipc_receiver_close(r::Ptr{Cvoid})::Int32
+
+    ipc_sender_freeze(s::Ptr{Cvoid}, state::Ptr{UInt8}, size::Csize_t)::Int32
+    ipc_sender_adopt(out::Ptr{Ptr{Cvoid}}, state::Ptr{UInt8}, size::Csize_t, errbuf::Ptr{UInt8}, errlen::Csize_t)::Int32
+    ipc_sender_forget(s::Ptr{Cvoid})::Int32
+    ipc_receiver_freeze(r::Ptr{Cvoid}, state::Ptr{UInt8}, size::Csize_t)::Int32
+    ipc_receiver_adopt(out::Ptr{Ptr{Cvoid}}, state::Ptr{UInt8}, size::Csize_t, errbuf::Ptr{UInt8}, errlen::Csize_t)::Int32
+    ipc_receiver_forget(r::Ptr{Cvoid})::Int32
 end
+
+function set!(to::Table, from::Table)
+    for name in fieldnames(Table)
+        setfield!(to, name, getfield(from, name))
+    end
+    return to
+end
+copy_of(t::Table) = Table((getfield(t, name) for name in fieldnames(Table))...)
 
 # ipc_receiver_receive for a thread that blocks in it: the garbage collector need not wait for it. Between entering and
 # leaving the safe region stands this one call, and nothing that could touch a Julia object.

@@ -35,9 +35,7 @@ mutable struct Receiver <: AbstractChannel{Vector{UInt8}}
         haskey(FROM, from) ||
             throw(ArgumentError("from=$(repr(from)): it is one of $(join(map(repr, keys(FROM)), ", "))"))
         options = RawReceiverOptions(sizeof(RawReceiverOptions), FROM[from], IPC_OVERFLOW_BLOCK)
-        pointer = open_handle(ipc_receiver_open, String(url), options)
-        watch = watched(pointer, true)
-        handle = new_handle(pointer, true, unsafe_string(ipc_receiver_url(pointer)))
+        handle, watch = open_handle(ipc_receiver_open, true, String(url), options)
         r = finalizer(finish, new(handle, watch, onevent, closed_exception("Receiver")))
         warn_if_open_twice(handle)
         tell_own_senders(handle)

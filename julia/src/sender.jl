@@ -30,9 +30,7 @@ mutable struct Sender <: AbstractChannel{Vector{UInt8}}
         capacity === nothing || 0 < capacity <= typemax(Int) ||
             throw(ArgumentError("capacity=$capacity: give the bytes of the ring, or nothing for the default"))
         options = RawSenderOptions(sizeof(RawSenderOptions), capacity === nothing ? 0 : capacity)
-        pointer = open_handle(ipc_sender_open, String(url), options)
-        watch = watched(pointer, false)
-        handle = new_handle(pointer, false, unsafe_string(ipc_sender_url(pointer)))
+        handle, watch = open_handle(ipc_sender_open, false, String(url), options)
         s = finalizer(finish, new(handle, watch, closed_exception("Sender")))
         warn_if_open_twice(handle)
         return s

@@ -100,8 +100,9 @@ function channels()
     found = RawChannel[]
     while true
         isempty(found) || (found[1] = blank(RawChannel))
-        code = GC.@preserve found ipc_channel_list(isempty(found) ? Ptr{RawChannel}(C_NULL) : pointer(found),
-                                                   length(found))
+        code = GC.@preserve found counted() do
+            ipc_channel_list(isempty(found) ? Ptr{RawChannel}(C_NULL) : pointer(found), length(found))
+        end
         code < 0 && throw(IPCError(code, "cannot list the channels: $(strerror(code))"))
         all_there = code <= length(found)
         resize!(found, code)
