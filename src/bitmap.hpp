@@ -50,6 +50,14 @@ class bitmap {
         }
         return most;
     }
+    // Calls f(offset) for each bit that is set from position `from` up to `until`, at most one capacity further on.
+    template <class F>
+    void each_set(std::uint64_t from, std::uint64_t until, F f) const {
+        for (std::uint64_t p = from; p < until; p += layout::frame_align) {
+            p += distance_to_set(p % capacity_, until - p);
+            if (p < until) f(p % capacity_);
+        }
+    }
 
   private:
     static std::size_t index(std::uint64_t offset) { return offset / layout::frame_align / 64; }

@@ -28,8 +28,7 @@ void incoming::start_at(const layout::hello &hello, std::int32_t from) {
     sequence_ = oldest ? hello.oldest_sequence : hello.start_sequence;
     redelivered_until_ = hello.redelivered_until;
     released_ = start;
-    for (std::uint64_t p = start; p < redelivered_until_; p += layout::frame_align)
-        early_count_ += early_.test(p % capacity_);
+    early_.each_set(start, redelivered_until_, [&](std::uint64_t) { ++early_count_; });
     if (from == IPC_FROM_LATEST) {
         // Passed over frame by frame, so that an end among them is still seen: it stays the next to take.
         frame f;

@@ -23,8 +23,8 @@ outgoing::outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t s
     words().released.store(oldest, std::memory_order_relaxed);
     words().delivered.store(oldest, std::memory_order_relaxed);  // with from=oldest it starts there
     if (!predecessor || !predecessor->early) return;
-    for (std::uint64_t p = predecessor->released; p < predecessor->delivered; p += layout::frame_align)
-        if (predecessor->early.test(p % capacity)) early_.set(p % capacity);
+    predecessor->early.each_set(predecessor->released, predecessor->delivered,
+                                [&](std::uint64_t offset) { early_.set(offset); });
 }
 
 bool outgoing::refresh(std::uint64_t head) {

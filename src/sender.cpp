@@ -139,8 +139,8 @@ void sender::watch_while_alone() {
 }
 
 // Before a sleep: who comes while it lasts must find us. Each look may take a link off or bring one, and a name that is
-// made again has to be watched, and scanned for. More than a few times in a row means that something is in the way: then
-// an alarm looks again.
+// made again has to be watched, and scanned for. More than a few times in a row means that something is in the way:
+// then an alarm looks again.
 void sender::stay_findable() {
     no_cancel here;
     for (int tries = 0; tries < 4; ++tries) {
@@ -155,7 +155,15 @@ void sender::stay_findable() {
 
 void sender::scan() {
     unlinked_ = 0;
-    for (const std::string &name : folder_.names()) {
+    std::vector<std::string> names = folder_.names();
+    // No name is used twice: those that are not there any more never come again.
+    std::erase_if(declined_, [&](std::uint64_t id) {
+        return std::none_of(names.begin(), names.end(), [&](const std::string &name) {
+            auto r = parse_receiver_name(name);
+            return r && r->id == id;
+        });
+    });
+    for (const std::string &name : names) {
         auto r = parse_receiver_name(name);
         bool known = !r || std::find(declined_.begin(), declined_.end(), r->id) != declined_.end() ||
                      std::any_of(links_.begin(), links_.end(), [&](outgoing *l) { return l->receiver == r->id; });
