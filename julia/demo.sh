@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Shows the main job on real input: C++ streams recorded sound into a running Julia, and back; the C++ program is changed,
-# rebuilt and started again while the same Julia goes on; then both go at full speed. Exit status 0 only if all was right.
+# rebuilt and started again while the same Julia goes on; the library is changed, rebuilt and exchanged, and the sender is
+# killed, during the stream; then both go at full speed. Exit status 0 only if all was right.
 #   julia/demo.sh [FILE.wav...]    16-bit mono; the default is the voices that alsa-utils brings
 # Installs what is missing, and builds libipc unless LIBIPC_LIBRARY names one. What Julia does: examples/sound/listen.jl.
 set -euo pipefail
@@ -37,10 +38,10 @@ ended() {
     done
     wait "$1"
 }
-# reported STEP SECONDS: waits until Julia has reported the step, and sets pid, value and build to what it said
+# reported STEP SECONDS: waits until Julia has reported the step, and sets pid, value and what to what it said
 reported() {
     local tenths=$(($2 * 10))
-    until read -r _ pid value build < <(grep "^$1 " "$work/report" 2>/dev/null); do
+    until read -r _ pid value what < <(grep "^$1 " "$work/report" 2>/dev/null); do
         kill -0 "$julia_pid" 2>/dev/null || die "Julia has ended before step $1"
         [ $((tenths--)) -gt 0 ] || die "Julia has not come to step $1 after $2 seconds"
         sleep 0.1
@@ -55,11 +56,16 @@ build_id() { readelf -n "$1" | awk '/Build ID:/ { print $3 }'; }
 stream() { # stream STEP: sends the sound, and checks what comes back
     "$work/sound_check" shm://sound-back "${wavs[@]}" >"$work/check" &
     local check=$!
-    "$work/sound_sender" shm://sound "${wavs[@]}" &
+    "$work/sound_sender" shm://sound 0 /dev/null "${wavs[@]}" &
     ended $! 60 || die "the sender failed"
     reported "$1" 30
     ended $check 30 || { cat "$work/check"; die "what came back is wrong"; }
     cat "$work/check"
+}
+
+repeat() { # repeat TIMES: sets again to the sound so many times
+    again=()
+    for ((i = 0; i < $1; i++)); do again+=("${wavs[@]}"); done
 }
 
 begun=$SECONDS
@@ -85,8 +91,16 @@ begun=$SECONDS
 wavs=("$@")
 if [ $# = 0 ]; then wavs=(/usr/share/sounds/alsa/*.wav); fi
 
+# A copy of the library's source, which will be changed. It is built while the sound streams.
+mkdir "$work/library"
+cp -r "$checkout"/{CMakeLists.txt,LICENSE,capi,cmake,include,src} "$work/library"
+new=$work/library/build
+{ cmake -G Ninja -S "$work/library" -B "$new" -DLIBIPC_TESTS=OFF && nice cmake --build "$new" --target ipc; } \
+    >"$work/library/log" 2>&1 &
+copy_is_built=$!
+
 say "Julia starts, and compiles its package"
-"$julia" --startup-file=no --project="$checkout/julia" "$sound/listen.jl" "$work/report" "${wavs[@]}" &
+"$julia" --startup-file=no --project="$checkout/julia" "$sound/listen.jl" "$work/report" "$new/libipc.so" "${wavs[@]}" &
 julia_pid=$!
 reported ready 60
 first_pid=$pid first_value=$value
@@ -94,8 +108,8 @@ first_pid=$pid first_value=$value
 
 say "C++ streams recorded sound: a frame of 10 ms, 960 raw bytes, every 10 ms"
 stream first
-first_build=$build
-[ "$build" = "$(build_id "$work/sound_sender")" ] || die "Julia heard build $build, which is not what was compiled"
+first_build=$what
+[ "$what" = "$(build_id "$work/sound_sender")" ] || die "Julia heard build $what, which is not what was compiled"
 
 say "The sender's source is changed, and built again; Julia waits in receive meanwhile"
 cp "$work/sound_sender.cpp" "$work/before.cpp"
@@ -105,10 +119,39 @@ compile sound_sender
 
 say "The new sender streams into the same Julia"
 stream second
-[ "$build" != "$first_build" ] || die "the sender's build is the same as before"
-[ "$build" = "$(build_id "$work/sound_sender")" ] || die "Julia heard build $build, which is not what was compiled"
+[ "$what" != "$first_build" ] || die "the sender's build is the same as before"
+[ "$what" = "$(build_id "$work/sound_sender")" ] || die "Julia heard build $what, which is not what was compiled"
 [ "$pid $value" = "$first_pid $first_value" ] || die "Julia is process $pid now, with the value $value"
 echo "Julia is still process $pid, the value set in it still $value."
+
+ended $copy_is_built 600 || { cat "$work/library/log"; die "the build of the library's copy failed"; }
+say "The library's source is changed; during the next stream Julia builds it and goes on with it"
+cp "$work/library/src/receiver.cpp" "$work/before.cpp"
+sed -i 's/^\(constexpr .* messages_a_turn\) = .*;/\1 = 32;/' "$work/library/src/receiver.cpp"
+{ diff -U0 "$work/before.cpp" "$work/library/src/receiver.cpp" || true; } | grep '^[-+]const' ||
+    die "the source was not changed"
+"$work/sound_check" shm://sound-back "${wavs[@]}" >"$work/check" &
+check=$!
+repeat 20 # more than the build takes
+"$work/sound_sender" shm://sound 0 "$work/sent" "${again[@]}" &
+sender=$!
+reported exchanged 240
+[ "$what" = "$(build_id "$new/libipc.so")" ] || die "Julia uses build $what, which is not what was built"
+
+say "The sender is killed with -9, and started again"
+kill -KILL $sender || die "the sender has ended before the library was exchanged"
+wait $sender || true
+reported died 30
+read -r received repetitions <<<"$what"
+sent=$(stat -c %s "$work/sent")
+echo "The sender had sent $sent frames or one more when it was killed; Julia has received $received."
+[ "$received" = "$sent" ] || [ "$received" = $((sent + 1)) ] || die "frames are lost"
+repeat "$repetitions"
+"$work/sound_sender" shm://sound "$received" "$work/sent" "${again[@]}" &
+ended $! 60 || die "the sender failed"
+reported third 30
+ended $check 30 || { cat "$work/check"; die "what came back is wrong"; }
+cat "$work/check"
 
 say "As fast as they go, and one each ms; Julia adds up all bytes"
 speed() { # speed STEP SIZE INTERVAL

@@ -1,18 +1,19 @@
 # The Julia session of demo.sh. It waits in receive, shows the sound that senders stream into it, compares every frame with
-# the files, and sends it back. Then it takes messages at full speed. It is never restarted.
-#   listen.jl REPORT FILE.wav...
-# REPORT: a file that gets a line for each step that is done: the step, this process, a value set when it started, and the
-# build of the sender.
+# the files, and sends it back; during one stream it exchanges the library. Then it takes messages at full speed. It is
+# never restarted.
+#   listen.jl REPORT LIBRARY FILE.wav...
+# REPORT: a file that gets a line for each step that is done: the step, this process, a value set when it started, and what
+# there is to say: mostly the build of the sender. LIBRARY: the one to build and to go on with.
 
 using LibIPC
 
 include("meter.jl")
 
 const frame_samples = 480
-const report_file, files = ARGS[1], ARGS[2:end]
+const report_file, library, files = ARGS[1], ARGS[2], ARGS[3:end]
 const value = rand(UInt32)
 
-report(step, build="-") = (flush(stdout); open(io -> println(io, "$step $(getpid()) $value $build"), report_file, "a"))
+report(step, what="-") = (flush(stdout); open(io -> println(io, "$step $(getpid()) $value $what"), report_file, "a"))
 
 function read_wav(path)
     bytes = read(path)
@@ -55,6 +56,13 @@ function row(what, messages, bytes, seconds, latencies)
     push!(table, [what, commas(messages), commas(bytes), rate_of(bytes / 1e6 / seconds), at(0.5), at(0.99)])
 end
 
+# Whether the message is the frame that starts behind so many samples.
+function is_right(m, samples, from)
+    frame = reinterpret(Int16, m)
+    right = view(samples, from+1:min(from + frame_samples, length(samples)))
+    return length(frame) == length(right) && all(i -> frame[i] == div(right[i] * Int(m.tag), 256), eachindex(right))
+end
+
 # One stream of sound, from the first frame to the sender's end.
 function listen(receiver, samples)
     meter = Meter()
@@ -74,15 +82,11 @@ function listen(receiver, samples)
                 println("Sender: process $pid, build $(build[1:16]), gain $(fixed(gain / 256, 2))")
             end
             from = Int(m.sequence - 1) * frame_samples
-            frame = reinterpret(Int16, m)
-            right = view(samples, from+1:min(from + frame_samples, length(samples)))
-            if length(frame) != length(right) || any(i -> frame[i] != div(right[i] * Int(m.tag), 256), eachindex(right))
-                wrong += 1
-            end
+            wrong += !is_right(m, samples, from)
             frames += 1
             bytes += length(m)
             send(back, m; tag=m.tag)
-            feed!(meter, frame, m.tag / 256)
+            feed!(meter, reinterpret(Int16, m), m.tag / 256)
         end
         close(back; linger=10)
     end
@@ -91,6 +95,60 @@ function listen(receiver, samples)
     global wrong_total += wrong + abs(frames - expected)
     row("sound, gain $(fixed(gain / 256, 2))", frames, bytes, time() - began, Int[])
     return build, idle
+end
+
+# One stream of the sound again and again, in which the library is built anew and exchanged, and the sender is killed;
+# another one goes on with the frame behind the last that came, to the end of the sound.
+function listen_through_all(receiver, sound)
+    times = Int[]  # that each frame came
+    first = wrong = bytes = deaths = 0
+    samples, exchange = sound, nothing
+    began = 0.0
+    Sender("shm://sound-back") do back
+        meter = Meter(false)  # the build's words stand between its lines
+        function take(m)
+            if exchange === nothing
+                began = time()
+                exchange = @async exchange_library()
+            end
+            at = first + Int(m.sequence)
+            append!(times, zeros(Int, max(at - length(times), 0)))
+            times[at] += 1
+            at * frame_samples <= length(samples) || deaths > 0 || (samples = [samples; sound])
+            wrong += !is_right(m, samples, (at - 1) * frame_samples)
+            bytes += length(m)
+            send(back, m; tag=m.tag)
+            feed!(meter, reinterpret(Int16, m), m.tag / 256)
+        end
+        while true
+            try
+                foreach(take, eachmessage(receiver; until=:end))
+                break
+            catch e
+                e isa SenderDied || rethrow()
+                first = sum(times)
+                deaths += 1
+                again = cld((first + 100) * frame_samples, length(sound))
+                samples = repeat(sound, again)
+                report("died", "$first $again")
+            end
+        end
+        close(back; linger=10)
+    end
+    seconds = time() - began
+    wait(exchange)
+    expected = cld(length(samples), frame_samples)
+    lost, doubled = expected - count(!iszero, times), sum(n -> max(n - 1, 0), times)
+    global wrong_total += wrong + abs(lost) + doubled + abs(deaths - 1)
+    row("sound, all exchanged", sum(times), bytes, seconds, Int[])
+    return (lost=lost, doubled=doubled, wrong=wrong)
+end
+
+function exchange_library()
+    done = LibIPC.reload!(library; build=true)
+    println("Julia goes on with $(done.version). $(done.handles) handles went over; they stood still for ",
+            "$(fixed(done.pause * 1e6, 1)) µs.")
+    report("exchanged", match(r"[0-9a-f]{16,}", done.version).match)
 end
 
 # One stream of speed_sender.
@@ -121,6 +179,9 @@ function main()
     report("first", build)
     build, idle = listen(receiver, samples)
     report("second", build)
+    println("Julia uses $(LibIPC.version())")
+    survived = listen_through_all(receiver, samples)
+    report("third")
     close(receiver)
 
     speed = Receiver("shm://speed")
@@ -138,7 +199,9 @@ function main()
         println(rpad(line[1], widths[1]), "  ", join((lpad(line[i], widths[i]) for i in 2:6), "  "))
     end
     println("Latency: one way, one message each ms; Julia sleeps in between.")
-    println("\nCPU while idle: $(fixed(idle[1], 3)) s in $(fixed(idle[2], 1)) s of waiting")
+    println("\nWith the library exchanged, and the sender killed: lost $(survived.lost), duplicated $(survived.doubled), ",
+            "wrong $(survived.wrong)")
+    println("CPU while idle: $(fixed(idle[1], 3)) s in $(fixed(idle[2], 1)) s of waiting")
     exit(wrong_total == 0 ? 0 : 1)
 end
 

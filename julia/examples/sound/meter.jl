@@ -12,7 +12,7 @@ mutable struct Meter
     drawn::Bool
     inplace::Bool
 end
-Meter() = Meter(zeros(window), 0, false, stdout isa Base.TTY && displaysize(stdout)[2] > bands + 4)
+Meter(inplace=stdout isa Base.TTY && displaysize(stdout)[2] > bands + 4) = Meter(zeros(window), 0, false, inplace)
 
 function feed!(meter::Meter, frame, gain)
     n = length(frame)
