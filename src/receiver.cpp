@@ -142,7 +142,6 @@ void receiver::listen() {
         if (int r = folder.rename(temporary, name); r < 0) folder.fail("rename a socket", r);
     } catch (...) {
         folder.unlink(temporary);
-        folder.remove_if_empty();
         throw;
     }
     if (listener_) {

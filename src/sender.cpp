@@ -100,7 +100,6 @@ void sender::take_name() {
         events_.add(socket.get(), {of::knock});
     } catch (...) {
         folder_.unlink(name_);
-        folder_.remove_if_empty();
         throw;
     }
     if (knocks_) events_.remove(knocks_.get());
