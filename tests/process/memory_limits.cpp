@@ -1,13 +1,17 @@
 // Memory that is not to be had, because a limit of the process forbids it: an error in words at open, and never a
 // signal then or later.
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <fstream>
 
 #include "forge.hpp"
 #include "lowered_limit.hpp"
+#include "own_mounts.hpp"
 #include "refusal.hpp"
 
 namespace {
@@ -65,6 +69,49 @@ TEST_CASE_FIXTURE(no_sigxfsz,
     }
     s.await_links(1);
     CHECK(r.read(4) == "1-4");
+}
+
+// ---- The machine's memory -------------------------------------------------------------------------------------------
+
+// On a machine that says it has 100 MiB left.
+ROLE(opens_on_a_full_machine) {
+    std::string meminfo = me.arg(0);
+    pid_t pid = fork();
+    MUST(pid >= 0);
+    if (pid != 0) {
+        int status;
+        MUST(waitpid(pid, &status, 0) == pid);
+        MUST(status == 0);
+        return;
+    }
+    if (!own_mounts() || mount(meminfo.c_str(), "/proc/meminfo", nullptr, MS_BIND, nullptr) != 0) {
+        me.say("skipped: this process can have no mounts of its own");
+        std::_Exit(0);
+    }
+    for (auto url : {"shm://t?capacity=128MiB", "shm://t?capacity=1MiB"}) {
+        refusal s = try_sender(url);
+        me.say(std::to_string(s.code) + " " + s.words);
+    }
+    std::_Exit(0);
+}
+
+TEST_CASE_FIXTURE(scratch, "a ring beyond what the machine has left is refused, and a smaller one taken") {
+    std::string meminfo = folder() + ".meminfo";  // beside the folder, in which nothing may be left
+    std::ofstream(meminfo) << "MemTotal: 16000000 kB\nMemFree: 4 kB\nMemAvailable: 51200 kB\nSwapFree: 51200 kB\n";
+    child c = start("opens_on_a_full_machine", {meminfo});
+    std::string words = c.hear();
+    if (words.starts_with("skipped")) {
+        MESSAGE(words);
+    } else {
+        CAPTURE(words);
+        CHECK(words.starts_with(std::to_string(-ENOMEM) + " "));
+        CHECK(words.find("ring of 134217728 bytes") != words.npos);
+        CHECK(words.find("this machine has left (104857600 bytes)") != words.npos);
+        CHECK(words.find("smaller capacity") != words.npos);
+        c.expect("0 ");
+    }
+    c.done();
+    unlink(meminfo.c_str());
 }
 
 // ---- Address space --------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "own_mounts.hpp"
 #include "refusal.hpp"
 
 namespace fs = std::filesystem;
@@ -162,18 +163,6 @@ TEST_CASE_FIXTURE(elsewhere, "the channel's folder is held to the same") {
 }
 
 // ---- A file system of its own ---------------------------------------------------------------------------------------
-
-// Mounts done from here on are seen by this process alone. In a child of one thread, as the kernel wants it.
-static bool own_mounts() {
-    uid_t uid = geteuid();
-    gid_t gid = getegid();
-    if (uid == 0) return unshare(CLONE_NEWNS) == 0 && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
-    std::ofstream("/proc/self/setgroups") << "deny";
-    std::ofstream("/proc/self/uid_map") << uid << " " << uid << " 1";
-    std::ofstream("/proc/self/gid_map") << gid << " " << gid << " 1";
-    return geteuid() == uid && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-}
 
 static bool mount_tmpfs(const std::string &path, unsigned long flags = 0) {
     return mount("tmpfs", path.c_str(), "tmpfs", flags, "mode=0777") == 0;
