@@ -1,0 +1,70 @@
+// Crowds: more senders at once than one user may have descriptors in flight (1,024), and more than a receiver may have
+// open. Alone, since other tests of the same user would have to wait for their share.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <set>
+
+#include "lowered_limit.hpp"
+#include "support.hpp"
+
+// Forks so many senders that live for one message, and linger for it. They need no program of their own: an exec for
+// each would take longer than all else.
+ROLE(crowd) {
+    long count = me.number(0);
+    std::vector<pid_t> crowd;
+    for (long i = 1; i <= count; ++i) {
+        pid_t pid;
+        while ((pid = fork()) < 0) doze();  // this user has no more processes
+        if (pid == 0) {
+            ipc_sender *s = nullptr;
+            char words[512];
+            int code = ipc_sender_open(&s, "shm://t?capacity=64KiB", nullptr, words, sizeof words);
+            if (code == 0) code = ipc_sender_send(s, &i, sizeof i, static_cast<std::uint64_t>(i), 0);
+            if (code == 0) code = ipc_sender_close(s, 10 * limit_ns);
+            if (code != 0) std::fprintf(stderr, "sender %ld of the crowd: %s, %s\n", i, ipc_strerror(code), words);
+            std::_Exit(code == 0 ? 0 : 1);
+        }
+        crowd.push_back(pid);
+    }
+    me.say("all are there");
+    int failed = 0;
+    for (pid_t pid : crowd) {
+        int status = 0;
+        MUST(waitpid(pid, &status, 0) == pid);
+        failed += status != 0;
+    }
+    me.say(std::to_string(failed) + " have failed");
+}
+
+// The receiver computes while they come: it is not called until all are there. That takes a second or two, where a
+// receiver's own pause may be longer: it makes no difference to who waits for whom.
+TEST_CASE_FIXTURE(scratch, "two thousand short-lived senders linger while the receiver computes, and each is heard") {
+    lowered_limit user(RLIMIT_NOFILE, 1024);
+    const long count = SLOWER > 1 ? 500 : 2000;  // a sanitizer's fork takes ten times as long
+    rx r;
+    child c = start("crowd", {std::to_string(count)});
+    REQUIRE(c.hear(5 * limit) == "all are there");
+    std::set<std::uint64_t> heard;
+    long ends = 0;
+    ipc_message m;
+    while (ends < count) {
+        int result = r.receive(m, 5 * limit_ns);
+        if (result == -EMFILE) continue;  // told, and they wait
+        REQUIRE((result == IPC_MESSAGE || result == IPC_END));
+        if (result == IPC_END) {
+            ++ends;
+            continue;
+        }
+        REQUIRE(heard.insert(m.tag).second);
+        REQUIRE(m.size == sizeof(long));
+        REQUIRE(r.release(m) == 0);
+    }
+    CHECK(heard.size() == static_cast<std::size_t>(count));
+    CHECK(r.stats().deaths == 0);
+    CHECK(r.stats().refused == 0);
+    c.expect("0 have failed");
+    c.done();
+    CHECK(r.stats().links == 0);
+}
