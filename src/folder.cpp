@@ -34,7 +34,9 @@ void check_folder(const struct stat &s, const std::string &path, const char *wha
         fail(-EPERM, "the {} {} belongs to user {}, and this process runs as user {}; set IPC_DIR to a folder of yours",
              what, quoted(path), s.st_uid, geteuid());
     if ((s.st_mode & 0777) != 0700)
-        fail(-EACCES, "the {} {} has mode {:04o} and must have 0700, so that you and nobody else can get in; chmod it",
+        fail(-EACCES,
+             "the {} {} has mode {:04o} and must have 0700, so that you and nobody else can get in; set IPC_DIR to a "
+             "folder for this alone, which is made if it is missing, or chmod 700 this one if it is just that",
              what, quoted(path), s.st_mode & 07777);
 }
 

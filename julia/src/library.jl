@@ -31,7 +31,9 @@ function candidates()
     named = get(ENV, "LIBIPC_LIBRARY", "")
     isempty(named) || push!(found, (named, "the environment variable LIBIPC_LIBRARY"))
     built = joinpath(checkout, "build", "libipc.so")
-    isfile(built) && push!(found, (built, "the build folder of this checkout"))
+    # A copy of this package elsewhere has another project's files above it.
+    isfile(built) && isfile(joinpath(checkout, "include", "ipc", "ipc.h")) &&
+        push!(found, (built, "the build folder of this checkout"))
     push!(found, (soname, "the system's library path"))
     return found
 end
@@ -96,12 +98,14 @@ end
 
 # What is in `file`, the one at `path` or a copy of it: dlopen's handle, and the functions.
 function open_library(file::String, path::String, who::String)
-    handle = try
-        dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND)
+    handle, why = try
+        dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND), ""
     catch e
         e isa ErrorException || rethrow()
-        throw(LibraryError(path, path == soname ? not_found() : not_loaded(path, who, e.msg)))
+        C_NULL, e.msg
     end
+    # Not in the catch: the loader's words would be told twice.
+    handle == C_NULL && throw(LibraryError(path, path == soname ? not_found() : not_loaded(path, who, why)))
     try
         return handle, Table(check(handle, path, who)...)
     catch
