@@ -27,13 +27,24 @@ function reload!(path::AbstractString=""; build::Bool=false)
         from = isempty(path) ? chosen_path() : abspath(String(path))
         build && run_build(from)
         loaded()
-        return exchange(isempty(path) ? the_library.path : from)
+        return uninterrupted(() -> exchange(isempty(path) ? the_library.path : from))
     end
 end
 
 const reloading = ReentrantLock()
 
 chosen_path() = the_library.file == C_NULL ? first(first(candidates())) : the_library.path
+
+# A Ctrl-C that comes meanwhile is seen afterwards. It is kept from one thread, so the task has to stay on that.
+function uninterrupted(f)
+    task = current_task()
+    sticky, task.sticky = task.sticky, true
+    try
+        return disable_sigint(f)
+    finally
+        task.sticky = sticky
+    end
+end
 
 # ---- The exchange ----
 
@@ -77,36 +88,33 @@ function go_over(fresh::Table, patience)
     precompile(hand_over, (Vector{Handle}, Table))
     precompile(set!, (Table, Table))
     locked = Handle[]
-    # A Ctrl-C that comes meanwhile is seen afterwards.
-    return disable_sigint() do
-        try
-            put_off_finalizers[] = true
-            while finalizers_inside[] != 0
-                GC.safepoint()
-            end
-            for h in library_handles()
-                lock(h.lock)
-                push!(locked, h)
-            end
-            began = time_ns()
-            for h in locked
-                shut_out(h, patience)
-            end
-            handles = filter(h -> h.pointer != C_NULL, locked)
-            before = [h.pointer for h in handles]
-            adopted = hand_over(handles, fresh)
-            set!(table, fresh)
-            for i in eachindex(handles)
-                handles[i].pointer = adopted[i]
-            end
-            return (handles=handles, before=before, pause=(time_ns() - began) / 1e9)
-        finally
-            for h in locked
-                h.gate &= ~SHUT
-                unlock(h.lock)
-            end
-            put_off_finalizers[] = false
+    try
+        put_off_finalizers[] = true
+        while finalizers_inside[] != 0
+            GC.safepoint()
         end
+        for h in library_handles()
+            lock(h.lock)
+            push!(locked, h)
+        end
+        began = time_ns()
+        for h in locked
+            shut_out(h, patience)
+        end
+        handles = filter(h -> h.pointer != C_NULL, locked)
+        before = [h.pointer for h in handles]
+        adopted = hand_over(handles, fresh)
+        set!(table, fresh)
+        for i in eachindex(handles)
+            handles[i].pointer = adopted[i]
+        end
+        return (handles=handles, before=before, pause=(time_ns() - began) / 1e9)
+    finally
+        for h in locked
+            h.gate &= ~SHUT
+            unlock(h.lock)
+        end
+        put_off_finalizers[] = false
     end
 end
 
