@@ -61,7 +61,7 @@ unsigned long run(const scenario &s, unsigned long sample, bool &good) {
         }
     }
     if (isatty(2)) fmt::print(stderr, "\r\033[K");
-    fmt::print("{:>6} of {:>6} {:<14} {}\n", killed, points, s.every_instruction ? "instructions" : "system calls",
+    fmt::print("{:>6} of {:>6} {:<14} {}\n", killed, points, s.every_instruction ? "instructions" : "visible steps",
                s.name);
     std::fflush(stdout);
     return killed;

@@ -27,8 +27,7 @@ void must(bool holds, const std::string &words) {
     if (!holds) throw std::runtime_error(words);
 }
 
-// ---- The process that is killed
-// --------------------------------------------------------------------------------------
+// ---- The process that is killed -------------------------------------------------------------------------------------
 
 // Sends one message first, so that the link is there and all code has run once.
 struct warm_sender {
@@ -112,13 +111,12 @@ int close_receiver() {
     return 0;
 }
 
-// ---- The survivor
-// ----------------------------------------------------------------------------------------------------
+// ---- The survivor ---------------------------------------------------------------------------------------------------
 
 // Lets the role run up to the point, and kills it there.
 void kill_at(tracee &t, const scenario &s, unsigned long point, bool &reached_end) {
     for (unsigned long at = 0; at < point && !reached_end; ++at)
-        reached_end = !(s.every_instruction ? t.step() : t.step_syscall());
+        reached_end = !(s.every_instruction ? t.step() : t.step_visible());
     t.kill();
 }
 

@@ -9,7 +9,7 @@ namespace kill_points {
 struct scenario {
     const char *name;
     const char *role;        // in the process that is killed
-    bool every_instruction;  // or only at entry and exit of each system call
+    bool every_instruction;  // or only where others may see another state: see tracee::step_visible
     // Makes the survivor before the role runs, and checks it after the kill. Throws std::runtime_error if something is
     // not as it must be.
     void (*run)(const scenario &, unsigned long point, bool &reached_end);

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <sys/types.h>
+#include <sys/user.h>
 
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace kill_points {
 
@@ -20,14 +22,28 @@ class tracee {
     ~tracee() { kill(); }
 
     // Each lets it go on by one, and is false once it is at its second mark.
-    bool step();          // an instruction
-    bool step_syscall();  // to the next entry into, or exit from, a system call
-    void kill();          // SIGKILL, and waits until it is gone
+    bool step();  // an instruction
+    // To where others may next see another state: to the entry into, or the exit from, a system call, or to an
+    // instruction that is about to store to memory that is shared.
+    bool step_visible();
+    void kill();  // SIGKILL, and waits until it is gone
     pid_t pid() const { return pid_; }
 
   private:
-    bool resume(int request);
+    struct range {
+        unsigned long begin, end;
+        bool operator==(const range &) const = default;
+    };
+    int resume(int request);  // until the next stop: its signal
+    void checked(int request, void *address, void *data);
+    user_regs_struct registers();
+    void call(long number, const range &memory, long protection);
+    void guard();
+    void store();
     pid_t pid_;
+    unsigned long syscall_at_ = 0;  // an instruction that makes a system call
+    std::vector<range> guarded_;    // shared memory that it could write, and for now may only read
+    bool at_store_ = false;
 };
 
 }  // namespace kill_points
