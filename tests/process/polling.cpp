@@ -207,6 +207,27 @@ TEST_CASE_FIXTURE(scratch, "a sender's fd gets ready when the receiver in the wa
     CHECK(s.send(0, 64, 0) == 0);
 }
 
+TEST_CASE_FIXTURE(scratch, "a sender's fd gets ready for the death of its only receiver, and for the next one") {
+    somebody_was_killed(url);
+    tx s(small);
+    event_loop h("level", ipc_sender_fd(s));
+    child r1 = receiver();
+    s.await_links(1);
+    std::uint64_t sent = s.fill_up(1);
+    CHECK(r1.ask("hold 2") == "1-2");
+    settle(s, h);
+    r1.kill();
+    CHECK(h.wait());
+    settle(s, h);
+    child r2 = receiver();
+    CHECK(h.wait());
+    settle(s, h);
+    std::string rest = std::to_string(sent);
+    CHECK(r2.ask("read " + rest) == "1-2* 3-" + rest);
+    CHECK(h.wait());
+    CHECK(s.send(0, 64, 0) == 0);
+}
+
 TEST_CASE_FIXTURE(scratch, "a sender's fd gets ready when a flush that was refused would be over") {
     child r = receiver();
     tx s;

@@ -238,6 +238,16 @@ TEST_CASE_FIXTURE(scratch, "a sender that waits for its first receiver makes its
     s.expect("0");
 }
 
+TEST_CASE_FIXTURE(scratch, "a sender that begins to wait finds the receiver that came while its name was deleted") {
+    child s = sender();
+    s.ask("send 1 3");
+    delete_folder(folder() + "/t");
+    child r = receiver();
+    s.say("flush -1");
+    CHECK(r.ask("read 3") == "1-3");
+    s.expect("0");
+}
+
 TEST_CASE_FIXTURE(scratch, "a sender that sends now and then to nobody makes its deleted name again") {
     child s = sender();
     s.ask("send 1 100");
