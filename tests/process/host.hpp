@@ -23,10 +23,17 @@ inline const std::string next_build = LIBIPC_NEXT_BUILD;  // the same sources, a
 // One loaded copy.
 class copy {
   public:
+    // The one that the program is linked to.
+    copy() {
+#define LINKED(name) this->name = ::name;
+        LIBRARY_FUNCTIONS(LINKED)
+#undef LINKED
+    }
     // Loaded from a file of its own name, as a file that is known to it is not loaded again; no other sees that name.
     explicit copy(const std::string &build) {
         static std::atomic<int> number{0};
-        name_ = "/tmp/ipc-copy-" + std::to_string(getpid()) + "-" + std::to_string(number++) + ".so";
+        name_ = std::filesystem::temp_directory_path() /
+                ("ipc-copy-" + std::to_string(getpid()) + "-" + std::to_string(number++) + ".so");
         std::filesystem::copy_file(build, name_);
         library_ = dlopen(name_.c_str(), RTLD_NOW | RTLD_LOCAL);
         std::filesystem::remove(name_);
@@ -64,7 +71,7 @@ class copy {
         throw std::runtime_error(dlerror());
     }
     std::string name_;
-    void *library_;
+    void *library_ = nullptr;
 };
 
 // The state of a handle that is frozen now.
@@ -78,7 +85,8 @@ std::vector<std::byte> freeze(const copy &library, Handle *h) {
 
 class host {
   public:
-    explicit host(const std::string &build = this_build) : library(std::make_unique<copy>(build)) {}
+    explicit host(const std::string &build = this_build) : host(std::make_unique<copy>(build)) {}
+    explicit host(std::unique_ptr<copy> first) : library(std::move(first)) {}
     ~host() {
         for (ipc_sender *s : senders) library->ipc_sender_close(s, 0);
         for (ipc_receiver *r : receivers) library->ipc_receiver_close(r);
@@ -99,7 +107,9 @@ class host {
     // Goes over to another build with all handles. 0; or an error, for which `words` has the reason, and all is as it
     // was. The state number `damaged` is damaged on the way.
     int reload(const std::string &build, std::size_t damaged = ~std::size_t{0}) {
-        auto next = std::make_unique<copy>(build);
+        return reload(std::make_unique<copy>(build), damaged);
+    }
+    int reload(std::unique_ptr<copy> next, std::size_t damaged = ~std::size_t{0}) {
         auto sender_states = freeze_all(senders), receiver_states = freeze_all(receivers);
         if (damaged < senders.size())
             sender_states[damaged].back() ^= std::byte{1};

@@ -20,9 +20,27 @@ void board::is_wrong(const char *words, ...) {
 }
 
 ledger *board::find(std::uint64_t sender) {
-    for (std::uint32_t i = 0, n = next.load(); i < n; ++i)
+    for (std::uint32_t i = next.load(); i-- > 0;)  // mostly one of the newest
         if (senders[i].id.load(std::memory_order_acquire) == sender) return &senders[i];
     return nullptr;
+}
+
+void reloader::operator()(host &h, const char *who) {
+    std::uint32_t wanted = board_.reload.load(std::memory_order_relaxed);
+    if (wanted == done_) return;
+    std::unique_ptr<copy> next;
+    try {
+        next = std::make_unique<copy>(wanted % 2 ? next_build : this_build);
+    } catch (const std::exception &) {
+        return;  // no descriptor is free now: later
+    }
+    done_ = wanted;
+    try {
+        if (h.reload(std::move(next)) != 0) return board_.is_wrong("%s: reload: %s", who, h.words);
+        board_.reloads.fetch_add(1);
+    } catch (const std::exception &e) {
+        board_.is_wrong("%s: reload: %s", who, e.what());
+    }
 }
 
 board &make_board() {

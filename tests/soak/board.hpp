@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "../process/host.hpp"
+
 namespace soak {
 
 inline constexpr std::uint32_t ledgers = 4096;         // senders in one run
@@ -37,11 +39,26 @@ struct board {
     std::atomic<std::uint64_t> received;  // by the receiver, again included
     std::atomic<std::uint64_t> again;     // of them marked as redelivered
     std::atomic<std::uint64_t> wrong;
+    std::atomic<std::uint32_t> reload;  // each increase: whoever has a handle exchanges the library
+    std::atomic<std::uint64_t> reloads;
+    std::atomic<std::uint32_t> to_fork;  // the receiver of this number forks
+    std::atomic<pid_t> forked;           // ... has forked
     std::array<char[160], reasons> why;  // the first of them
     std::array<ledger, ledgers> senders;
 
     [[gnu::format(printf, 2, 3)]] void is_wrong(const char *words, ...);
     ledger *find(std::uint64_t sender);
+};
+
+// Exchanges the library if that was asked for since the last time.
+class reloader {
+  public:
+    explicit reloader(board &b) : board_(b), done_(b.reload.load()) {}
+    void operator()(host &h, const char *who);
+
+  private:
+    board &board_;
+    std::uint32_t done_;
 };
 
 board &make_board();  // before any process is forked

@@ -1,14 +1,18 @@
 // The soak: senders and receivers at full speed, and faults at random, until the time is up. Everything follows from
 // the seed, but for what the scheduler does. Exit status 0 if nothing was wrong.
 //
-// It goes in phases of a few seconds, each with a channel of its own. In one kind of phase there is one receiver, which
-// is killed again and again: each successor must get what was not released, marked if it may have been seen. In the
-// other a watcher stays, and must not notice what happens to those that come and go beside it.
+// It goes in phases of a few seconds, each with a channel of its own, of three kinds
+//   lone      there is one receiver, which is killed again and again: each successor must get what was not released,
+//             marked if it may have been seen
+//   watched   a watcher stays, and must not notice what happens to those that come and go beside it
+//   turnover  senders come, end and are killed as fast as they can: the receiver must count each message once, and tell
+//             each end from each death
 #include <fmt/format.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,7 +39,7 @@ constexpr auto patience = 60s;  // for what must come to an end by itself
 
 struct totals {
     std::map<std::string, std::uint64_t> faults;
-    std::uint64_t messages = 0, received = 0, again = 0, wrong = 0;
+    std::uint64_t messages = 0, received = 0, again = 0, wrong = 0, reloads = 0, senders = 0;
     std::uint64_t injected() const {
         std::uint64_t n = 0;
         for (auto &[what, times] : faults) n += times;
@@ -83,22 +87,32 @@ class process {
         return true;
     }
     bool crashed() const { return crashed_; }
+    void limit_descriptors(bool none_free) const {
+        rlimit now;
+        if (pid_ <= 0 || getrlimit(RLIMIT_NOFILE, &now) != 0) return;
+        if (none_free) now.rlim_cur = 4;
+        prlimit(pid_, RLIMIT_NOFILE, &now, nullptr);
+    }
 
   private:
     pid_t pid_;
     bool crashed_ = false;
 };
 
+enum class kind { lone, watched, turnover };
+
 class phase {
   public:
-    phase(std::uint64_t seed, bool watched, const std::string &folder, totals &sum)
+    phase(std::uint64_t seed, kind what, const std::string &folder, totals &sum)
         : random_(seed),
-          watched_(watched),
+          watched_(what == kind::watched),
+          turnover_(what == kind::turnover),
           url_(fmt::format("shm://soak-{:x}", seed)),
           channel_(folder + url_.substr(5)),
           sum_(sum),
           board_(make_board()) {}
     ~phase() {
+        bury_forked();
         senders_.clear();
         receivers_.clear();
         munmap(&board_, sizeof board_);
@@ -109,7 +123,7 @@ class phase {
         start_receiver();
         for (int i = 0; i < 3; ++i) start_sender();
         while (clock::now() < until && board_.wrong.load() == 0) {
-            std::this_thread::sleep_for(std::chrono::microseconds(random_() % 60'000));
+            pause(turnover_ ? 1'000 : 60'000);
             fault();
             reap();
             progress();
@@ -145,6 +159,7 @@ class phase {
                               })});
     }
     void did(const char *what) { ++sum_.faults[what]; }
+    void pause(unsigned most_us) { std::this_thread::sleep_for(std::chrono::microseconds(random_() % most_us)); }
 
     // A dead sender's last messages are with its receivers alone: the only one must live until it has told of the
     // death.
@@ -163,7 +178,7 @@ class phase {
     void fault() {
         numbered &s = senders_[random_() % senders_.size()];
         numbered &r = receivers_.back();  // the watcher, if there is one, is at the front
-        switch (random_() % 8) {
+        switch (turnover_ ? random_() % 2 : random_() % 11) {
             case 0:
                 if (!may_kill_sender(s)) return;
                 board_.senders[s.number].killed.store(1);
@@ -171,16 +186,16 @@ class phase {
                 start_sender();
                 return did("senders killed");
             case 1:
-                if (!may_kill_receiver()) return;
-                r.process.kill_now();
-                receivers_.pop_back();
-                if (random_() % 2) std::this_thread::sleep_for(std::chrono::microseconds(random_() % 30'000));
-                start_receiver();
-                return did("receivers killed");
-            case 2:
                 board_.senders[s.number].ended.store(1);
                 start_sender();
                 return did("senders ended and replaced");
+            case 2:
+                if (!may_kill_receiver()) return;
+                r.process.kill_now();
+                receivers_.pop_back();
+                if (random_() % 2) pause(30'000);
+                start_receiver();
+                return did("receivers killed");
             case 3:
                 stop(s.process);
                 return did("senders stopped for a while");
@@ -191,7 +206,7 @@ class phase {
                 for (int i = 0; i < 20; ++i) {
                     for (numbered &all : senders_) all.process.signal(SIGUSR1);
                     for (numbered &all : receivers_) all.process.signal(SIGUSR1);
-                    std::this_thread::sleep_for(std::chrono::microseconds(random_() % 500));
+                    pause(500);
                 }
                 return did("storms of signals");
             case 6: {
@@ -200,17 +215,55 @@ class phase {
                     if (random_() % 3 == 0) fs::remove(name.path(), gone);
                 return did("socket files deleted");
             }
-            default: {
+            case 7: {
                 std::error_code gone;
                 fs::remove_all(channel_, gone);
                 return did("channel folders deleted");
+            }
+            case 8:
+                board_.reload.fetch_add(1);
+                return did("exchanges of the library asked of all");
+            case 9:
+                if (!leave_fork(r.number)) return;
+                if (!may_kill_receiver()) return did("receivers forked");
+                r.process.kill_now();
+                receivers_.pop_back();
+                start_receiver();
+                return did("receivers killed that leave a fork");
+            default: {
+                // No descriptor is free while a sender goes and another comes.
+                for (numbered *all : {&s, &r}) all->process.limit_descriptors(true);
+                board_.senders[s.number].ended.store(1);
+                start_sender();
+                pause(100'000);
+                for (auto *all : {&senders_, &receivers_})
+                    for (numbered &p : *all) p.process.limit_descriptors(false);
+                return did("descriptor limits reached and lifted");
             }
         }
     }
     void stop(const process &p) {
         p.signal(SIGSTOP);
-        std::this_thread::sleep_for(std::chrono::microseconds(random_() % 100'000));
+        pause(100'000);
         p.signal(SIGCONT);
+    }
+
+    // Has a receiver fork. Its child becomes ours when it dies.
+    bool leave_fork(std::uint32_t receiver) {
+        bury_forked();
+        board_.to_fork.store(receiver);
+        for (auto late = clock::now() + 2s; board_.forked.load() == 0; std::this_thread::sleep_for(1ms)) {
+            if (clock::now() < late) continue;
+            if (board_.to_fork.exchange(0) == 0) continue;  // it is about to
+            return false;
+        }
+        return true;
+    }
+    void bury_forked() {
+        pid_t forked = board_.forked.exchange(0);
+        if (forked <= 0) return;
+        kill(forked, SIGKILL);
+        waitpid(forked, nullptr, 0);
     }
 
     void reap() {
@@ -226,9 +279,15 @@ class phase {
         all_must_end(senders_, "senders do not come to their end");
         board_.over.store(2);
         all_must_end(receivers_, "receivers do not come to their end");
+        if (turnover_ && board_.wrong.load() == 0)
+            for (std::uint32_t i = 0; i < board_.next.load(); ++i)
+                if (ledger &l = board_.senders[i]; l.committed.load() != 0 && l.reported.load() != 1)
+                    board_.is_wrong("sender %lx: its end or death was told %u times", l.id.load(), l.reported.load());
         sum_.messages += messages();
         sum_.received += board_.received.load();
         sum_.again += board_.again.load();
+        sum_.reloads += board_.reloads.load();
+        sum_.senders += board_.next.load();
         sum_.wrong += board_.wrong.load();
         for (std::uint64_t i = 0; i < std::min<std::uint64_t>(board_.wrong.load(), reasons); ++i)
             fmt::print("wrong: {}\n", board_.why[i]);
@@ -244,7 +303,7 @@ class phase {
     }
 
     std::mt19937_64 random_;
-    bool watched_;
+    bool watched_, turnover_;
     std::string url_, channel_;
     totals &sum_;
     board &board_;
@@ -257,6 +316,7 @@ struct own_folder {
     own_folder() {
         if (!mkdtemp(path.data())) throw std::runtime_error("cannot make " + path);
         setenv("IPC_DIR", path.c_str(), 1);
+        setenv("TMPDIR", path.c_str(), 1);  // for copies of the library
         path += '/';
     }
     ~own_folder() {
@@ -267,13 +327,14 @@ struct own_folder {
 
 int run(double seconds, std::uint64_t seed) {
     own_folder folder;
+    prctl(PR_SET_CHILD_SUBREAPER, 1);  // of what a killed receiver has forked
     totals sum;
     std::mt19937_64 random(seed);
     auto start = clock::now(),
          end = start + std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(seconds));
     fmt::print("seed {}: the same faults again with `tests/soak.sh {} {}`\n", seed, seconds, seed);
     for (unsigned n = 0; clock::now() < end && sum.wrong == 0; ++n) {
-        phase p(random(), n % 2 == 1, folder.path, sum);
+        phase p(random(), static_cast<kind>(n % 3), folder.path, sum);
         auto shown = clock::now();
         p.run(std::min(end, clock::now() + 5s), [&] {
             if (!isatty(2) || clock::now() - shown < 500ms) return;
@@ -285,6 +346,7 @@ int run(double seconds, std::uint64_t seed) {
     }
     if (isatty(2)) fmt::print(stderr, "\r{:60}\r", "");
     for (auto &[what, times] : sum.faults) fmt::print("{:>8} {}\n", times, what);
+    fmt::print("{} senders; the library was exchanged under {} handles\n", sum.senders, sum.reloads);
     fmt::print("{} faults injected, {} messages sent, {} received ({} of them again, and marked so), {} wrong\n",
                sum.injected(), sum.messages, sum.received, sum.again, sum.wrong);
     return sum.wrong != 0;

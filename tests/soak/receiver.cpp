@@ -19,12 +19,54 @@ constexpr std::int64_t second = 1'000'000'000;
 
 bool only_waited(std::int32_t code) { return code == -ETIMEDOUT || code == -EINTR || code == -ECANCELED; }
 
-ipc_receiver *open(board &b, const char *url, const char *who) {
-    ipc_receiver *r = nullptr;
-    char words[512];
-    if (ipc_receiver_open(&r, url, nullptr, words, sizeof words) < 0) b.is_wrong("%s: %s", who, words);
-    return r;
+// A child that holds copies of all that this process has, and does nothing.
+pid_t leave_child() {
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60);  // if nobody is left to end it
+        for (;;) pause();
+    }
+    return child;
 }
+
+// A receiver, which also serves what is asked of its process.
+class receiving {
+  public:
+    receiving(board &b, const char *url, const char *who, std::uint32_t number)
+        : board_(b), who_(who), number_(number), may_reload_(b), host_(std::make_unique<copy>()) {
+        host_.open_receiver(url);
+    }
+    // The next event, whatever it takes; 0 when all is over.
+    std::int32_t next(ipc_message &m) {
+        for (;;) {
+            may_reload_(host_, who_);
+            if (std::uint32_t n = number_; board_.to_fork.compare_exchange_strong(n, 0))
+                board_.forked.store(leave_child());
+            std::int32_t got = host_.library->ipc_receiver_receive(host_.receivers[0], &m, second);
+            if (got > 0) return got;
+            if (!only_waited(got) && got != -EMFILE)
+                board_.is_wrong("%s: receive: %s", who_, host_.library->ipc_strerror(got));
+            if (board_.over.load() == 2) return 0;
+        }
+    }
+    void release(const ipc_message &m) {
+        if (std::int32_t r = host_.library->ipc_receiver_release(host_.receivers[0], &m); r != 0)
+            board_.is_wrong("%s: sender %lx, message %lu: release: %s", who_, m.sender, m.sequence,
+                            host_.library->ipc_strerror(r));
+    }
+    void close() {
+        std::int32_t held = host_.library->ipc_receiver_close(host_.receivers[0]);
+        host_.receivers.clear();
+        if (held != 0) board_.is_wrong("%s: close says %d are held", who_, held);
+    }
+
+  private:
+    board &board_;
+    const char *who_;
+    std::uint32_t number_;
+    reloader may_reload_;
+    host host_;
+};
 
 ipc_message empty_message() {
     ipc_message m{};
@@ -32,19 +74,9 @@ ipc_message empty_message() {
     return m;
 }
 
-// The next event, whatever it takes.
-std::int32_t next(board &b, ipc_receiver *r, ipc_message &m, const char *who) {
-    for (;;) {
-        std::int32_t got = ipc_receiver_receive(r, &m, second);
-        if (got > 0) return got;
-        if (!only_waited(got)) b.is_wrong("%s: receive: %s", who, ipc_strerror(got));
-        if (b.over.load() == 2) return 0;
-    }
-}
-
 class lone {
   public:
-    lone(board &b, ipc_receiver *r, std::uint32_t number, std::uint64_t seed)
+    lone(board &b, receiving &r, std::uint32_t number, std::uint64_t seed)
         : board_(b), receiver_(r), number_(number), random_(seed) {}
 
     void message(const ipc_message &m) {
@@ -113,8 +145,7 @@ class lone {
         held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(which));
         std::atomic<fate> &f = board_.find(m.tag)->of(m.sequence);
         f.store(fate::releasing);
-        if (std::int32_t r = ipc_receiver_release(receiver_, &m); r != 0)
-            board_.is_wrong("sender %lx, message %lu: release: %s", m.sender, m.sequence, ipc_strerror(r));
+        receiver_.release(m);
         f.store(fate::released);
     }
 
@@ -125,7 +156,7 @@ class lone {
     }
 
     board &board_;
-    ipc_receiver *receiver_;
+    receiving &receiver_;
     std::uint32_t number_;
     std::mt19937_64 random_;
     std::vector<ipc_message> held_;
@@ -135,27 +166,25 @@ class lone {
 
 }  // namespace
 
-void run_receiver(board &b, const char *url, std::uint32_t number, std::uint64_t seed) {
-    ipc_receiver *r = open(b, url, "receiver");
-    if (!r) return;
+static void receive_alone(board &b, const char *url, std::uint32_t number, std::uint64_t seed) {
+    receiving r(b, url, "receiver", number);
     lone all(b, r, number, seed);
     ipc_message m = empty_message();
-    while (std::int32_t got = next(b, r, m, "receiver")) {
+    while (std::int32_t got = r.next(m)) {
         if (got == IPC_MESSAGE)
             all.message(m);
         else
             all.finished(got, m);
     }
     all.release_all();
-    if (std::int32_t held = ipc_receiver_close(r); held != 0) b.is_wrong("receiver: close says %d are held", held);
+    r.close();
 }
 
-void run_watcher(board &b, const char *url, std::uint32_t number) {
-    ipc_receiver *r = open(b, url, "watcher");
-    if (!r) return;
+static void watch(board &b, const char *url, std::uint32_t number) {
+    receiving r(b, url, "watcher", number);
     ipc_message m = empty_message();
     std::unordered_map<std::uint64_t, std::uint64_t> last;
-    while (std::int32_t got = next(b, r, m, "watcher")) {
+    while (std::int32_t got = r.next(m)) {
         std::uint64_t &before = last[m.sender];
         ledger *from = b.find(m.sender);
         if (got != IPC_MESSAGE) {
@@ -173,9 +202,21 @@ void run_watcher(board &b, const char *url, std::uint32_t number) {
             b.is_wrong("watcher %u: sender %lx, message %lu after %lu", number, m.sender, m.sequence, before);
         before = m.sequence;
         b.received.fetch_add(1, std::memory_order_relaxed);
-        ipc_receiver_release(r, &m);
+        r.release(m);
     }
-    ipc_receiver_close(r);
+    r.close();
+}
+
+void run_receiver(board &b, const char *url, std::uint32_t number, std::uint64_t seed) try {
+    receive_alone(b, url, number, seed);
+} catch (const std::exception &e) {
+    b.is_wrong("receiver: %s", e.what());
+}
+
+void run_watcher(board &b, const char *url, std::uint32_t number) try {
+    watch(b, url, number);
+} catch (const std::exception &e) {
+    b.is_wrong("watcher: %s", e.what());
 }
 
 }  // namespace soak

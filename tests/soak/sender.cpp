@@ -22,14 +22,17 @@ bool only_waited(std::int32_t code) { return code == -ETIMEDOUT || code == -EINT
 void run_sender(board &b, const char *url, std::uint32_t number, std::uint64_t seed) {
     std::mt19937_64 random(seed);
     ledger &mine = b.senders[number];
-    ipc_sender_options options{sizeof options, capacity};
-    ipc_sender *s = nullptr;
-    char words[512];
-    if (std::int32_t r = ipc_sender_open(&s, url, &options, words, sizeof words); r < 0)
-        return b.is_wrong("sender %u: %s", number, words);
+    reloader may_reload(b);
+    host h(std::make_unique<copy>());
+    try {
+        h.open_sender(url, capacity);
+    } catch (const std::exception &e) {
+        return b.is_wrong("sender %u: %s", number, e.what());
+    }
+    auto s = [&] { return h.senders[0]; };  // another one after a reload
     ipc_sender_counters c{};
     c.struct_size = sizeof c;
-    ipc_sender_stats(s, &c);
+    h.library->ipc_sender_stats(s(), &c);
     mine.id.store(c.id, std::memory_order_release);
 
     for (std::uint64_t sequence = 1; b.over.load(std::memory_order_relaxed) == 0 && mine.ended.load() == 0;
@@ -40,21 +43,23 @@ void run_sender(board &b, const char *url, std::uint32_t number, std::uint64_t s
                                            : dice / 8 % 200;
         void *room;
         std::int32_t r;
-        while ((r = ipc_sender_reserve(s, size, &room, 2 * second)) != 0) {
-            if (!only_waited(r)) return b.is_wrong("sender %u: reserve: %s", number, ipc_strerror(r));
+        while ((r = h.library->ipc_sender_reserve(s(), size, &room, 2 * second)) != 0) {
+            if (!only_waited(r)) return b.is_wrong("sender %u: reserve: %s", number, h.library->ipc_strerror(r));
             if (b.over.load() != 0 || mine.ended.load() != 0) goto end;
         }
+        may_reload(h, "sender");
         fill(room, size, c.id, sequence);
         mine.committing.store(sequence);
-        if ((r = ipc_sender_commit(s, size, c.id)) != 0)
-            return b.is_wrong("sender %u: commit: %s", number, ipc_strerror(r));
+        if ((r = h.library->ipc_sender_commit(s(), size, c.id)) != 0)
+            return b.is_wrong("sender %u: commit: %s", number, h.library->ipc_strerror(r));
         mine.committed.store(sequence);
         if (random() % 512 == 0) usleep(static_cast<useconds_t>(random() % 3000));
     }
 end:
     // Lingers: whatever happens to the receiver meanwhile, its successor gets the rest.
     mine.ended.store(1);
-    std::int32_t left = ipc_sender_close(s, -1);
+    std::int32_t left = h.library->ipc_sender_close(s(), -1);
+    h.senders.clear();
     if (left != 0) b.is_wrong("sender %u: close gave %d with an endless linger", number, left);
 }
 
