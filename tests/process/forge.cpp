@@ -231,6 +231,7 @@ bool forged_receiver::take_hello() {
     void *p = mmap(nullptr, link_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, h.fds[layout::link_fd].get(), 0);
     if (p == MAP_FAILED) done(-1, "mmap");
     link_ = static_cast<std::byte *>(p);
+    ring = std::move(h.fds[layout::ring_fd]);
     data_bell = std::move(h.fds[layout::data_bell_fd]);
     space_bell = std::move(h.fds[layout::space_bell_fd]);
     return true;

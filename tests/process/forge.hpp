@@ -131,7 +131,7 @@ class forged_receiver {
     layout::hello hello{};
     std::string name;
     descriptor listener, socket;
-    descriptor data_bell, space_bell;
+    descriptor ring, data_bell, space_bell;
 
   private:
     std::string path_;
