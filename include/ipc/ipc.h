@@ -45,6 +45,70 @@
  *   successor, if the successor must get the messages the killed one had not released.
  *
  *   Local and of one user. Peers of another user id are refused; memory does not reach other machines.
+ *
+ *   Nothing expires. A peer that is stopped, or slow, is waited for; only the kernel says that one is dead. A thread may
+ *   be cancelled (pthread_cancel): a call completes first. Sockets and the runtime folder may be deleted: links go on,
+ *   and newcomers find the channel again: a sender makes its name again in its next call or while it waits.
+ *
+ * Tests that show it (ctest -R NAME)
+ *   A message is whole or not there, once, in order, and aligned
+ *       process: messages of each size from 0 to half the ring arrive whole, aligned, in order
+ *       kill_points: whoever is killed, at whichever instruction, the other goes on
+ *   Every receiver gets every message, from one copy; in any order of arrival
+ *       process: each receiver gets every message, in order, and the end
+ *       process: all receivers read the sender's one copy
+ *       process: many that open at the same moment all meet, also among the sockets of the dead
+ *   The sender alone can write its ring; nonsense costs its author the link
+ *       process: a receiver can neither write into the memory of a ring, nor cut it, nor punch a hole
+ *       process: a receiver that scribbles over its whole link harms itself alone
+ *   End and death are two things, each told once
+ *       process: ends and deaths name their sender, and each is told once
+ *   C2, C3, C6
+ *       process: a receive that finds nothing returns at once, or when its time has passed and not before
+ *       process: a struct of a size that the library does not know is refused, and stays as it is
+ *       process: a null handle is refused by every function
+ *   C5
+ *       process: a signal ends a receive that waits, and nothing is lost by it
+ *       process: an interrupt ends the call that is under way, and not the next
+ *       process: both sides stopped again and again at any moment: nothing is lost
+ *       process: a thread with a cancellation pending gets through every call, whatever happens meanwhile
+ *       alone: in ten seconds of waiting, in each way there is, no side runs at all
+ *   C8
+ *       process: a fork may not use its parent's handles, and the parent does not notice
+ *       process: no file descriptor of ours gets into a program that is executed
+ *   C9
+ *       abi: no thread is started, no signal handled, blocked or ignored, whatever is called
+ *       abi: nothing is printed, whatever is called
+ *   What survives
+ *       process: a process that goes right after its last commit loses nothing
+ *       process: close says how many are lost when no receiver ever came
+ *   Who comes after others gets what they left, marked if they had got it
+ *       process: the successor of a killed receiver gets what that had not released, marked if it had got it
+ *       process: a receiver that comes before the sender has seen the death takes the dead one's place
+ *       process: a killed receiver is dead although a fork of it lives on
+ *       process: the mark stays through a second and a third death
+ *       process: what was released before an older one is not delivered again after a death
+ *   Who serves newcomers
+ *       process: a sender that sends now and then to nobody makes its deleted name again
+ *       process: a sender's fd gets ready for the death of its only receiver, and for the next one
+ *       process: the runtime folder is deleted under way: links go on, and newcomers find it
+ *   A message that is held stays as it is; any order of releases
+ *       process: what is held stays as it is while the sender goes on and waits
+ *       process: messages are released in any order, and all their room comes back
+ *       process: held messages outlive the close of their receiver, and their sender
+ *   A ring's memory is reserved at open, or refused in words
+ *       process: a ring beyond the limit of address space is refused, and a smaller one taken
+ *       process: a sender whose limit is lowered later keeps its messages until a receiver can be linked
+ *   The fd misses nothing
+ *       process: a host that has a receiver in an epoll, edge-triggered, misses nothing
+ *       process: a host that has a sender in an epoll, edge-triggered, misses no room
+ *   Handing over to another copy
+ *       process: a receiver of three flooding senders changes builds 200 times: 0 lost, 0 doubled
+ *       process: a flooding sender to two receivers changes builds 200 times: 0 lost, 0 doubled
+ *       process: when the k-th of several handles can't be adopted, all are as before, for every k
+ *       process: after 200 handoffs descriptors, mappings and memory are what they were
+ *   Of one user
+ *       root: a receiver refuses another user's sender in words, and its own user's is heard
  */
 #ifndef IPC_IPC_H
 #define IPC_IPC_H
