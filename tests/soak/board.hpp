@@ -41,6 +41,7 @@ struct board {
     std::atomic<std::uint64_t> wrong;
     std::atomic<std::uint32_t> reload;  // each increase: whoever has a handle exchanges the library
     std::atomic<std::uint64_t> reloads;
+    std::atomic<std::uint32_t> opened;   // the receiver that has opened last
     std::atomic<std::uint32_t> to_fork;  // the receiver of this number forks
     std::atomic<pid_t> forked;           // ... has forked
     std::array<char[160], reasons> why;  // the first of them

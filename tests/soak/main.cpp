@@ -57,9 +57,6 @@ class process {
         if (pid_ != 0) return;
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent) _exit(1);
-        struct sigaction quiet {};
-        quiet.sa_handler = [](int) {};  // without SA_RESTART: waits end with EINTR
-        sigaction(SIGUSR1, &quiet, nullptr);
         run();
         _exit(0);
     }
@@ -82,11 +79,11 @@ class process {
         int status;
         if (pid_ <= 0) return true;
         if (waitpid(pid_, &status, WNOHANG) != pid_) return false;
-        crashed_ = !WIFEXITED(status);
+        if (WIFSIGNALED(status)) crashed_ = WTERMSIG(status);
         pid_ = -1;
         return true;
     }
-    bool crashed() const { return crashed_; }
+    int crashed() const { return crashed_; }  // the signal, or 0
     void limit_descriptors(bool none_free) const {
         rlimit now;
         if (pid_ <= 0 || getrlimit(RLIMIT_NOFILE, &now) != 0) return;
@@ -96,7 +93,7 @@ class process {
 
   private:
     pid_t pid_;
-    bool crashed_ = false;
+    int crashed_ = 0;
 };
 
 enum class kind { lone, watched, turnover };
@@ -231,7 +228,8 @@ class phase {
                 start_receiver();
                 return did("receivers killed that leave a fork");
             default: {
-                // No descriptor is free while a sender goes and another comes.
+                // No descriptor is free while a sender goes and another comes. Both are open: an open would be refused.
+                if (board_.senders[s.number].id.load() == 0 || board_.opened.load() != r.number) return;
                 for (numbered *all : {&s, &r}) all->process.limit_descriptors(true);
                 board_.senders[s.number].ended.store(1);
                 start_sender();
@@ -269,9 +267,15 @@ class phase {
     void reap() {
         for (auto *all : {&senders_, &receivers_})
             for (auto &p : *all)
-                if (p.process.ended() && p.process.crashed()) board_.is_wrong("a process crashed");
+                if (p.process.ended()) check_end(p);
         std::erase_if(senders_, [](numbered &p) { return p.process.ended(); });
         while (senders_.size() < 3 && board_.next.load() < ledgers) start_sender();
+    }
+
+    void check_end(const numbered &p) {
+        bool sends = std::any_of(senders_.begin(), senders_.end(), [&](numbered &s) { return &s == &p; });
+        if (int signal = p.process.crashed())
+            board_.is_wrong("%s %u crashed: signal %d", sends ? "sender" : "receiver", p.number, signal);
     }
 
     void finish() {
@@ -298,8 +302,7 @@ class phase {
             if (clock::now() > late) return board_.is_wrong("%s", otherwise);
             std::this_thread::sleep_for(5ms);
         }
-        for (numbered &p : all)
-            if (p.process.crashed()) board_.is_wrong("a process crashed");
+        for (numbered &p : all) check_end(p);
     }
 
     std::mt19937_64 random_;
@@ -328,6 +331,9 @@ struct own_folder {
 int run(double seconds, std::uint64_t seed) {
     own_folder folder;
     prctl(PR_SET_CHILD_SUBREAPER, 1);  // of what a killed receiver has forked
+    struct sigaction quiet {};
+    quiet.sa_handler = [](int) {};        // without SA_RESTART: waits end with EINTR
+    sigaction(SIGUSR1, &quiet, nullptr);  // for all processes, from their first moment
     totals sum;
     std::mt19937_64 random(seed);
     auto start = clock::now(),

@@ -35,6 +35,7 @@ class receiving {
     receiving(board &b, const char *url, const char *who, std::uint32_t number)
         : board_(b), who_(who), number_(number), may_reload_(b), host_(std::make_unique<copy>()) {
         host_.open_receiver(url);
+        b.opened.store(number);
     }
     // The next event, whatever it takes; 0 when all is over.
     std::int32_t next(ipc_message &m) {
