@@ -122,27 +122,33 @@ receiver::~receiver() {
 // ---- Names ----------------------------------------------------------------------------------------------------------
 
 void receiver::listen() {
-    libipc::fd socket(made(make_socket(SOCK_SEQPACKET), "a socket"));
     libipc::fd knuckle(made(make_socket(SOCK_DGRAM), "a socket"));  // not last: unheard, we would not be found
+    libipc::fd socket;
     channel_folder folder;
     std::string temporary, name = name_of({layout::version, id_, times_});
-    // Whoever leaves last removes the folder, perhaps between our opening and our binding.
+    // Whoever leaves last removes the folder, perhaps between our opening and our binding; a cleaner of /tmp deletes
+    // what it finds, perhaps between our binding and our renaming.
     for (int tries = 0;; ++tries) {
+        socket = libipc::fd(made(make_socket(SOCK_SEQPACKET), "a socket"));
         folder = channel_folder::open(runtime_, where_.name);
         temporary = fmt::format(".new-{:016x}", random_id());
+        const char *attempt = "make a socket";
         int r = folder.bind(socket.get(), temporary);
-        if (r == 0) break;
-        if (r != -ENOENT || tries == 100) folder.fail("make a socket", r);
-    }
-    try {
-        if (::listen(socket.get(), SOMAXCONN) != 0) folder.fail("listen", -errno);
-        events_.add(socket.get(), {of::listener});
-        // Told before the name is there, so that a sender is not linked twice.
-        for (auto &p : peers_) tell(*p, layout::notice_kind::moved);
-        if (int r = folder.rename(temporary, name); r < 0) folder.fail("rename a socket", r);
-    } catch (...) {
-        folder.unlink(temporary);
-        throw;
+        try {
+            if (r == 0) {
+                attempt = "rename a socket";
+                if (::listen(socket.get(), SOMAXCONN) != 0) folder.fail("listen", -errno);
+                events_.add(socket.get(), {of::listener});
+                // Told before the name is there, so that a sender is not linked twice.
+                for (auto &p : peers_) tell(*p, layout::notice_kind::moved);
+                r = folder.rename(temporary, name);
+            }
+            if (r == 0) break;
+            if (r != -ENOENT || tries == 100) folder.fail(attempt, r);
+        } catch (...) {
+            folder.unlink(temporary);
+            throw;
+        }
     }
     if (listener_) {
         accept();  // whoever had connected to the old name
