@@ -21,13 +21,14 @@ inline constexpr std::uint32_t reasons = 64;
 enum class fate : std::uint8_t { unseen, delivered, releasing, released };
 
 struct ledger {
-    std::atomic<std::uint64_t> id;          // of the sender, once it has opened
-    std::atomic<std::uint64_t> committing;  // sequence whose commit has begun
-    std::atomic<std::uint64_t> committed;   // ... has returned
-    std::atomic<std::uint32_t> ended;       // 1: it has begun to close
-    std::atomic<std::uint32_t> killed;      // 1: it is about to be killed
-    std::atomic<std::uint32_t> seen_by;     // the last receiver that got a message of it
-    std::atomic<std::uint32_t> reported;    // ends and deaths that were received
+    std::atomic<std::uint64_t> id;            // of the sender, once it has opened
+    std::atomic<std::uint64_t> committing;    // sequence whose commit has begun
+    std::atomic<std::uint64_t> committed;     // ... has returned
+    std::atomic<std::uint32_t> ended;         // 1: it has begun to close
+    std::atomic<std::uint32_t> killed;        // 1: it is about to be killed
+    std::atomic<std::uint32_t> seen_by;       // the last receiver that got a message of it
+    std::atomic<std::uint64_t> watched_from;  // first message that the watcher that stays has got
+    std::atomic<std::uint32_t> reported;      // ends and deaths that were received
     std::array<std::atomic<fate>, remembered> fates;
 
     std::atomic<fate> &of(std::uint64_t sequence) { return fates[sequence % remembered]; }
