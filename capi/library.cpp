@@ -16,7 +16,7 @@
 // The start of this library in memory, its ELF header; the linker provides it. Bytes, as more follows than a header.
 extern "C" __attribute__((visibility("hidden"))) const char __ehdr_start[];
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifdef LIBIPC_OWN_LIBSTDCXX
 namespace __gnu_cxx {
 void __freeres();
 }
@@ -116,7 +116,7 @@ const char *ipc_strerror(int32_t code) {
         case IPC_EFORKED:
             return "the handle was opened by the parent process, before fork";
         case IPC_EVERSION:
-            return "the channel is in use by a version of libipc with another memory layout";
+            return "the other side is a version of libipc with another memory layout, abi or handoff";
         default:
             if (const char *words = code < 0 && code > -4096 ? strerrordesc_np(-code) : nullptr) return words;
             return "not a code of libipc";

@@ -60,6 +60,7 @@ function(libipc_link_flags target map)
   set_target_properties(${target} PROPERTIES LINK_DEPENDS ${map})
   if(NOT LIBIPC_SANITIZE)
     # A program may bring an older libstdc++ than the compiler's, as Julia does. So the library has its own, hidden.
+    target_compile_definitions(${target} PRIVATE LIBIPC_OWN_LIBSTDCXX)
     target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,-z,defs)
   endif()
 endfunction()

@@ -79,14 +79,12 @@ struct socket_address {
 
 int result(int r) { return r < 0 ? -errno : r; }
 
-}  // namespace
-
-std::string name_of(const receiver_name &name) {
-    return fmt::format("r{}-{:016x}.{}", name.version, name.id, name.times);
+std::string name_text(char role, const handle_name &name) {
+    return fmt::format("{}{}-{:016x}.{}", role, name.version, name.id, name.times);
 }
 
-std::optional<receiver_name> parse_receiver_name(std::string_view text) {
-    receiver_name name;
+std::optional<handle_name> parse_name(char role, std::string_view text) {
+    handle_name name;
     const char *at = text.data(), *end = text.data() + text.size();
     auto number = [&](char before, auto &value, int base) {
         if (at == end || *at != before) return false;
@@ -94,10 +92,17 @@ std::optional<receiver_name> parse_receiver_name(std::string_view text) {
         at = r.ptr;
         return r.ec == std::errc();
     };
-    if (number('r', name.version, 10) && number('-', name.id, 16) && number('.', name.times, 10) && at == end)
+    if (number(role, name.version, 10) && number('-', name.id, 16) && number('.', name.times, 10) && at == end)
         return name;
     return {};
 }
+
+}  // namespace
+
+std::string receiver_name(const handle_name &name) { return name_text('r', name); }
+std::string sender_name(const handle_name &name) { return name_text('s', name); }
+std::optional<handle_name> parse_receiver_name(std::string_view text) { return parse_name('r', text); }
+std::optional<handle_name> parse_sender_name(std::string_view text) { return parse_name('s', text); }
 
 std::string runtime_folder() {
     if (const char *set = std::getenv("IPC_DIR"); set && *set) {
@@ -115,16 +120,6 @@ std::string runtime_folder() {
     if (lstat(run.c_str(), &s) == 0 && S_ISDIR(s.st_mode) && s.st_uid == geteuid()) return run + "/ipc";
     return fmt::format("/tmp/ipc-{}", geteuid());
 }
-
-std::optional<std::uint64_t> id_in_sender_name(std::string_view text) {
-    std::uint64_t id;
-    if (!is_sender_name(text)) return {};
-    auto r = std::from_chars(text.data() + 2, text.data() + text.size(), id, 16);
-    if (r.ec != std::errc() || r.ptr == text.data() + text.size() || *r.ptr != '.') return {};
-    return id;
-}
-
-std::string sender_name(std::uint64_t id, std::uint32_t times) { return fmt::format("s-{:016x}.{}", id, times); }
 
 channel_folder channel_folder::open(const std::string &runtime, const std::string &channel) {
     open_own_folder(runtime, "runtime folder");

@@ -1,6 +1,6 @@
 // Names on disk: the runtime folder, a channel's folder in it, and the sockets in that.
 //   r<layout version>-<receiver id>.<n>   a listening receiver; n counts how often its name was made again
-//   s-<sender id>.<n>                     a sender's datagram socket, to be knocked on
+//   s<layout version>-<sender id>.<n>     a sender's datagram socket, to be knocked on
 //   .new-<random>                         a receiver between bind and listen: nobody connects to it
 // No name is used twice, so a refused one is dead for ever and may be unlinked by anybody.
 #pragma once
@@ -18,17 +18,16 @@
 
 namespace libipc {
 
-struct receiver_name {
+struct handle_name {
     std::uint32_t version;
     std::uint64_t id;
     std::uint32_t times;
 };
 
-std::string name_of(const receiver_name &name);
-std::optional<receiver_name> parse_receiver_name(std::string_view text);
-std::string sender_name(std::uint64_t id, std::uint32_t times);
-inline bool is_sender_name(std::string_view text) { return text.starts_with("s-"); }
-std::optional<std::uint64_t> id_in_sender_name(std::string_view text);
+std::string receiver_name(const handle_name &name);
+std::string sender_name(const handle_name &name);
+std::optional<handle_name> parse_receiver_name(std::string_view text);
+std::optional<handle_name> parse_sender_name(std::string_view text);
 
 // $IPC_DIR, or the user's own; throws failure. A handle asks once: the environment may change while it lives.
 std::string runtime_folder();

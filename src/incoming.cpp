@@ -26,6 +26,7 @@ void incoming::start_at(const layout::hello &hello, std::int32_t from) {
     std::uint64_t start = oldest ? hello.oldest : hello.start;
     at_ = {start, start % capacity_};
     sequence_ = oldest ? hello.oldest_sequence : hello.start_sequence;
+    redelivered_from_ = hello.start;
     redelivered_until_ = hello.redelivered_until;
     released_ = start;
     early_.each_set(start, redelivered_until_, [&](std::uint64_t) { ++early_count_; });
@@ -64,7 +65,7 @@ incoming::next incoming::take(ipc_message &out) {
         // More than a ring's worth can't be unreleased: a sender that claims so would lead us out of our bitmaps.
         if (at_.position + f.length - released_ > capacity_) return next::broken;
         std::uint64_t position = at_.position, offset = at_.offset;
-        bool again = position < redelivered_until_;
+        bool again = position >= redelivered_from_ && position < redelivered_until_;
         at_.advance(f.length, capacity_);
         if (f.kind == layout::kind::end) {
             ended_ = true;

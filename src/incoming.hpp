@@ -34,6 +34,7 @@ class incoming {
 
     // The waking protocol of waking.hpp, the sleeper's part: take_back for all links, one membarrier if any says so,
     // set_asleep for all, one fence, then waiting() of all.
+    void keep_fences() { membarrier_ = false; }  // gives no leave any more
     bool take_back() { return leave_.take_back(words().unfenced); }
     void set_asleep() { words().asleep.store(1, std::memory_order_relaxed); }
     void set_awake() { words().asleep.store(0, std::memory_order_relaxed); }
@@ -51,7 +52,8 @@ class incoming {
     void forget();
     template <class Archive>
     void hand_over(Archive &a) {
-        a(ring_, link_, held_memory_, capacity_, at_, released_, sequence_, redelivered_until_, held_, early_, lone_);
+        a(ring_, link_, held_memory_, capacity_, at_, released_, sequence_, redelivered_from_, redelivered_until_,
+          held_, early_, lone_);
         a(held_count_, early_count_, leave_, membarrier_, ended_, sender_, pid_, skipped_, rings_);
         a(data_bell_, space_bell_);
     }
@@ -67,9 +69,10 @@ class incoming {
     cursor at_;                   // next frame to take
     std::uint64_t released_ = 0;  // as in link_words; while messages are held, the start of the oldest of them
     std::uint64_t sequence_ = 0;  // of the next message
-    std::uint64_t redelivered_until_ = 0;
-    bitmap held_;   // private: started and not released; a double release finds its bit gone
-    bitmap early_;  // shared: released before an older one
+    std::uint64_t redelivered_from_ = 0,
+                  redelivered_until_ = 0;  // what a receiver that is gone had got, and not released
+    bitmap held_;                          // private: started and not released; a double release finds its bit gone
+    bitmap early_;                         // shared: released before an older one
     // A message held alone has no bit in held_ (receive, release, receive, ... is what most do, and saves 3 ns a
     // message).
     static constexpr std::uint64_t none = ~std::uint64_t{0};

@@ -120,25 +120,22 @@ struct hello {
     std::uint64_t oldest;          // where it may start with from=oldest; the link gates here until it has chosen
     std::uint64_t oldest_sequence;
     std::uint64_t redelivered_until;  // messages before it were delivered to a receiver that is gone
-    std::uint64_t committed;          // where it starts with from=latest: at least here
+    std::uint64_t committed;          // none of these positions is beyond it
     std::uint32_t membarrier;         // 1: the sender is registered for global expedited membarrier
     std::int32_t pid;
 };
 static_assert(sizeof(hello) == 88);
 
-// From the receiver, with its pidfd. A refusal carries words and no pidfd.
+// From the receiver, with its pidfd. A refusal carries no pidfd, but words, for whoever looks at the socket with
+// strace.
 struct answer {
     preamble head;
     std::uint64_t receiver;
     std::uint32_t refused;
     std::uint32_t membarrier;
-    std::int32_t pid;
-    std::int32_t from;
-    std::int32_t overflow;
-    std::uint32_t reserved;
     char words[256];
 };
-static_assert(sizeof(answer) == 304);
+static_assert(sizeof(answer) == 288);
 
 // From the receiver, at any time after the answer.
 enum class notice_kind : std::uint32_t {

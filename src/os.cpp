@@ -15,6 +15,8 @@
 #include <cstring>
 #include <ctime>
 
+#include "failure.hpp"
+
 namespace libipc {
 
 namespace {
@@ -64,10 +66,14 @@ std::int64_t now_ns() { return clock_ns(CLOCK_MONOTONIC); }
 std::int64_t coarse_now_ns() { return clock_ns(CLOCK_MONOTONIC_COARSE); }
 
 std::uint64_t random_id() {
-    std::uint64_t id = 0;
-    while (id == 0)
-        if (getrandom(&id, sizeof id, 0) != sizeof id) id = 0;
-    return id;
+    for (;;) {
+        std::uint64_t id = 0;
+        ssize_t n = getrandom(&id, sizeof id, 0);
+        if (n < 0 && errno != EINTR)
+            fail(-errno, "cannot draw a random id: {}; allow getrandom in this process's seccomp filter",
+                 errno_words(errno));
+        if (n == sizeof id && id != 0) return id;
+    }
 }
 
 int make_epoll() { return result(epoll_create1(EPOLL_CLOEXEC)); }
@@ -171,6 +177,6 @@ bool is_nonblocking(int fd) {
 
 bool register_membarrier() { return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0; }
 
-void membarrier_global() { syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0); }
+bool membarrier_global() { return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0; }
 
 }  // namespace libipc

@@ -53,7 +53,7 @@ class no_cancel {
 std::int64_t now_ns();         // CLOCK_MONOTONIC
 std::int64_t coarse_now_ns();  // the same clock, as of the last tick (1 to 4 ms); no system call
 
-std::uint64_t random_id();  // never 0
+std::uint64_t random_id();  // never 0; throws failure
 
 // Each returns an fd (>= 0), close-on-exec and non-blocking, or -errno.
 int make_epoll();
@@ -103,7 +103,7 @@ bool is_nonblocking(int fd);
 
 // Registers the process for MEMBARRIER_CMD_GLOBAL_EXPEDITED; false where the kernel has none.
 bool register_membarrier();
-// A full barrier on every processor that runs a registered process.
-void membarrier_global();
+// A full barrier on every processor that runs a registered process; false if it was refused.
+bool membarrier_global();
 
 }  // namespace libipc

@@ -74,7 +74,7 @@ void ownership::thaw() {
 }
 
 bool ownership::forget(void *handle) {
-    if (words_ != &nobody) return false;
+    if (words_ != &nobody || (is_mapped(page()) && forked())) return false;
     if (frozen_here(page()) == handle) page()->frozen = nullptr;
     return true;
 }

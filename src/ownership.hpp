@@ -46,7 +46,7 @@ class ownership {
     // For an object made of a state frozen at `turn`: the first call that it admits takes the handle.
     void await(std::uint64_t turn);
     void thaw();
-    // False if calls are admitted here. Else the frozen handle can't be thawed any more.
+    // False if calls are admitted here, or in a forked child. Else the frozen handle can't be thawed any more.
     bool forget(void *handle);
 
     // Of a page that may be gone by now. 0 if it is.

@@ -87,6 +87,12 @@ receiver::receiver(endpoint where, std::int32_t from)
       status_(where_, id_, IPC_RECEIVER) {
     try {
         listen();
+        for (const std::string &name : folder_.names())
+            if (auto s = parse_sender_name(name); s && s->version != layout::version)
+                fail(IPC_EVERSION,
+                     "a sender on {} has memory layout {}, this receiver has {}: build both with the same version of "
+                     "libipc",
+                     where_.url, s->version, layout::version);
     } catch (...) {
         if (!name_.empty()) {
             folder_.unlink(name_);
@@ -125,7 +131,7 @@ void receiver::listen() {
     libipc::fd knuckle(made(make_socket(SOCK_DGRAM), "a socket"));  // not last: unheard, we would not be found
     libipc::fd socket;
     channel_folder folder;
-    std::string temporary, name = name_of({layout::version, id_, times_});
+    std::string temporary, name = receiver_name({layout::version, id_, times_});
     // Whoever leaves last removes the folder, perhaps between our opening and our binding; a cleaner of /tmp deletes
     // what it finds, perhaps between our binding and our renaming.
     for (int tries = 0;; ++tries) {
@@ -162,13 +168,14 @@ void receiver::listen() {
     watch_ = folder_watch(folder_);
     if (watch_ && events_.try_add(watch_.get(), {of::folder}) < 0) watch_ = folder_watch();
     counters_.watching = static_cast<bool>(watch_);
-    if (!watch_) events_.set_alarm(folder_look_ns, folder_look_ns);
+    findable_ = true;
+    set_alarm();
     knock(knuckle.get());
 }
 
 void receiver::knock(int socket) {
     for (const std::string &name : folder_.names()) {
-        if (is_sender_name(name)) {
+        if (parse_sender_name(name)) {
             // Full: it has been knocked on already. Refused: its owner is gone, and the name will never be used again.
             if (folder_.knock(socket, name) == -ECONNREFUSED) folder_.unlink(name);
         } else if (name.starts_with(".new-")) {
@@ -195,8 +202,15 @@ void receiver::check_names() {
     } catch (const std::exception &) {
         // The folder's parent may be gone, or neither descriptor nor memory be free. Links go on; newcomers have to
         // wait.
-        events_.set_alarm(folder_look_ns, folder_look_ns);
+        findable_ = false;
+        set_alarm();
     }
+}
+
+// For what no event tells.
+void receiver::set_alarm(std::int64_t first_ns) {
+    std::int64_t period = counters_.waiting_for_fds ? fd_retry_ns : !watch_ || !findable_ ? folder_look_ns : 0;
+    events_.set_alarm(first_ns != 0 ? first_ns : period, period);
 }
 
 // ---- Links ----------------------------------------------------------------------------------------------------------
@@ -206,7 +220,7 @@ void receiver::short_of_fds(int error) {
     counters_.waiting_for_fds = 1;
     fd_error_ = error;
     rewatch(events_.get(), listener_.get(), 0, event_tag{of::listener}.pack());
-    events_.set_alarm(fd_retry_ns, fd_retry_ns);
+    set_alarm();
 }
 
 // Nothing that is done with a link later asks for memory.
@@ -221,6 +235,7 @@ void receiver::accept() try {
         if (s < 0) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
             if (errno == EMFILE || errno == ENFILE) short_of_fds(-errno);
+            if (errno == ENOMEM || errno == ENOBUFS) short_of_fds(-ENOMEM);
             return;
         }
         libipc::fd socket(s);
@@ -297,9 +312,12 @@ void receiver::greet(std::uint32_t index) {
         events_.add(p.pid.get(), {of::peer_pid, index, p.generation});
         if (p.hello_waits) events_.add(p.socket.get(), {of::peer_socket, index, p.generation});
     } catch (const failure &f) {
+        // Hung up on without an answer, it comes again: perhaps we have what we lack by then.
+        for (int lack : {ENOMEM, ENOSPC, EMFILE, ENFILE})
+            if (f.code == -lack) return drop(index);
         return refuse(index, f.words);
     } catch (const std::bad_alloc &) {
-        return refuse(index, "the receiver's process gets no memory any more");
+        return drop(index);
     }
     p.hello_waits = false;
     std::erase(silent_, index);
@@ -307,8 +325,6 @@ void receiver::greet(std::uint32_t index) {
     yes.head = {layout::answer_magic, layout::version, sizeof yes};
     yes.receiver = id_;
     yes.membarrier = membarrier_;
-    yes.pid = getpid();
-    yes.from = from_;
     int own_pid = own_pid_.get();
     // If the sender is gone already, its hang-up tells. Our pidfd matters to a sender of another pid namespace alone,
     // and less than the answer.
@@ -362,6 +378,7 @@ void receiver::drop(std::uint32_t index) {
     std::erase(settled_, index);
     if (p.link) {
         counters_.rings += p.link->rings();
+        counters_.held -= p.link->held();
         --counters_.links;
         events_.remove(p.link->data_bell());
     }
@@ -401,10 +418,10 @@ void receiver::handle(event_tag tag) {
         case of::folder:
             // A sender does not watch the folder while it has a link: we do it for ours.
             watch_.take([&](std::string_view name) {
-                std::optional<std::uint64_t> id = id_in_sender_name(name);
-                if (!id) return;
+                auto s = parse_sender_name(name);
+                if (!s) return;
                 for (auto &p : peers_)
-                    if (p->link && p->link->sender() == *id) tell(*p, layout::notice_kind::moved);
+                    if (p->link && p->link->sender() == s->id) tell(*p, layout::notice_kind::moved);
             });
             return check_names();
         case of::data_bell:
@@ -446,10 +463,7 @@ void receiver::retry_fds() {
     fd_error_ = told_before;  // it is told once, until all have come in
     if (counters_.waiting_for_fds) return;
     rewatch(events_.get(), listener_.get(), EPOLLIN, event_tag{of::listener}.pack());
-    if (watch_)
-        events_.set_alarm(0);
-    else
-        events_.set_alarm(folder_look_ns, folder_look_ns);
+    set_alarm();
 }
 
 // ---- Waking ---------------------------------------------------------------------------------------------------------
@@ -458,7 +472,7 @@ void receiver::retry_fds() {
 bool receiver::settle() {
     bool barrier = false;
     for (std::uint32_t i : active_) barrier |= peers_[i]->link->take_back();
-    if (barrier) membarrier_global();
+    if (barrier && !membarrier_global()) keep_fences();
     for (std::uint32_t i : active_) peers_[i]->link->set_asleep();
     full_fence();  // pairs with the sender's, see waking.hpp
     bool nothing = true;
@@ -474,6 +488,14 @@ bool receiver::settle() {
     settled_.swap(active_);
     active_.clear();
     return true;
+}
+
+// See doubtful_sleep_ns.
+void receiver::keep_fences() {
+    membarrier_ = false;
+    for (auto &p : peers_)
+        if (p->link) p->link->keep_fences();
+    set_alarm(doubtful_sleep_ns);
 }
 
 // After a sleep: looks again at those that were looked at before it. In a crowd, those that ring are enough.
@@ -492,7 +514,7 @@ void receiver::rest_idle() {
         barrier |= p.link->take_back();
         resting_.push_back(i);
     }
-    if (barrier) membarrier_global();
+    if (barrier && !membarrier_global()) keep_fences();
     for (std::uint32_t i : resting_) peers_[i]->link->set_asleep();
     full_fence();
     for (std::uint32_t i : resting_) {
@@ -522,6 +544,7 @@ inline std::int32_t receiver::take_from(std::uint32_t index, peer &p, ipc_messag
     if (what == incoming::next::message) {
         out.link = index | p.generation << index_bits;
         ++counters_.messages;
+        ++counters_.held;
         counters_.bytes += out.size;
         p.idle_looks = 0;
         return IPC_MESSAGE;
@@ -627,6 +650,7 @@ std::int32_t receiver::release(const ipc_message &message) {
     // A link that is dropped had all its messages released.
     if (!p.link || p.generation != message.link >> index_bits) return -ESTALE;
     std::int32_t r = p.link->release(message.position);
+    if (r == 0) --counters_.held;
     if (r == 0 && (p.told || shut_) && p.link->held() == 0) {
         no_cancel here;
         drop(index);
@@ -649,17 +673,19 @@ std::int32_t receiver::arm() {
 
 // ---- Telling --------------------------------------------------------------------------------------------------------
 
-std::uint64_t receiver::held_messages() const {
-    std::uint64_t held = 0;
-    for (const auto &p : peers_)
-        if (p->link) held += p->link->held();
-    return held;
-}
-
 void receiver::show() {
-    std::uint64_t backlog = 0;
-    for (std::uint32_t i : active_) backlog += peers_[i]->link->held_bytes();
-    for (std::uint32_t i : settled_) backlog += peers_[i]->link->held_bytes();
+    std::uint64_t backlog = 0, held = 0;
+    auto add = [&](const incoming &link) {
+        backlog += link.held_bytes();
+        held += link.held();
+    };
+    for (std::uint32_t i : active_) add(*peers_[i]->link);
+    for (std::uint32_t i : settled_) add(*peers_[i]->link);
+    if (held != counters_.held) {  // others, which are idle or have ended, have some: seldom, and then all are asked
+        backlog = 0;
+        for (const auto &p : peers_)
+            if (p->link) add(*p->link);
+    }
     status_.show({counters_.messages, counters_.bytes, backlog, 0, static_cast<std::uint32_t>(counters_.links)});
 }
 
@@ -669,7 +695,6 @@ std::int32_t receiver::stats(ipc_receiver_counters &out) {
     out = counters_;
     out.struct_size = size;
     out.id = id_;
-    out.held = held_messages();
     for (const auto &p : peers_)
         if (p->link) out.rings += p->link->rings();
     return 0;
@@ -706,7 +731,7 @@ std::uint64_t receiver::shut() {
                 tell(p, layout::notice_kind::leaving);
         }
     }
-    return held_messages();
+    return counters_.held;
 }
 
 }  // namespace libipc

@@ -45,7 +45,8 @@ class receiver {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(where_, from_, id_, owner_, events_, membarrier_, own_pid_, runtime_, folder_, watch_, name_, times_);
+        a(where_, from_, id_, owner_, events_, membarrier_, own_pid_, runtime_, folder_, watch_, name_, findable_,
+          times_);
         a(listener_, status_, peers_, free_, silent_, active_, settled_, turn_);
         a.rebuilt(serving_);
         a(turn_left_);
@@ -91,12 +92,13 @@ class receiver {
     void rest_idle();
     static void tell(const peer &p, layout::notice_kind what);
     void check_names();
+    void set_alarm(std::int64_t first_ns = 0);
+    void keep_fences();
     std::int32_t take_from(std::uint32_t index, peer &p, ipc_message &out);
     std::int32_t finish(std::uint32_t index, bool end, bool broken, ipc_message &out);
     void end_turn();
     std::int32_t take(ipc_message &out);
     std::int32_t wait(ipc_message &out, std::int64_t timeout_ns);
-    std::uint64_t held_messages() const;
     bool something_there() const;
     void show();
     void short_of_fds(int error);
@@ -112,6 +114,7 @@ class receiver {
     channel_folder folder_;
     folder_watch watch_;
     std::string name_;
+    bool findable_ = true;  // false if the name is gone and could not be made again
     std::uint32_t times_ = 0;
     libipc::fd listener_;
     status_page status_;

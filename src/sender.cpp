@@ -84,7 +84,7 @@ sender::~sender() {
 
 void sender::take_name() {
     libipc::fd socket(made(make_socket(SOCK_DGRAM), "a socket"));
-    std::string name = sender_name(id_, times_++);
+    std::string name = sender_name({layout::version, id_, times_++});
     // Whoever leaves last removes the folder, perhaps between our opening and our binding.
     for (int tries = 0;; ++tries) {
         channel_folder folder = channel_folder::open(runtime_, where_.name);
@@ -110,6 +110,7 @@ bool sender::name_is_there() const { return folder_.still_there() && folder_.has
 
 // A receiver made its name again, or we are alone and something in the folder changed: is ours still there?
 void sender::check_own_name() {
+    no_cancel here;
     scan_due_ = true;
     if (name_is_there()) return;
     unwatch();
@@ -482,7 +483,7 @@ std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout
         if (!free_up_to(needs))
             if (std::int32_t r = wait(needs, timeout_ns); r < 0) return r;
     }
-    awaited_ = 0;
+    forget_awaited();
     data = ring_.payload_for(size);
     reserved_ = true;
     reserved_size_ = size;
@@ -540,7 +541,10 @@ bool sender::settle(std::uint64_t position) {
     bool barrier = false;
     awake_messages_ = 0;
     for (outgoing *link : links_) barrier |= link->take_back();
-    if (barrier) membarrier_global();
+    if (barrier && !membarrier_global()) {
+        membarrier_ = false;
+        events_.set_alarm(doubtful_sleep_ns);
+    }
     for (outgoing *link : links_)
         if (link->released() < position) link->sleep_until(position);
     full_fence();  // pairs with the receiver's, see waking.hpp
@@ -553,7 +557,8 @@ void sender::wake() {
 
 // Until every receiver has released all before `position`.
 std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns) {
-    awaited_ = position;
+    forget_awaited();
+    awaited_ = awaited_ == 0 ? position : std::min(awaited_, position);
     if (timeout_ns == 0) {
         // Bytes may be held by a receiver that is gone: a look would tell.
         look(0);
@@ -564,7 +569,7 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns) {
     spin_.until([&] { return free_up_to(position) || events_.interrupted(); });
     for (;;) {
         if (free_up_to(position)) {
-            awaited_ = 0;
+            forget_awaited();
             return 0;
         }
         if (events_.take_interrupt()) return -ECANCELED;
@@ -588,7 +593,7 @@ std::int32_t sender::flush(std::int64_t timeout_ns) {
     // The end frame is no message: a receiver need not have taken it.
     std::uint64_t until = ended_ ? end_position_ : ring_.head().position;
     if (free_up_to(until)) {
-        awaited_ = 0;
+        forget_awaited();
         return 0;
     }
     std::int32_t r = wait(until, timeout_ns);
@@ -612,6 +617,7 @@ std::int32_t sender::arm() {
 
 std::uint64_t sender::finish(std::int64_t linger_ns) {
     end();
+    events_.take_interrupt();  // one from before would cost messages
     std::int64_t start = now_ns();
     std::int32_t r;
     do r = flush(linger_ns < 0 ? -1 : std::max<std::int64_t>(linger_ns - (now_ns() - start), 0));

@@ -77,6 +77,10 @@ class sender {
     void watch_while_alone();
     void stay_findable();
     void ring_receivers();
+    // What has room by now is awaited no more. The nearest of what refused calls wait for makes the fd ready.
+    void forget_awaited() {
+        if (awaited_ <= ring_.tail()) awaited_ = 0;
+    }
     void refresh_tail(bool thoroughly = false);
     bool free_up_to(std::uint64_t position);
     std::int32_t wait(std::uint64_t position, std::int64_t timeout_ns);

@@ -41,6 +41,11 @@ bool waker_must_ring(layout::shared<T> &asleep) {
     return asleep.load(std::memory_order_relaxed) != 0 && asleep.exchange(0, std::memory_order_relaxed) != 0;
 }
 
+// A membarrier can be refused to a process that was registered, by a seccomp filter that came later. Then whatever the
+// other side's store buffer holds is out after a moment: the sleeper looks again after this long, and gives no leave
+// any more.
+inline constexpr std::int64_t doubtful_sleep_ns = 1'000'000;
+
 // How a sleeper frees its waker from fencing after many messages without a sleep, and takes that back.
 class fence_leave {
   public:

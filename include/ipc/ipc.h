@@ -28,7 +28,7 @@
  *   C6 null       A NULL handle, out-parameter or URL is -EINVAL, unless the function says otherwise.
  *   C7 memory     Nothing that the library returns has to be freed by the caller.
  *   C8 fork       A handle belongs to the process that opened it. In a forked child each call returns IPC_EFORKED, and
- *                 close gives back the child's share; the parent does not notice. exec closes everything.
+ *                 close gives back the child's share; the parent does not notice. exec closes everything. (_url does answer.)
  *   C9 silence    The library starts no thread, installs no signal handler, prints nothing, never ends the process, and
  *                 keeps no state outside its handles.
  *
@@ -37,8 +37,8 @@
  *   is connected to it. It is lost if the sender goes while no receiver is connected, or if the sender and the last
  *   receiver both go. ipc_sender_flush and ipc_sender_close say how many messages nobody has released yet.
  *
- *   Who serves newcomers. There is no hidden thread: a sender without a receiver notices the first one in its next call;
- *   one that has receivers already looks for more every few milliseconds, in a rush at every eighth call at the latest
+ *   Who serves newcomers. There is no hidden thread: a sender without a receiver notices the first one in its next call
+ *   (commit and abort do not look); one that has receivers already looks for more every few milliseconds, in a rush at every eighth call at the latest
  *   (or when its fd is polled and armed). A sender that neither calls nor polls serves nobody.
  *
  *   A killed receiver that is not reaped yet may count as alive for a moment: wait() for it before you start its
@@ -339,7 +339,8 @@ int32_t ipc_sender_flush(ipc_sender *s, int64_t timeout_ns);
 int32_t ipc_sender_interrupt(ipc_sender *s);
 
 /* Prepares for waiting on ipc_sender_fd with poll, epoll or a host's event loop. Counts as a blocking call for
- * _interrupt. Ready means: the last refused reserve would fit now, or a newcomer or a death is to be served.
+ * _interrupt. Ready means: what a reserve, send or flush was refused for is there now (of several the nearest), or a
+ * newcomer or a death is to be served.
  * Returns 1: nothing to do yet, wait on the fd, then call again; 0: don't wait, go on; -ECANCELED. A reserve, send or
  * flush before the wait undoes it; other calls do not. */
 int32_t ipc_sender_arm(ipc_sender *s);
@@ -357,8 +358,9 @@ int32_t ipc_sender_stats(ipc_sender *s, ipc_sender_counters *out);
  * most `count`, returns the number there are. */
 int32_t ipc_sender_links(ipc_sender *s, ipc_link *out, size_t count);
 
-/* Ends, if _end did not; waits up to linger_ns for every message to be released, as flush does; closes. NULL is
- * taken and does nothing. The handle is gone, but after -EINVAL: a linger_ns that C2 forbids.
+/* Ends, if _end did not; waits up to linger_ns for every message to be released; closes. NULL is taken and does nothing.
+ * Signals do not cut the wait short, since that would cost messages; an _interrupt during it does, also from a handler.
+ * The handle is gone, but after -EINVAL (a linger_ns that C2 forbids) and -EBUSY.
  * Returns the number of messages that not every receiver has released, 0 if none (at most INT32_MAX): connected
  * receivers still get them; with no receiver connected they are lost. */
 int32_t ipc_sender_close(ipc_sender *s, int64_t linger_ns);
@@ -372,8 +374,8 @@ int32_t ipc_receiver_open(ipc_receiver **out, const char *url, const ipc_receive
 /* Waits for the next message, end or death, of any sender (C2, C5); senders are served in turn. A message is the
  * caller's until it is released: any number may be held, but the sender runs out of room at last.
  * Returns IPC_MESSAGE with *msg filled; IPC_END or IPC_DIED with msg->sender set, the rest 0 (each once a sender, not to
- * be released); -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED; -EMFILE or -ENFILE, once, if a sender's hello is waiting until
- * this process has file descriptors free (it is not lost; the next calls look again). *msg is unchanged after an
+ * be released); -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED; -EMFILE, -ENFILE or -ENOMEM, once, if a sender's hello is waiting
+ * until this process has file descriptors or memory free (it is not lost; the next calls look again). *msg is unchanged after an
  * error. */
 int32_t ipc_receiver_receive(ipc_receiver *r, ipc_message *msg, int64_t timeout_ns);
 
@@ -402,8 +404,9 @@ int32_t ipc_receiver_stats(ipc_receiver *r, ipc_receiver_counters *out);
 int32_t ipc_receiver_links(ipc_receiver *r, ipc_link *out, size_t count);
 
 /* Closes. Messages that were not received, or not released, go to the next receiver if this was the last.
- * Returns the number of messages still held. If it is 0 the handle is gone (NULL is taken and does nothing). If not, their
- * memory stays valid, _release is the one call that is left, and the release of the last one frees the handle. */
+ * Returns the number of messages still held. If it is positive their memory stays valid, _release is the one call that is
+ * left, and the release of the last one frees the handle. Else the handle is gone, but after -EBUSY. NULL is taken and
+ * does nothing. */
 int32_t ipc_receiver_close(ipc_receiver *r);
 
 /* ---- Handing over to another copy of the library -----------------------------------------------------------------

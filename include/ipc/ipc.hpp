@@ -2,7 +2,9 @@
 //
 // Header only, over ipc.h alone; what a call does is said there. Each call that can fail comes in two forms: one that
 // throws std::system_error (constructors throw open_error, which is one), and one that takes an error_code and does not
-// throw. Timeouts are std::chrono::nanoseconds; `forever` waits for ever, zero does not wait.
+// throw. The throwing form of a call that waits goes on after a signal; what is to end it calls interrupt(), also from the
+// handler. The other form returns EINTR. Timeouts are std::chrono::nanoseconds; `forever` waits for ever, zero does not
+// wait.
 #ifndef IPC_IPC_HPP
 #define IPC_IPC_HPP
 

@@ -301,6 +301,33 @@ TEST_CASE_FIXTURE(scratch, "a receiver that comes while a sender lingers gets ev
     s.done();
 }
 
+static ipc_sender *lingering;
+
+ROLE(lingers_until_interrupted) {
+    tx s("shm://u");
+    s.send_all(1, 3);
+    lingering = s;
+    ::signal(SIGUSR2, [](int) { ipc_sender_interrupt(lingering); });
+    me.say("closing");
+    me.say(std::to_string(s.close(-1)));
+}
+
+TEST_CASE_FIXTURE(scratch, "an interrupt from before does not cut a close short, one during it does") {
+    child r = receiver();
+    tx s;
+    s.send_all(1, 5);
+    ipc_sender_interrupt(s);
+    r.say("read 5");
+    CHECK(s.close(limit_ns) == 0);
+    r.expect("1-5");
+    child lingers = start("lingers_until_interrupted");
+    lingers.expect("closing");
+    REQUIRE(eventually([&] { return lingers.sleeps(); }));
+    lingers.signal(SIGUSR2);
+    lingers.expect("3");
+    lingers.done();
+}
+
 TEST_CASE_FIXTURE(scratch, "a signal does not cut a close short") {
     rx r;
     child s = sender();

@@ -191,7 +191,6 @@ forged_receiver::forged_receiver(const std::string &folder, std::uint32_t versio
     : listener(unix_socket(SOCK_SEQPACKET)) {
     yes.head = {layout::answer_magic, layout::version, sizeof yes};
     yes.receiver = random_id();
-    yes.pid = getpid();
     mkdir(folder.c_str(), 0700);
     char text[64];
     std::snprintf(text, sizeof text, "r%u-%016llx.0", version, static_cast<unsigned long long>(yes.receiver));
@@ -203,7 +202,7 @@ forged_receiver::forged_receiver(const std::string &folder, std::uint32_t versio
     done(listen(listener.get(), 16), "listen");
     done(rename(temporary.c_str(), path_.c_str()), "rename");
     descriptor knock = unix_socket(SOCK_DGRAM);
-    for (auto &s : names(folder, "s-")) {
+    for (auto &s : names(folder, "s1-")) {
         a = address_of(folder + "/" + s);
         sendto(knock.get(), "", 1, MSG_DONTWAIT, reinterpret_cast<sockaddr *>(&a), sizeof a);
     }

@@ -60,6 +60,22 @@ TEST_CASE_FIXTURE(scratch, "handles are listed from outside, also those of stopp
     r.cont();
 }
 
+TEST_CASE_FIXTURE(scratch, "what a receiver holds is listed as its backlog, also when the sender has ended") {
+    std::string url = own_url();
+    child s = sender(url), r = receiver(url);
+    s.ask("send 1 1");
+    CHECK(r.ask("hold 1") == "1");
+    s.ask("close 0");
+    s.done();
+    CHECK(r.ask("read 1") == "end");
+    auto all = list(url);
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].backlog > 0);
+    CHECK(r.ask("release 1") == "0");
+    CHECK(r.ask("receive 1") == std::to_string(-ETIMEDOUT));
+    CHECK(list(url).at(0).backlog == 0);
+}
+
 TEST_CASE_FIXTURE(scratch, "a process that sleeps in a call is listed with the figures from before it slept") {
     std::string url = own_url();
     child s = sender(url), r = receiver(url);

@@ -306,7 +306,7 @@ TEST_CASE_FIXTURE(elsewhere, "names of the channel's folder that are no sockets 
     REQUIRE(symlink("/nowhere", (channel + "/r1-00000000000000ac.0").c_str()) == 0);
     REQUIRE(mkfifo((channel + "/r1-00000000000000ad.0").c_str(), 0700) == 0);
     std::ofstream(channel + "/s-00000000000000ae.0") << "x";
-    for (auto name : {"r1-", "r1-zz.0", "r1-00000000000000aa", "r99999999999999999999-1.0", "r-1-1.0", "s-", ".new-",
+    for (auto name : {"r1-", "r1-zz.0", "r1-00000000000000aa", "r99999999999999999999-1.0", "r-1-1.0", "s1-", ".new-",
                       ".new-x", "r", "x", "r1-1.0.0"})
         std::ofstream(channel + "/" + name) << "x";
     {

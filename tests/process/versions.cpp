@@ -1,5 +1,9 @@
 // Two versions of libipc with another memory layout on one channel: each side is told, in words with both versions, and
 // neither reads what it does not know.
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
 #include <cstring>
 #include <filesystem>
 
@@ -19,7 +23,7 @@ TEST_CASE_FIXTURE(scratch, "a sender is refused at open where a receiver has ano
     CHECK(s.says("layout " + other_version));
     CHECK(s.says("has " + this_version));
     CHECK(s.says("same version of libipc"));
-    CHECK(names(folder() + "/t", "s-").empty());
+    CHECK(names(folder() + "/t", "s1-").empty());
 }
 
 TEST_CASE_FIXTURE(scratch, "the name of a dead receiver with another layout does not stand in the way, and is swept") {
@@ -29,6 +33,22 @@ TEST_CASE_FIXTURE(scratch, "the name of a dead receiver with another layout does
     CHECK(names(channel, "r").size() == 1);
     tx s;
     CHECK(names(channel, "r").empty());
+}
+
+TEST_CASE_FIXTURE(scratch, "a receiver is refused at open where a sender has another layout, in words with both") {
+    descriptor other(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    std::string channel = folder() + "/t", name = "/s" + other_version + "-000000000000feed.0";
+    mkdir(channel.c_str(), 0700);
+    sockaddr_un a = address_of(channel + name);
+    REQUIRE(bind(other.get(), reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
+    refusal r = try_receiver("shm://t");
+    CAPTURE(r);
+    CHECK(r.code == IPC_EVERSION);
+    CHECK(r.says("layout " + other_version));
+    CHECK(r.says("has " + this_version));
+    CHECK(names(channel, "r").empty());
+    other.reset();  // dead: swept
+    CHECK(try_receiver("shm://t").code == 0);
 }
 
 TEST_CASE_FIXTURE(scratch, "a receiver opens beside one with another layout: senders of its own version may come") {
