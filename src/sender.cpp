@@ -153,9 +153,8 @@ void sender::stay_findable() {
 
 // ---- Links ----------------------------------------------------------------------------------------------------------
 
-void sender::scan() {
+void sender::scan(const std::vector<std::string> &names) {
     unlinked_ = 0;
-    std::vector<std::string> names = folder_.names();
     // No name is used twice: those that are not there any more never come again.
     std::erase_if(declined_, [&](std::uint64_t id) {
         return std::none_of(names.begin(), names.end(), [&](const std::string &name) {
@@ -174,7 +173,6 @@ void sender::scan() {
             decline(r->id);
     }
     if (unlinked_ == 0) retry_ns_ = 0;
-    scan_due_ = false;
 }
 
 void sender::retry_later() { ++unlinked_; }
@@ -415,14 +413,27 @@ void sender::handle(event_tag tag) {
 int sender::look(std::int64_t timeout_ns) {
     no_cancel here;
     bool came = false;
-    int r = events_.take(timeout_ns, [&](event_tag tag) {
-        came = true;
-        handle(tag);
-    });
-    // All that went are taken off before a newcomer is placed.
+    auto take = [&](std::int64_t timeout) {
+        return events_.take(timeout, [&](event_tag tag) {
+            came = true;
+            handle(tag);
+        });
+    };
+    int r = take(timeout_ns);
     drop_gone();
     if (scan_due_) {
-        scan();
+        // All that went are taken off before a newcomer is placed: whoever had gone when it opened has done so by the
+        // time that its name is read, and is heard of now.
+        std::vector<std::string> names = folder_.names();
+        scan_due_ = false;  // a knock that is heard now makes the next scan due
+        try {
+            take(0);
+            drop_gone();
+            scan(names);
+        } catch (...) {
+            scan_due_ = true;
+            throw;
+        }
         if (unlinked_) {
             retry_ns_ = std::clamp(2 * retry_ns_, first_retry_ns, last_retry_ns);
             events_.set_alarm(retry_ns_);

@@ -62,7 +62,7 @@ class sender {
     void take_name();
     bool name_is_there() const;
     void check_own_name();
-    void scan();
+    void scan(const std::vector<std::string> &names);
     void connect(const std::string &name, std::uint64_t id);
     void retry_later();
     void decline(std::uint64_t id);
