@@ -39,10 +39,11 @@ folder open_folder(const std::string &path) {
 // A copy of the page behind `path` that no write has torn; the writer takes a few hundred nanoseconds, but may be
 // stopped in the middle of them for ever: then the last copy has to do.
 bool copy_page(const std::string &path, layout::status_page &page) {
-    fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // what calls itself a memfd may be a pipe
     if (!file) check_descriptors(path);
     struct stat s;
-    if (!file || fstat(file.get(), &s) != 0 || s.st_uid != geteuid()) return false;  // root may look into everybody's
+    if (!file || fstat(file.get(), &s) != 0 || s.st_uid != geteuid() || !S_ISREG(s.st_mode))
+        return false;  // root may look into everybody's
     for (int tries = 0; tries < 100; ++tries) {
         std::uint64_t before, after;  // the three reads are system calls, and in this order
         if (pread(file.get(), &before, sizeof before, offsetof(layout::status_page, turn)) != sizeof before)
@@ -57,7 +58,7 @@ bool copy_page(const std::string &path, layout::status_page &page) {
     if (page.updated_ns < 0) return false;
     page.url[sizeof page.url - 1] = 0;
     for (char &c : page.url)
-        if (c != 0 && (c <= ' ' || c > '~')) c = '?';
+        if (c != 0 && (c <= ' ' || c > '~' || c == '"' || c == '\\')) c = '?';
     return true;
 }
 

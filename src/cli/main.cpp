@@ -1,9 +1,14 @@
 // The command line of `ipc`.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <ipc/ipc.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstring>
 #include <exception>
 
 #include "command.hpp"
@@ -31,6 +36,19 @@ CLI::Validator below_2_64() {
                            : text + " is no number from 0 to 2^64 - 1";
             },
             ""};
+}
+
+// A stream that is closed is not taken by a descriptor of the library: its use fails.
+void hold_standard_streams() {
+    for (int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        if (fcntl(stream, F_GETFD) < 0 && open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) _exit(1);
+}
+
+// What stdio holds back may fail to be written.
+int written(int status) {
+    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return status;
+    fmt::print(stderr, "ipc: cannot write to standard output: {}\n", std::strerror(errno));
+    return cli::failed;
 }
 
 }  // namespace
@@ -73,14 +91,15 @@ int main(int argc, char **argv) {
     list->add_flag("--json", shown.json, "a line of JSON for each");
 
     for (CLI::App *command : {send, receive, list}) command->footer("");
+    hold_standard_streams();
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError &e) {
-        return app.exit(e) == 0 ? cli::success : cli::usage;
+        return app.exit(e) == 0 ? written(cli::success) : cli::usage;
     }
     in.format = hex ? cli::receive_options::hex : json ? cli::receive_options::json : cli::receive_options::raw;
     try {
-        return *send ? cli::send(out) : *receive ? cli::receive(in) : cli::list(shown);
+        return written(*send ? cli::send(out) : *receive ? cli::receive(in) : cli::list(shown));
     } catch (const std::exception &e) {
         fmt::print(stderr, "ipc: {}\n", e.what());
         return cli::failed;

@@ -134,6 +134,18 @@ case_a_full_disk_is_an_error_and_loses_nothing() {
     wait $!
 }
 
+case_a_closed_or_full_output_is_an_error_and_loses_nothing() {
+    printf hello | ipc send shm://t &
+    exits 1 ipc recv shm://t --count 1 <&- >&- 2>words
+    grep -q 'cannot write to standard output' words || fail "words: $(cat words)"
+    exits 1 ipc send shm://u <&- 2>words
+    exits 1 ipc --version >/dev/full 2>words
+    exits 1 ipc list >/dev/full 2>words
+    grep -q 'cannot write to standard output' words || fail "words: $(cat words)"
+    is "$(ipc recv shm://t --count 1)" hello
+    wait $!
+}
+
 case_what_is_wrong_is_said_in_words() {
     exits 1 ipc recv nonsense 2>words
     grep -qx "ipc: cannot open a receiver on .nonsense.: not a URL: it has no .://.; write shm://camera" words || fail "$(cat words)"
