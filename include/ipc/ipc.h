@@ -348,7 +348,7 @@ int32_t ipc_sender_arm(ipc_sender *s);
 /* The one fd of this handle, for its whole life: to poll for POLLIN, and for nothing else. Spurious readiness happens. */
 int32_t ipc_sender_fd(const ipc_sender *s);
 
-/* The URL it was opened with. Lives as long as the handle; NULL for NULL. */
+/* The URL it was opened with, without options. Lives as long as the handle; NULL for NULL. */
 const char *ipc_sender_url(const ipc_sender *s);
 
 /* Counters; also looks at the handle's events. Returns 0. */
