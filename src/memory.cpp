@@ -22,15 +22,6 @@ namespace {
 constexpr int ring_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 constexpr int link_seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
-std::string read_file(const std::string &path) {
-    std::string text;
-    fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    char part[4096];
-    ssize_t n;
-    while (file && (n = read(file.get(), part, sizeof part)) > 0) text.append(part, static_cast<std::size_t>(n));
-    return text;
-}
-
 std::optional<std::uint64_t> read_number(const std::string &path) {
     std::string text = read_file(path);
     std::uint64_t n;

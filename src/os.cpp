@@ -170,6 +170,15 @@ bool is_anon_inode(int fd, const char *kind) {
     return std::strcmp(target, kind) == 0;
 }
 
+std::string read_file(const std::string &path) {
+    std::string text;
+    fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    char part[4096];
+    ssize_t n;
+    while (file && (n = read(file.get(), part, sizeof part)) > 0) text.append(part, static_cast<std::size_t>(n));
+    return text;
+}
+
 bool is_nonblocking(int fd) {
     int flags = fcntl(fd, F_GETFL);
     return flags >= 0 && flags & O_NONBLOCK;

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <utility>
 
 namespace libipc {
@@ -100,6 +101,9 @@ void drop_message(int socket);
 bool is_anon_inode(int fd, const char *kind);
 
 bool is_nonblocking(int fd);
+
+// All that is in it; empty if it can't be read. Throws bad_alloc.
+std::string read_file(const std::string &path);
 
 // Registers the process for MEMBARRIER_CMD_GLOBAL_EXPEDITED; false where the kernel has none.
 bool register_membarrier();
