@@ -1,4 +1,4 @@
-// freeze, adopt and forget: the same for a sender and a receiver.
+// freeze, adopt and forget: the same for a sender and a receiver, on shared memory. Streams are not handed over.
 #pragma once
 
 #include "entry.hpp"

@@ -98,7 +98,8 @@ const char *ipc_strerror(int32_t code) {
         case -ECANCELED:
             return "the call was interrupted";
         case -EMSGSIZE:
-            return "the message is larger than half of the ring: open the sender with a larger capacity";
+            return "the message is larger than this sender takes, which is half of its capacity, on udp 65,443 bytes: "
+                   "open the sender with a larger capacity";
         case -EPIPE:
             return "the sender has ended already";
         case -ESTALE:

@@ -6,6 +6,8 @@
 
 #include "entry.hpp"
 #include "freeze.hpp"
+#include "stream/receiver.hpp"
+#include "tagged.hpp"
 
 using namespace libipc;
 
@@ -15,10 +17,28 @@ struct ipc_receiver : handle<receiver> {
 
 namespace {
 
+struct stream_receiver : handle<stream::receiver> {
+    using handle::handle;
+};
+
+template <class F>
+auto with(ipc_receiver *r, F f) {
+    return resolve<stream_receiver>(r, f);
+}
+
+template <class F>
+std::int32_t enter(ipc_receiver *r, F f) {
+    return enter_either<stream_receiver>(r, f);
+}
+
+}  // namespace
+
+namespace {
+
 // As enter(), for the calls that are over once the receiver is closed.
 template <class F>
 std::int32_t enter_open(ipc_receiver *r, F f) {
-    return enter(r, [&](receiver &c) { return c.is_shut() ? -EINVAL : f(c); });
+    return enter(r, [=](auto &c) { return c.is_shut() ? -EINVAL : f(c); });
 }
 
 }  // namespace
@@ -28,8 +48,8 @@ extern "C" {
 int32_t ipc_receiver_open(ipc_receiver **out, const char *url, const ipc_receiver_options *options, char *errbuf,
                           size_t errlen) {
     auto attempt = [&] { return fmt::format("open a receiver on {}", quoted(url)); };
-    return make_handle(out, url, errbuf, errlen, attempt, [&] {
-        endpoint where = parse_url(url, false);
+    return make_handle(out, url, errbuf, errlen, attempt, [&]() -> ipc_receiver * {
+        any_endpoint where = parse_url(url, false);
         std::int32_t from = IPC_FROM_DEFAULT;
         if (options) {
             if (!known(options))
@@ -42,73 +62,85 @@ int32_t ipc_receiver_open(ipc_receiver **out, const char *url, const ipc_receive
             from = options->from;
         }
         if (where.from) from = *where.from;
+        if (where.scheme != transport::shm) {
+            if (from != IPC_FROM_DEFAULT)
+                fail(-EOPNOTSUPP,
+                     "where to start (`from`) can be chosen on shm:// only, where senders keep what they sent");
+            return tag<ipc_receiver>(new stream_receiver(std::move(where)));
+        }
         return new ipc_receiver(std::move(where), from);
     });
 }
 
 int32_t ipc_receiver_receive(ipc_receiver *r, ipc_message *msg, int64_t timeout_ns) {
     if (!known(msg) || timeout_ns < -1) return -EINVAL;
-    return enter_open(r, [&](receiver &c) { return c.receive(*msg, timeout_ns); });
+    return enter_open(r, [=](auto &c) { return c.receive(*msg, timeout_ns); });
 }
 
 int32_t ipc_receiver_release(ipc_receiver *r, const ipc_message *msg) {
     if (!known(msg)) return -EINVAL;
-    bool last = false;
-    std::int32_t result = enter(r, [&](receiver &c) {
+    constexpr std::int32_t last = 1;
+    std::int32_t result = enter(r, [=](auto &c) {
         std::int32_t code = c.release(*msg);
-        last = code == 0 && c.is_shut() && c.shut() == 0;
-        return code;
+        return code == 0 && c.is_shut() && c.shut() == 0 ? last : code;
     });
-    if (last) {
-        no_cancel here;
-        delete r;
-    }
-    return result;
+    if (result != last) return result;
+    no_cancel here;
+    with(r, [](auto &h) { delete &h; });
+    return 0;
 }
 
 int32_t ipc_receiver_interrupt(ipc_receiver *r) {
     if (!r) return -EINVAL;
-    if (r->core.owner().forked()) return IPC_EFORKED;
-    r->core.interrupt();
-    return 0;
+    return with(r, [](auto &h) {
+        if (h.core.owner().forked()) return +IPC_EFORKED;
+        h.core.interrupt();
+        return 0;
+    });
 }
 
 int32_t ipc_receiver_arm(ipc_receiver *r) {
-    return enter_open(r, [](receiver &c) { return c.arm(); });
+    return enter_open(r, [](auto &c) { return c.arm(); });
 }
 
 int32_t ipc_receiver_fd(const ipc_receiver *r) {
     if (!r) return -EINVAL;
-    return r->core.owner().forked() ? IPC_EFORKED : r->core.fd();
+    return with(const_cast<ipc_receiver *>(r),
+                [](auto &h) { return h.core.owner().forked() ? IPC_EFORKED : h.core.fd(); });
 }
 
-const char *ipc_receiver_url(const ipc_receiver *r) { return r ? r->core.url() : nullptr; }
+const char *ipc_receiver_url(const ipc_receiver *r) {
+    if (!r) return nullptr;
+    return with(const_cast<ipc_receiver *>(r), [](auto &h) { return h.core.url(); });
+}
 
 int32_t ipc_receiver_stats(ipc_receiver *r, ipc_receiver_counters *out) {
     if (!known(out)) return -EINVAL;
-    return enter_open(r, [&](receiver &c) { return c.stats(*out); });
+    return enter_open(r, [=](auto &c) { return c.stats(*out); });
 }
 
 int32_t ipc_receiver_links(ipc_receiver *r, ipc_link *out, size_t count) {
     if (count && !known(out)) return -EINVAL;
-    return enter_open(r, [&](receiver &c) { return c.links(out, count); });
+    return enter_open(r, [=](auto &c) { return c.links(out, count); });
 }
 
 int32_t ipc_receiver_close(ipc_receiver *r) {
     if (!r) return 0;
     no_cancel here;
     std::int32_t held =
-        enter(r, [](receiver &c) { return static_cast<std::int32_t>(std::min<std::uint64_t>(c.shut(), INT32_MAX)); });
-    if (held == 0 || held == IPC_EFORKED) delete r;
+        enter(r, [](auto &c) { return static_cast<std::int32_t>(std::min<std::uint64_t>(c.shut(), INT32_MAX)); });
+    if (held == 0 || held == IPC_EFORKED) with(r, [](auto &h) { delete &h; });
     return held;
 }
 
-int32_t ipc_receiver_freeze(ipc_receiver *r, void *state, size_t size) { return freeze(r, state, size); }
+int32_t ipc_receiver_freeze(ipc_receiver *r, void *state, size_t size) {
+    return is_stream(r) ? -EOPNOTSUPP : freeze(r, state, size);
+}
 
 int32_t ipc_receiver_adopt(ipc_receiver **out, const void *state, size_t size, char *errbuf, size_t errlen) {
     return adopt(out, state, size, errbuf, errlen);
 }
 
-int32_t ipc_receiver_forget(ipc_receiver *r) { return forget(r); }
+int32_t ipc_receiver_forget(ipc_receiver *r) { return is_stream(r) ? -EINVAL : forget(r); }
 
 }  // extern "C"

@@ -7,6 +7,8 @@
 #include "entry.hpp"
 #include "freeze.hpp"
 #include "layout.hpp"
+#include "stream/sender.hpp"
+#include "tagged.hpp"
 
 using namespace libipc;
 
@@ -14,95 +16,121 @@ struct ipc_sender : handle<sender> {
     using handle::handle;
 };
 
+namespace {
+
+struct stream_sender : handle<stream::sender> {
+    using handle::handle;
+};
+
+template <class F>
+auto with(ipc_sender *s, F f) {
+    return resolve<stream_sender>(s, f);
+}
+
+template <class F>
+std::int32_t enter(ipc_sender *s, F f) {
+    return enter_either<stream_sender>(s, f);
+}
+
+}  // namespace
+
 extern "C" {
 
 int32_t ipc_sender_open(ipc_sender **out, const char *url, const ipc_sender_options *options, char *errbuf,
                         size_t errlen) {
     auto attempt = [&] { return fmt::format("open a sender on {}", quoted(url)); };
-    return make_handle(out, url, errbuf, errlen, attempt, [&] {
-        endpoint where = parse_url(url, true);
+    return make_handle(out, url, errbuf, errlen, attempt, [&]() -> ipc_sender * {
+        any_endpoint where = parse_url(url, true);
         if (options && !known(options))
             fail(-EINVAL, "options.struct_size is {}, not {}", options->struct_size, sizeof *options);
         std::uint64_t capacity = layout::default_capacity;
         if (options && options->capacity) check_capacity(capacity = options->capacity);
         if (where.capacity) capacity = *where.capacity;
+        if (where.scheme != transport::shm) return tag<ipc_sender>(new stream_sender(std::move(where), capacity));
         return new ipc_sender(std::move(where), capacity);
     });
 }
 
 int32_t ipc_sender_reserve(ipc_sender *s, size_t size, void **data, int64_t timeout_ns) {
     if (!data || timeout_ns < -1) return -EINVAL;
-    return enter(s, [&](sender &c) { return c.reserve(size, *data, timeout_ns); });
+    return enter(s, [=](auto &c) { return c.reserve(size, *data, timeout_ns); });
 }
 
 int32_t ipc_sender_commit(ipc_sender *s, size_t size, uint64_t tag) {
-    return enter(s, [&](sender &c) { return c.commit(size, tag); });
+    return enter(s, [=](auto &c) { return c.commit(size, tag); });
 }
 
 int32_t ipc_sender_abort(ipc_sender *s) {
-    return enter(s, [](sender &c) { return c.abort(), 0; });
+    return enter(s, [](auto &c) { return c.abort(), 0; });
 }
 
 int32_t ipc_sender_send(ipc_sender *s, const void *data, size_t size, uint64_t tag, int64_t timeout_ns) {
     if ((!data && size) || timeout_ns < -1) return -EINVAL;
-    return enter(s, [&](sender &c) { return c.send(data, size, tag, timeout_ns); });
+    return enter(s, [=](auto &c) { return c.send(data, size, tag, timeout_ns); });
 }
 
 int32_t ipc_sender_end(ipc_sender *s) {
-    return enter(s, [](sender &c) { return c.end(), 0; });
+    return enter(s, [](auto &c) { return c.end(), 0; });
 }
 
 int32_t ipc_sender_flush(ipc_sender *s, int64_t timeout_ns) {
     if (timeout_ns < -1) return -EINVAL;
-    return enter(s, [&](sender &c) { return c.flush(timeout_ns); });
+    return enter(s, [=](auto &c) { return c.flush(timeout_ns); });
 }
 
 int32_t ipc_sender_interrupt(ipc_sender *s) {
     if (!s) return -EINVAL;
-    if (s->core.owner().forked()) return IPC_EFORKED;
-    s->core.interrupt();
-    return 0;
+    return with(s, [](auto &h) {
+        if (h.core.owner().forked()) return +IPC_EFORKED;
+        h.core.interrupt();
+        return 0;
+    });
 }
 
 int32_t ipc_sender_arm(ipc_sender *s) {
-    return enter(s, [](sender &c) { return c.arm(); });
+    return enter(s, [](auto &c) { return c.arm(); });
 }
 
 int32_t ipc_sender_fd(const ipc_sender *s) {
     if (!s) return -EINVAL;
-    return s->core.owner().forked() ? IPC_EFORKED : s->core.fd();
+    return with(const_cast<ipc_sender *>(s),
+                [](auto &h) { return h.core.owner().forked() ? IPC_EFORKED : h.core.fd(); });
 }
 
-const char *ipc_sender_url(const ipc_sender *s) { return s ? s->core.url() : nullptr; }
+const char *ipc_sender_url(const ipc_sender *s) {
+    if (!s) return nullptr;
+    return with(const_cast<ipc_sender *>(s), [](auto &h) { return h.core.url(); });
+}
 
 int32_t ipc_sender_stats(ipc_sender *s, ipc_sender_counters *out) {
     if (!known(out)) return -EINVAL;
-    return enter(s, [&](sender &c) { return c.stats(*out); });
+    return enter(s, [=](auto &c) { return c.stats(*out); });
 }
 
 int32_t ipc_sender_links(ipc_sender *s, ipc_link *out, size_t count) {
     if (count && !known(out)) return -EINVAL;
-    return enter(s, [&](sender &c) { return c.links(out, count); });
+    return enter(s, [=](auto &c) { return c.links(out, count); });
 }
 
 int32_t ipc_sender_close(ipc_sender *s, int64_t linger_ns) {
     if (!s) return 0;
     if (linger_ns < -1) return -EINVAL;
     no_cancel here;
-    std::int32_t r = enter(s, [&](sender &c) {
-        return static_cast<std::int32_t>(std::min<std::uint64_t>(c.finish(linger_ns), INT32_MAX));
-    });
+    std::int32_t r = enter(
+        s, [=](auto &c) { return static_cast<std::int32_t>(std::min<std::uint64_t>(c.finish(linger_ns), INT32_MAX)); });
     if (r == -EBUSY) return r;
-    delete s;
+    with(s, [](auto &h) { delete &h; });
     return r;
 }
 
-int32_t ipc_sender_freeze(ipc_sender *s, void *state, size_t size) { return freeze(s, state, size); }
+int32_t ipc_sender_freeze(ipc_sender *s, void *state, size_t size) {
+    return is_stream(s) ? -EOPNOTSUPP : freeze(s, state, size);
+}
 
 int32_t ipc_sender_adopt(ipc_sender **out, const void *state, size_t size, char *errbuf, size_t errlen) {
     return adopt(out, state, size, errbuf, errlen);
 }
 
-int32_t ipc_sender_forget(ipc_sender *s) { return forget(s); }
+int32_t ipc_sender_forget(ipc_sender *s) { return is_stream(s) ? -EINVAL : forget(s); }
 
 }  // extern "C"

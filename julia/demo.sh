@@ -11,7 +11,7 @@ sound=$checkout/julia/examples/sound
 say() { printf '\n== %s\n' "$*"; }
 die() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 
-bash "$checkout/cmake/install_packages.sh" g++ cmake ninja-build libfmt-dev alsa-utils
+bash "$checkout/cmake/install_packages.sh" g++ cmake ninja-build libfmt-dev libuv1-dev alsa-utils
 julia=$(bash "$checkout/julia/deps/install_julia.sh")
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/libipc-demo-XXXXXX")

@@ -20,7 +20,8 @@ struct event_tag {
         space_bell,
         data_bell,
         peer_socket,
-        peer_pid
+        peer_pid,
+        stream
     };
     of kind;
     std::uint32_t index = 0;       // of the link

@@ -77,6 +77,12 @@ status_page::status_page(const endpoint &e, std::uint64_t id, int role)
     page->magic = layout::status_magic;
 }
 
+void status_page::rename(std::string_view url) {
+    auto *page = reinterpret_cast<layout::status_page *>(memory_.map.get());
+    std::memset(page->url, 0, sizeof page->url);
+    url.copy(page->url, sizeof page->url - 1);
+}
+
 void status_page::show(const status_figures &figures) {
     auto *page = reinterpret_cast<layout::status_page *>(memory_.map.get());
     std::uint64_t turn = page->turn.load(std::memory_order_relaxed);  // nobody else writes it

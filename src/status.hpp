@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "layout.hpp"
 #include "memory.hpp"
@@ -22,6 +23,8 @@ class status_page {
     status_page() = default;
     status_page(const endpoint &e, std::uint64_t id, int role);  // throws failure
     void show(const status_figures &figures);
+    // The URL turned out to be another one, before anybody was told of it.
+    void rename(std::string_view url);
     // For a forked child.
     void forget() { memory_.map.forget(); }
     template <class Archive>

@@ -3,6 +3,7 @@
 #include <ipc/ipc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 
@@ -44,6 +45,112 @@ std::uint64_t parse_size(std::string_view text) {
     return n << shift;
 }
 
+void check_path(std::string_view scheme, std::string_view path, std::size_t most) {
+    if (path.empty() || path.front() != '/')
+        fail(-EINVAL, "{} is not an absolute path; write {}:///path/to/it, with three slashes", quoted(path), scheme);
+    if (path.size() > most) fail(-ENAMETOOLONG, "the path has {} bytes; at most {} are allowed", path.size(), most);
+    if (path.back() == '/') fail(-EINVAL, "the path {} ends with a slash, and so names a directory", quoted(path));
+    if (path.find('\0') != path.npos) fail(-EINVAL, "the path has a NUL character in it");
+}
+
+int parse_descriptor(std::string_view text) {
+    int n = -1;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+    if (text.empty() || error != std::errc() || end != text.data() + text.size() || n < 0)
+        fail(-EINVAL, "{} is not the number of a descriptor; write fd://3", quoted(text));
+    return n;
+}
+
+// host:port, [v6]:port, *:port or :port.
+void parse_address(any_endpoint &e, std::string_view scheme, std::string_view text, bool sender) {
+    std::size_t colon = text.rfind(':');
+    if (colon == text.npos || text.substr(colon).find(']') != text.npos)
+        fail(-EINVAL, "{} has no port; write {}://127.0.0.1:4000", quoted(text), scheme);
+    std::string_view host = text.substr(0, colon), port = text.substr(colon + 1);
+    if (host.starts_with('[')) {
+        if (!host.ends_with(']'))
+            fail(-EINVAL, "{} has a [ without its ]; write {}://[::1]:4000", quoted(text), scheme);
+        host = host.substr(1, host.size() - 2);
+        if (host.find(':') == host.npos)
+            fail(-EINVAL, "{} is no IPv6 address, and only these stand in brackets", quoted(host));
+    } else if (host.find(':') != host.npos) {
+        fail(-EINVAL, "an IPv6 address stands in brackets: write {}://[::1]:4000", scheme);
+    }
+    unsigned n = 0;
+    auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), n);
+    if (port.empty() || error != std::errc() || end != port.data() + port.size() || n > 65535)
+        fail(-EINVAL, "{} is not a port; ports are numbers from 1 to 65535{}", quoted(port),
+             sender ? "" : ", or 0 for any that is free");
+    if (n == 0 && sender)
+        fail(-EINVAL, "port 0 means any free one, which only a receiver can take; name the port that it has got");
+    if (host.find_first_of("/@ ") != host.npos || host.find('\0') != host.npos)
+        fail(-EINVAL, "{} is not the name or address of a machine", quoted(host));
+    e.host = host;
+    e.port = static_cast<std::uint16_t>(n);
+}
+
+struct scheme_name {
+    std::string_view name;
+    transport scheme;
+};
+constexpr scheme_name schemes[] = {{"shm", transport::shm}, {"pipe", transport::pipe},        {"fd", transport::fd},
+                                   {"tcp", transport::tcp}, {"unix", transport::unix_socket}, {"udp", transport::udp}};
+
+constexpr std::size_t most_socket_path = 107;  // sun_path has 108 bytes, the last of them 0
+constexpr std::size_t most_path = 4095;        // PATH_MAX, with its 0
+
+void parse_option(any_endpoint &e, std::string_view option, bool sender) {
+    std::size_t equals = option.find('=');
+    std::string_view key = option.substr(0, equals);
+    std::string_view value = equals == option.npos ? std::string_view() : option.substr(equals + 1);
+    bool shm = e.scheme == transport::shm, net = e.scheme == transport::tcp || e.scheme == transport::udp;
+    if (key == "capacity" && (sender || !shm)) {
+        e.capacity = parse_size(value);
+        check_capacity(*e.capacity);
+    } else if (key == "from" && !sender) {
+        if (value == "oldest")
+            e.from = IPC_FROM_OLDEST;
+        else if (value == "latest")
+            e.from = IPC_FROM_LATEST;
+        else
+            fail(-EINVAL, "{} is unknown; it is from=oldest or from=latest", quoted(option));
+    } else if (key == "overflow" && !sender) {
+        if (value == "block")
+            e.overflow = IPC_OVERFLOW_BLOCK;
+        else if (value == "drop-oldest" || value == "drop-newest")
+            fail(-EOPNOTSUPP,
+                 "overflow={} is not in this version of libipc yet; it has overflow=block, which loses "
+                 "nothing",
+                 value);
+        else
+            fail(-EINVAL, "{} is unknown; it is overflow=block", quoted(option));
+    } else if (key == "framing" && !shm) {
+        if (value != "raw" && value != "ipc")
+            fail(-EINVAL, "{} is unknown; it is framing=ipc (the default) or framing=raw", quoted(option));
+        e.raw = value == "raw";
+    } else if (key == "allow" && net && !sender) {
+        while (!value.empty()) {
+            std::size_t comma = value.find(',');
+            e.allow.emplace_back(value.substr(0, comma));
+            value = comma == value.npos ? std::string_view() : value.substr(comma + 1);
+        }
+        if (e.allow.empty()) fail(-EINVAL, "allow= names nobody; write allow=10.1.0.0/16, or more of them with commas");
+    } else if (key == "framing") {
+        fail(-EINVAL, "the option `framing` is for pipe, fd, unix, tcp and udp; shared memory always has frames");
+    } else if (key == "allow" && !net) {
+        fail(-EINVAL, "the option `allow` is for tcp and udp");
+    } else if (key == "capacity" || key == "from" || key == "overflow" || key == "allow") {
+        fail(-EINVAL, "the option `{}` is for a {}; leave it out here", key, sender ? "receiver" : "sender");
+    } else if (option.empty()) {
+        fail(-EINVAL, "an option is empty; options look like ?from=oldest&overflow=block");
+    } else if (shm) {
+        fail(-EINVAL, "the option {} is unknown; a sender has capacity, a receiver has from and overflow", quoted(key));
+    } else {
+        fail(-EINVAL, "the option {} is unknown; there are capacity, framing{}", quoted(key),
+             net && !sender ? " and allow" : "");
+    }
+}
+
 }  // namespace
 
 void check_capacity(std::uint64_t capacity) {
@@ -62,56 +169,47 @@ void check_capacity(std::uint64_t capacity) {
              layout::round_up(capacity, page));
 }
 
-endpoint parse_url(std::string_view url, bool sender) {
+any_endpoint parse_url(std::string_view url, bool sender) {
     std::size_t colon = url.find("://");
     if (colon == url.npos) fail(-EINVAL, "not a URL: it has no `://`; write shm://camera");
     std::string_view scheme = url.substr(0, colon), rest = url.substr(colon + 3);
-    if (scheme != "shm") {
-        for (std::string_view later : {"pipe", "fd", "unix", "tcp", "udp", "nats"})
-            if (scheme == later) fail(-EOPNOTSUPP, "this version of libipc has no {}:// yet; it has shm://", scheme);
-        fail(-EPROTONOSUPPORT, "the scheme {} is unknown; write shm://camera", quoted(scheme));
+    auto known = std::find_if(std::begin(schemes), std::end(schemes), [&](auto &s) { return s.name == scheme; });
+    if (known == std::end(schemes)) {
+        if (scheme == "nats")
+            fail(-EOPNOTSUPP, "this version of libipc has no nats:// yet; it has shm, pipe, fd, unix, tcp and udp");
+        fail(-EPROTONOSUPPORT, "the scheme {} is unknown; write shm://camera, or one of pipe, fd, unix, tcp, udp",
+             quoted(scheme));
     }
     std::size_t question = rest.find('?');
     std::string_view name = rest.substr(0, question);
-    check_name(name);
-    endpoint e{std::string(url.substr(0, colon + 3 + name.size())), std::string(name), {}, {}, {}};
+    any_endpoint e;
+    e.scheme = known->scheme;
+    e.url = url.substr(0, colon + 3 + name.size());
+    e.name = name;
+    switch (e.scheme) {
+        case transport::shm:
+            check_name(name);
+            break;
+        case transport::pipe:
+        case transport::unix_socket:
+            check_path(scheme, name, e.scheme == transport::pipe ? most_path : most_socket_path);
+            e.path = name;
+            break;
+        case transport::fd:
+            e.descriptor = parse_descriptor(name);
+            break;
+        case transport::tcp:
+        case transport::udp:
+            parse_address(e, scheme, name, sender);
+            break;
+    }
 
     std::string_view options = question == rest.npos ? std::string_view() : rest.substr(question + 1);
     while (!options.empty()) {
         std::size_t end = options.find('&');
         std::string_view option = options.substr(0, end);
         options = end == options.npos ? std::string_view() : options.substr(end + 1);
-        std::size_t equals = option.find('=');
-        std::string_view key = option.substr(0, equals);
-        std::string_view value = equals == option.npos ? std::string_view() : option.substr(equals + 1);
-        if (key == "capacity" && sender) {
-            e.capacity = parse_size(value);
-            check_capacity(*e.capacity);
-        } else if (key == "from" && !sender) {
-            if (value == "oldest")
-                e.from = IPC_FROM_OLDEST;
-            else if (value == "latest")
-                e.from = IPC_FROM_LATEST;
-            else
-                fail(-EINVAL, "{} is unknown; it is from=oldest or from=latest", quoted(option));
-        } else if (key == "overflow" && !sender) {
-            if (value == "block")
-                e.overflow = IPC_OVERFLOW_BLOCK;
-            else if (value == "drop-oldest" || value == "drop-newest")
-                fail(-EOPNOTSUPP,
-                     "overflow={} is not in this version of libipc yet; it has overflow=block, which loses "
-                     "nothing",
-                     value);
-            else
-                fail(-EINVAL, "{} is unknown; it is overflow=block", quoted(option));
-        } else if (key == "capacity" || key == "from" || key == "overflow") {
-            fail(-EINVAL, "the option `{}` is for a {}; leave it out here", key, sender ? "receiver" : "sender");
-        } else if (option.empty()) {
-            fail(-EINVAL, "an option is empty; options look like ?from=oldest&overflow=block");
-        } else {
-            fail(-EINVAL, "the option {} is unknown; a sender has capacity, a receiver has from and overflow",
-                 quoted(key));
-        }
+        parse_option(e, option, sender);
     }
     return e;
 }

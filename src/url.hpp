@@ -1,12 +1,16 @@
-// Endpoint URLs: shm://name?option=value&...
+// Endpoint URLs: shm://name?option=value&..., and those of the streams: pipe:///path fd://N unix:///path
+// tcp://host:port udp://host:port.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace libipc {
+
+enum class transport { shm, pipe, fd, unix_socket, tcp, udp };
 
 struct endpoint {
     std::string url;   // as given, without the options
@@ -20,8 +24,19 @@ struct endpoint {
     }
 };
 
+// What a URL says in all. Apart from endpoint, which lies in front of what each call on shared memory touches.
+struct any_endpoint : endpoint {
+    transport scheme = transport::shm;
+    std::string path;                // pipe, unix
+    int descriptor = -1;             // fd
+    std::string host;                // tcp, udp; empty: loopback
+    std::uint16_t port = 0;          // tcp, udp; 0 (receivers only): any free one
+    std::vector<std::string> allow;  // tcp, udp: blocks of addresses, as written
+    bool raw = false;                // no framing: bytes as they come
+};
+
 // Throws failure in words that say which part is wrong and what it may be. Options of the other role are refused.
-endpoint parse_url(std::string_view url, bool sender);
+any_endpoint parse_url(std::string_view url, bool sender);
 
 // What is wrong with a capacity; throws failure.
 void check_capacity(std::uint64_t capacity);

@@ -1,4 +1,4 @@
-/* ipc.h - raw bytes between processes, as fast as memory allows.
+/* ipc.h - raw bytes between processes, as fast as memory allows, and through pipes and sockets by the same calls.
  *
  * This header is the whole contract of libipc, and compiles as C99 and as C++11 or later. What it does not promise is
  * not promised.
@@ -7,6 +7,7 @@
  *   message    a run of raw bytes, 0 bytes or more, delivered whole or not at all. It carries a tag (yours), a sequence
  *              (counted per sender from 1) and the id of its sender (64 random bits, drawn at open).
  *   channel    what an endpoint URL names: shm://camera. A name is 1 to 64 of A-Z a-z 0-9 . _ - and starts with no dot.
+ *              The other endpoints are listed under "Endpoints".
  *   sender,    a handle on a channel. Any number of either, in any order of arrival, in any number of processes.
  *   receiver   Every receiver gets every message, from one copy.
  *   ring       the memory in which one sender's messages lie. The sender alone can write it.
@@ -109,6 +110,60 @@
  *       process: after 200 handoffs descriptors, mappings and memory are what they were
  *   Of one user
  *       root: a receiver refuses another user's sender in words, and its own user's is heard
+ *
+ * Endpoints
+ *   What this header says, it says of shm://. The others take the same calls with the same meaning, but for this:
+ *
+ *   URL                 receivers  lossless  what it is for
+ *   shm://name          any        yes       one machine: the fastest
+ *   pipe:///path        one        yes       a FIFO; small data; shell pipelines
+ *   fd://N              one        yes       a pipe or socketpair that was inherited: parent and child
+ *   unix:///path        one        yes       one machine, where memory can't be shared
+ *   tcp://host:port     one        yes       between machines, in order
+ *   udp://host:port     one        no        between machines: the least delay, and no promise
+ *
+ *   One receiver. The second is refused at open (-EADDRINUSE). The receiver makes the FIFO, the socket's file or the port,
+ *   and removes what it has made; a sender looks for it until it is there, at its calls or while it waits, every 200 ms at
+ *   most. A file that a killed receiver left is used again or replaced.
+ *
+ *   Copies. A message is copied into the system and out of it, once each. A received message's data stays valid until it
+ *   is released, as always; a receiver holds up to `capacity` bytes of each sender (in its URL: ?capacity=64MiB; if it says
+ *   nothing: what the sender's capacity is, at most 1 GiB; for pipe 64 MiB, for udp 8 MiB) and reads no more of it until
+ *   some are released. So a sender is held up, and memory is bounded. A message is at most half of either capacity, and
+ *   65,443 bytes on udp: reserve returns -EMSGSIZE.
+ *
+ *   What survives. What the sender has not handed to the system yet waits in it, and goes to the next receiver. What it
+ *   has, and the receiver had not received when it went, is lost: there is no redelivery, and no IPC_REDELIVERED. On unix
+ *   and tcp it is counted by both sides when the next connection is made (`lost`), on udp by the gap in the sequence; what
+ *   lay in a pipe when its reader went is not counted. With a sender goes what it had not handed over: so close with
+ *   linger. A sender that closes or dies while a receiver is connected loses nothing that the system has taken.
+ *
+ *   Ends and deaths. IPC_END is the sender's word, as always. IPC_DIED is told when a connection breaks without it, or,
+ *   on a pipe, when the writing process is gone; also if it was in the middle of a message, which never comes then. A
+ *   sender whose connection breaks makes a new one, and goes on under the same id: so it may come after its IPC_DIED. On
+ *   udp nobody learns of a death, and an IPC_END may be lost.
+ *
+ *   flush, and close with linger, wait until the receiver has released everything, on unix, tcp and socketpairs: the
+ *   sender asks, and the receiver answers in its next call. On pipes, on udp and with framing=raw there is no way back: they
+ *   wait until the system has taken everything. fd:// has nobody to wait for when the other end is closed: reserve returns
+ *   -EPIPE then.
+ *
+ *   udp. A message is a datagram: lost, doubled or overtaken as the network likes. Nothing is put right; all is counted
+ *   (`lost`, `duplicated`, `reordered`, `foreign`) and marked (IPC_DUPLICATE, IPC_LATE). A sender does not wait for a
+ *   receiver.
+ *
+ *   Who may connect. unix, pipe: this user. tcp, udp: a receiver listens on this machine's loopback if the URL names no
+ *   host (tcp://:4000), port 0 becomes a free port (_url tells which). Where others can reach it, it must say who may come:
+ *   tcp://0.0.0.0:4000?allow=10.1.0.0/16,fd00::/8. Anything else that connects is refused, and nothing is encrypted.
+ *   Hosts are numbers, or names in /etc/hosts. A peer that says anything but frames is refused alone.
+ *
+ *   ?framing=raw, on both or on either side: no frames, but bytes as any program writes and reads them (cat, nc, ffmpeg).
+ *   What one read brings is a message, with tag 0; end-of-file is IPC_END. A sender writes payloads and nothing else.
+ *
+ *   fd:// takes the descriptor: it is closed with the handle (0, 1 and 2 are left open).
+ *
+ *   _freeze, and `from` other than the default, are for shm:// only (-EOPNOTSUPP). These handles need libuv.so.1, which is loaded
+ *   with the first and unloaded with the last; where there is none, _open says so (-EOPNOTSUPP).
  */
 #ifndef IPC_IPC_H
 #define IPC_IPC_H
@@ -141,13 +196,15 @@ enum {
  *   -ETIMEDOUT     the time-out has passed
  *   -EINTR         a signal handler ran during the wait, or the process was stopped and goes on, or a debugger attached
  *   -ECANCELED     _interrupt was called
- *   -EMSGSIZE      the message is larger than half of the ring
- *   -EPIPE         the sender has ended already
+ *   -EMSGSIZE      the message is larger than half of the ring, or than a datagram takes
+ *   -EPIPE         the sender has ended already; or, on fd://, the other end is closed
  *   -ESTALE        the message has been released already, or the frozen state is out of date
  *   -EBUSY         another thread is inside this handle (debug builds), or the handle is frozen
+ *   -EADDRINUSE    another receiver, or another program, has this path or port
+ *   -EADDRNOTAVAIL the address is none of this machine
  *   -EMFILE -ENFILE   no file descriptor is free
  *   -ENOMEM -ENOSPC   no memory is to be had, or a limit forbids it
- *   -EACCES -EPERM -ENOENT -ENOTDIR -ELOOP -EROFS -ENAMETOOLONG -EIO   the runtime folder can't be used
+ *   -EACCES -EPERM -ENOENT -ENOTDIR -ELOOP -EROFS -ENAMETOOLONG -EIO   the runtime folder, or the path, can't be used
  *   -ENOSYS        the kernel lacks something that the library needs (Linux 5.14 has all)
  * or one of ours: */
 enum {
@@ -157,7 +214,9 @@ enum {
 
 /* Flags of a message. */
 enum {
-    IPC_REDELIVERED = 1 /* a receiver that is gone got this message, and had not released it */
+    IPC_REDELIVERED = 1, /* a receiver that is gone got this message, and had not released it */
+    IPC_DUPLICATE = 2,   /* udp: it came before */
+    IPC_LATE = 4         /* udp: one with a higher sequence came before */
 };
 
 /* A message as received. 64 bytes. `data` stays valid and unchanged until the message is released; it is read-only
@@ -215,6 +274,7 @@ typedef struct ipc_sender_counters {
     uint64_t rings;      /* doorbells rung */
     uint64_t refused;    /* links that a receiver refused, or that were dropped for what the peer wrote into them */
     uint64_t unlinked;   /* receivers that it could not connect to yet, and tries again */
+    uint64_t lost;       /* messages that went out and that no receiver had when the connection broke */
 } ipc_sender_counters;
 
 /* What a receiver has done since open. */
@@ -233,6 +293,10 @@ typedef struct ipc_receiver_counters {
     uint64_t refused;  /* hellos refused */
     uint64_t waiting_for_fds; /* 1 while a sender's hello waits until a file descriptor is free */
     uint64_t watching; /* 1: the folder is watched by inotify; 0: no inotify instance was free, it looks every second */
+    uint64_t lost;       /* messages that were sent and never came: seen by the gap in the sequence */
+    uint64_t duplicated; /* udp: messages that came once more */
+    uint64_t reordered;  /* udp: messages that came after a later one */
+    uint64_t foreign;    /* udp, pipe: datagrams, or bytes, that are none of ours and were dropped */
 } ipc_receiver_counters;
 
 /* States of a link. */
@@ -254,6 +318,7 @@ typedef struct ipc_link {
     uint64_t released;  /* ... up to which all are released: the sender may reuse the ring up to here */
     uint64_t behind;    /* messages committed and not delivered (a sender's view), or held (a receiver's) */
     uint64_t skipped;   /* messages passed over by this receiver */
+    uint64_t lost;      /* messages that were sent and never came */
 } ipc_link;
 
 /* Roles of a handle. */

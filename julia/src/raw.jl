@@ -63,6 +63,7 @@ struct RawSenderCounters
     rings::UInt64
     refused::UInt64
     unlinked::UInt64
+    lost::UInt64
 end
 
 struct RawReceiverCounters
@@ -80,6 +81,10 @@ struct RawReceiverCounters
     refused::UInt64
     waiting_for_fds::UInt64
     watching::UInt64
+    lost::UInt64
+    duplicated::UInt64
+    reordered::UInt64
+    foreign::UInt64
 end
 
 struct RawLink
@@ -92,6 +97,7 @@ struct RawLink
     released::UInt64
     behind::UInt64
     skipped::UInt64
+    lost::UInt64
 end
 
 struct RawChannel

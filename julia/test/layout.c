@@ -20,6 +20,7 @@ int main(void) {
     MEMBER(ipc_sender_counters, used), MEMBER(ipc_sender_counters, messages), MEMBER(ipc_sender_counters, bytes);
     MEMBER(ipc_sender_counters, unreleased), MEMBER(ipc_sender_counters, links), MEMBER(ipc_sender_counters, waits);
     MEMBER(ipc_sender_counters, rings), MEMBER(ipc_sender_counters, refused), MEMBER(ipc_sender_counters, unlinked);
+    MEMBER(ipc_sender_counters, lost);
     STRUCT(ipc_receiver_counters);
     MEMBER(ipc_receiver_counters, struct_size), MEMBER(ipc_receiver_counters, id);
     MEMBER(ipc_receiver_counters, messages), MEMBER(ipc_receiver_counters, bytes);
@@ -27,11 +28,13 @@ int main(void) {
     MEMBER(ipc_receiver_counters, links), MEMBER(ipc_receiver_counters, skipped);
     MEMBER(ipc_receiver_counters, waits), MEMBER(ipc_receiver_counters, rings);
     MEMBER(ipc_receiver_counters, refused), MEMBER(ipc_receiver_counters, waiting_for_fds);
-    MEMBER(ipc_receiver_counters, watching);
+    MEMBER(ipc_receiver_counters, watching), MEMBER(ipc_receiver_counters, lost);
+    MEMBER(ipc_receiver_counters, duplicated), MEMBER(ipc_receiver_counters, reordered);
+    MEMBER(ipc_receiver_counters, foreign);
     STRUCT(ipc_link);
     MEMBER(ipc_link, struct_size), MEMBER(ipc_link, peer), MEMBER(ipc_link, pid), MEMBER(ipc_link, state);
     MEMBER(ipc_link, committed), MEMBER(ipc_link, delivered), MEMBER(ipc_link, released), MEMBER(ipc_link, behind);
-    MEMBER(ipc_link, skipped);
+    MEMBER(ipc_link, skipped), MEMBER(ipc_link, lost);
     STRUCT(ipc_channel);
     MEMBER(ipc_channel, struct_size), MEMBER(ipc_channel, url), MEMBER(ipc_channel, id), MEMBER(ipc_channel, pid);
     MEMBER(ipc_channel, role), MEMBER(ipc_channel, layout), MEMBER(ipc_channel, links), MEMBER(ipc_channel, messages);

@@ -38,6 +38,8 @@ const std::map<std::string, std::int32_t> codes = {
     CODE(ENAMETOOLONG),
     CODE(EIO),
     CODE(ENOSYS),
+    CODE(EADDRINUSE),
+    CODE(EADDRNOTAVAIL),
     {"IPC_EFORKED", IPC_EFORKED},
     {"IPC_EVERSION", IPC_EVERSION},
 };

@@ -57,8 +57,13 @@ void use_everything(const library &ipc, const std::function<void()> &between) {
     ipc_sender *s = nullptr;
     ipc_receiver *r = nullptr;
     MUST(ipc.ipc_sender_open(&s, "shm://../etc", nullptr, words, sizeof words) == -EINVAL);
-    MUST(ipc.ipc_receiver_open(&r, "tcp://host:1", nullptr, words, sizeof words) == -EOPNOTSUPP);
+    MUST(ipc.ipc_receiver_open(&r, "nats://host:1", nullptr, words, sizeof words) == -EOPNOTSUPP);
     MUST(ipc.ipc_sender_open(nullptr, nullptr, nullptr, nullptr, 0) == -EINVAL);
+    between();
+    // A stream brings libuv into the process, and takes it out again.
+    MUST(ipc.ipc_receiver_open(&r, "tcp://127.0.0.1:0", nullptr, words, sizeof words) == 0);
+    between();
+    MUST(ipc.ipc_receiver_close(r) == 0);
     between();
     MUST(ipc.ipc_sender_open(&s, "shm://abi?capacity=64KiB", nullptr, words, sizeof words) == 0);
     MUST(ipc.ipc_receiver_open(&r, "shm://abi?from=oldest", nullptr, words, sizeof words) == 0);

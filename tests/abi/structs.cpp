@@ -39,25 +39,29 @@ const layout structs[] = {
     STRUCT(ipc_receiver_options, 16,  //
            MEMBER(ipc_receiver_options, struct_size, 0, 8), MEMBER(ipc_receiver_options, from, 8, 4),
            MEMBER(ipc_receiver_options, overflow, 12, 4)),
-    STRUCT(ipc_sender_counters, 96,  //
+    STRUCT(ipc_sender_counters, 104,  //
            MEMBER(ipc_sender_counters, struct_size, 0, 8), MEMBER(ipc_sender_counters, id, 8, 8),
            MEMBER(ipc_sender_counters, capacity, 16, 8), MEMBER(ipc_sender_counters, used, 24, 8),
            MEMBER(ipc_sender_counters, messages, 32, 8), MEMBER(ipc_sender_counters, bytes, 40, 8),
            MEMBER(ipc_sender_counters, unreleased, 48, 8), MEMBER(ipc_sender_counters, links, 56, 8),
            MEMBER(ipc_sender_counters, waits, 64, 8), MEMBER(ipc_sender_counters, rings, 72, 8),
-           MEMBER(ipc_sender_counters, refused, 80, 8), MEMBER(ipc_sender_counters, unlinked, 88, 8)),
-    STRUCT(ipc_receiver_counters, 112,  //
+           MEMBER(ipc_sender_counters, refused, 80, 8), MEMBER(ipc_sender_counters, unlinked, 88, 8),
+           MEMBER(ipc_sender_counters, lost, 96, 8)),
+    STRUCT(ipc_receiver_counters, 144,  //
            MEMBER(ipc_receiver_counters, struct_size, 0, 8), MEMBER(ipc_receiver_counters, id, 8, 8),
            MEMBER(ipc_receiver_counters, messages, 16, 8), MEMBER(ipc_receiver_counters, bytes, 24, 8),
            MEMBER(ipc_receiver_counters, held, 32, 8), MEMBER(ipc_receiver_counters, ends, 40, 8),
            MEMBER(ipc_receiver_counters, deaths, 48, 8), MEMBER(ipc_receiver_counters, links, 56, 8),
            MEMBER(ipc_receiver_counters, skipped, 64, 8), MEMBER(ipc_receiver_counters, waits, 72, 8),
            MEMBER(ipc_receiver_counters, rings, 80, 8), MEMBER(ipc_receiver_counters, refused, 88, 8),
-           MEMBER(ipc_receiver_counters, waiting_for_fds, 96, 8), MEMBER(ipc_receiver_counters, watching, 104, 8)),
-    STRUCT(ipc_link, 64,  //
+           MEMBER(ipc_receiver_counters, waiting_for_fds, 96, 8), MEMBER(ipc_receiver_counters, watching, 104, 8),
+           MEMBER(ipc_receiver_counters, lost, 112, 8), MEMBER(ipc_receiver_counters, duplicated, 120, 8),
+           MEMBER(ipc_receiver_counters, reordered, 128, 8), MEMBER(ipc_receiver_counters, foreign, 136, 8)),
+    STRUCT(ipc_link, 72,  //
            MEMBER(ipc_link, struct_size, 0, 8), MEMBER(ipc_link, peer, 8, 8), MEMBER(ipc_link, pid, 16, 4),
            MEMBER(ipc_link, state, 20, 4), MEMBER(ipc_link, committed, 24, 8), MEMBER(ipc_link, delivered, 32, 8),
-           MEMBER(ipc_link, released, 40, 8), MEMBER(ipc_link, behind, 48, 8), MEMBER(ipc_link, skipped, 56, 8)),
+           MEMBER(ipc_link, released, 40, 8), MEMBER(ipc_link, behind, 48, 8), MEMBER(ipc_link, skipped, 56, 8),
+           MEMBER(ipc_link, lost, 64, 8)),
     STRUCT(ipc_channel, 168,  //
            MEMBER(ipc_channel, struct_size, 0, 8), MEMBER(ipc_channel, url, 8, 96), MEMBER(ipc_channel, id, 104, 8),
            MEMBER(ipc_channel, pid, 112, 4), MEMBER(ipc_channel, role, 116, 4), MEMBER(ipc_channel, layout, 120, 4),

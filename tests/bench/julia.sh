@@ -3,7 +3,7 @@
 # (0.2) in each of ROUNDS (9): messages per second, bytes allocated, and what it costs to wake a task.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-bash cmake/install_packages.sh g++ cmake ninja-build pkg-config libfmt-dev doctest-dev libcli11-dev nlohmann-json3-dev >&2
+bash cmake/install_packages.sh g++ cmake ninja-build pkg-config libfmt-dev libuv1-dev doctest-dev libcli11-dev nlohmann-json3-dev >&2
 CMAKE_GENERATOR=Ninja cmake -S . -B build >/dev/null
 cmake --build build --target ipc flood -- --quiet >&2
 julia=$(bash julia/deps/install_julia.sh)

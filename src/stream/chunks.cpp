@@ -1,0 +1,90 @@
+#include "chunks.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace libipc::stream {
+
+namespace {
+
+constexpr char magic[4] = {'i', 'p', 'c', 'c'};
+
+struct wire_chunk {
+    char magic[4];
+    std::uint8_t version;
+    std::uint8_t what;
+    std::uint16_t bytes;
+    std::uint64_t sender, sequence, tag, size, offset;
+    std::uint32_t pid, pid_namespace;
+    std::uint32_t check;
+    std::uint32_t zero;
+};
+static_assert(sizeof(wire_chunk) == chunk_header_bytes);
+
+std::uint32_t check_of(const wire_chunk &w) {
+    unsigned char bytes[offsetof(wire_chunk, check)];
+    std::memcpy(bytes, &w, sizeof bytes);
+    std::uint32_t sum = 2166136261u;
+    for (unsigned char b : bytes) sum = (sum ^ b) * 16777619u;
+    return sum;
+}
+
+}  // namespace
+
+void put(const chunk &c, std::byte *out) {
+    wire_chunk w{{},      framing_version, static_cast<std::uint8_t>(c.what),
+                 c.bytes, c.sender,        c.sequence,
+                 c.tag,   c.size,          c.offset,
+                 c.pid,   c.pid_namespace, 0,
+                 0};
+    std::memcpy(w.magic, magic, sizeof magic);
+    w.check = check_of(w);
+    std::memcpy(out, &w, sizeof w);
+}
+
+bool get(const std::byte *in, chunk &c) {
+    wire_chunk w;
+    std::memcpy(&w, in, sizeof w);
+    if (std::memcmp(w.magic, magic, sizeof magic) != 0 || w.version != framing_version || w.zero != 0 ||
+        w.check != check_of(w))
+        return false;
+    auto what = static_cast<kind>(w.what);
+    if ((what != kind::message && what != kind::end) || w.sender == 0 || w.offset > w.size ||
+        w.bytes > w.size - w.offset)
+        return false;
+    c = {what, w.bytes, w.sender, w.sequence, w.tag, w.size, w.offset, w.pid, w.pid_namespace};
+    return true;
+}
+
+std::uint32_t own_pid_namespace() {
+    struct stat s;
+    return stat("/proc/self/ns/pid", &s) == 0 ? static_cast<std::uint32_t>(s.st_ino) : 0;
+}
+
+void sign(chunk &c) {
+    c.pid = static_cast<std::uint32_t>(getpid());
+    c.pid_namespace = own_pid_namespace();
+}
+
+bool chunk_scanner::find(chunk &c) {
+    while (end_ - begin_ >= chunk_header_bytes) {
+        if (get(bytes_.data() + begin_, c) && c.bytes <= most_chunk_payload)
+            return end_ - begin_ >= chunk_header_bytes + c.bytes;
+        const void *next = std::memchr(bytes_.data() + begin_ + 1, magic[0], end_ - begin_ - 1);
+        std::size_t to = next ? static_cast<std::size_t>(static_cast<const std::byte *>(next) - bytes_.data()) : end_;
+        passed_over_ += to - begin_;
+        begin_ = to;
+    }
+    return false;
+}
+
+void chunk_scanner::tidy() {
+    if (begin_ == 0) return;
+    std::memmove(bytes_.data(), bytes_.data() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+}
+
+}  // namespace libipc::stream

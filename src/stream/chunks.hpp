@@ -1,0 +1,71 @@
+// How messages travel where several senders share one way (a FIFO), or where each piece arrives by itself or not at all
+// (a datagram): chunks of a fixed header and a part of a message, all numbers little-endian.
+//
+//     0  magic "ipcc"    4  version 1    5  kind (1 message, 2 end)    6  bytes of payload in this chunk
+//     8  sender   16  sequence   24  tag   32  size of the message   40  offset in it
+//    48  pid, and 52 its pid namespace (the inode's number)    56  check of bytes 0 to 55 (FNV-1a)    60  zero
+//
+// On a FIFO a chunk is written at once and has at most PIPE_BUF bytes: so those of several senders never mix. Pure.
+#pragma once
+
+#include <climits>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "framing.hpp"
+
+namespace libipc::stream {
+
+struct chunk {
+    kind what;
+    std::uint16_t bytes;
+    std::uint64_t sender, sequence, tag, size, offset;
+    std::uint32_t pid, pid_namespace;
+};
+
+inline constexpr std::size_t chunk_header_bytes = 64;
+inline constexpr std::size_t most_chunk_payload = PIPE_BUF - chunk_header_bytes;
+
+void put(const chunk &c, std::byte *out);  // chunk_header_bytes
+bool get(const std::byte *in, chunk &c);   // false: these bytes are none
+
+// This process, as its chunks name it.
+void sign(chunk &c);
+std::uint32_t own_pid_namespace();
+
+// Finds chunks in a stream of bytes, and passes over what lies between them: a reader may begin in the middle of one,
+// and anybody may write into a FIFO.
+class chunk_scanner {
+  public:
+    chunk_scanner() : bytes_(room) {}
+    // Where the next bytes go; filled() says how many came.
+    std::span<std::byte> free() { return std::span(bytes_).subspan(end_); }
+    void filled(std::size_t n) { end_ += n; }
+    // Calls f(chunk, payload) for each whole one, until f returns false: that one is told again next time. False then.
+    template <class F>
+    bool each(F f) {
+        chunk c;
+        bool go_on = true;
+        while (find(c)) {
+            std::span<const std::byte> payload(bytes_.data() + begin_ + chunk_header_bytes, c.bytes);
+            if (!(go_on = f(c, payload))) break;
+            begin_ += chunk_header_bytes + c.bytes;
+        }
+        tidy();
+        return go_on;
+    }
+    std::uint64_t passed_over() const { return passed_over_; }  // bytes
+
+  private:
+    bool find(chunk &c);
+    void tidy();
+
+    static constexpr std::size_t room = (64 << 10) + 2 * PIPE_BUF;
+    std::vector<std::byte> bytes_;
+    std::size_t begin_ = 0, end_ = 0;
+    std::uint64_t passed_over_ = 0;
+};
+
+}  // namespace libipc::stream

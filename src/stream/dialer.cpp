@@ -1,0 +1,259 @@
+#include "dialer.hpp"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "../failure.hpp"
+
+namespace libipc::stream {
+
+namespace {
+
+constexpr std::int64_t first_retry_ns = 1'000'000;
+constexpr std::int64_t last_retry_ns = 200'000'000;
+// A receiver that has refused us is not asked often.
+constexpr std::int64_t refused_retry_ns = 1'000'000'000;
+
+constexpr std::size_t frames_a_write = 128;
+
+}  // namespace
+
+void dialer::adopt(fd connected_socket) {
+    adopted_ = true;
+    socket_ = std::move(connected_socket);
+    point_ = watch_point(site_.uv, socket_.get(), *this);
+    connected();
+}
+
+void dialer::begin() {
+    int r = dial(socket_);
+    if (r == 0 || r == -EINPROGRESS) {
+        point_ = watch_point(site_.uv, socket_.get(), *this);
+        if (r == 0) return connected();
+        state_ = state::connecting;
+        return point_.want(false, true);
+    }
+    close(0);
+}
+
+// Gives up this connection; another is tried after a while.
+void dialer::close(std::int64_t retry_ns) {
+    outbox_.end_trial(false);
+    point_ = watch_point();
+    socket_.reset();
+    done_ = 0;
+    owed_.clear();
+    blocked_ = false;
+    asked_ = 0;
+    in_ = parser();
+    if (adopted_) {
+        state_ = state::over;
+        return;
+    }
+    if (state_ == state::up) retry_ns_ = 0;
+    state_ = state::idle;
+    retry_ns_ = std::clamp(2 * retry_ns_, std::max(first_retry_ns, retry_ns), std::max(last_retry_ns, retry_ns));
+    site_.alarm_in(retry_ns_);
+}
+
+void dialer::alarm() {
+    if (state_ != state::idle) return;
+    try {
+        begin();
+    } catch (const failure &) {
+        close(last_retry_ns);  // what has become impossible since open may be mended
+    }
+}
+
+void dialer::connected() {
+    if (site_.where.raw) {
+        state_ = state::up;
+        retry_ns_ = 0;
+        point_.want(true, false);
+        return pump();
+    }
+    hello h{site_.id, outbox_.ring().capacity(), settled_, getpid(), 0};
+    owed_.resize(header_bytes + sizeof h);
+    put({kind::hello, sizeof h, 0, outbox_.sent() + 1}, owed_.data());
+    std::memcpy(owed_.data() + header_bytes, &h, sizeof h);
+    state_ = state::greeting;
+    point_.want(true, false);
+    outbox_.begin_trial();
+    pump();
+}
+
+void dialer::ready(bool readable, bool writable) {
+    if (state_ == state::connecting) {
+        int error = 0;
+        socklen_t size = sizeof error;
+        if (getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) return close(0);
+        return connected();
+    }
+    if (writable && blocked_) {
+        blocked_ = false;
+        point_.want(true, false);
+        pump();
+    }
+    if (readable && socket_) read();
+}
+
+void dialer::read() {
+    std::byte bytes[1024];
+    for (;;) {
+        ssize_t n = recv(socket_.get(), bytes, sizeof bytes, MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && errno == EAGAIN) return;
+        if (n <= 0) return close(0);
+        if (site_.where.raw) continue;  // nothing that is said there is for us
+        std::span<const std::byte> input(bytes, static_cast<std::size_t>(n));
+        for (parser::step s; socket_ && (s = in_.take(input)) != parser::step::more;) {
+            if (s == parser::step::header && in_.head().size <= sizeof control_) {
+                in_.place(control_);
+            } else if (s == parser::step::whole) {
+                heard();
+            } else {
+                ++refused_;
+                close(refused_retry_ns);
+            }
+        }
+        if (!socket_) return;
+    }
+}
+
+void dialer::heard() {
+    const header &h = in_.head();
+    if (h.what == kind::answer && h.size == sizeof(answer) && state_ == state::greeting) {
+        answer a;
+        std::memcpy(&a, control_, sizeof a);
+        if (a.refused) {
+            ++refused_;
+            return close(refused_retry_ns);
+        }
+        receiver_ = a.receiver;
+        pid_ = a.pid;
+        most_ = h.tag;
+        // What was sent over an earlier connection either has arrived or is lost.
+        std::uint64_t sent = outbox_.sent_before_trial(), had = std::clamp(h.sequence, settled_, sent);
+        lost_ += sent - had;
+        settled_ = sent;
+        outbox_.end_trial(true);
+        state_ = state::up;
+        retry_ns_ = 0;
+        return pump();
+    }
+    if (h.what == kind::released && state_ == state::up) {
+        settled_ = std::clamp(h.sequence, settled_, outbox_.sent());
+        delivered_ = std::clamp(h.tag, settled_, outbox_.sent());
+        return;
+    }
+    ++refused_;
+    close(refused_retry_ns);
+}
+
+// True if all is written; `done` says how much is.
+bool dialer::write(std::span<iovec> parts, std::size_t &done) {
+    std::size_t all = 0;
+    for (const iovec &p : parts) all += p.iov_len;
+    msghdr m{};
+    m.msg_iov = parts.data();
+    m.msg_iovlen = parts.size();
+    ssize_t n;
+    do n = sendmsg(socket_.get(), &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    done = n < 0 ? 0 : static_cast<std::size_t>(n);
+    if (n < 0 && errno != EAGAIN) {
+        // What the receiver has said before it went is worth reading.
+        if (state_ == state::up) read();
+        if (socket_) close(0);
+        return false;
+    }
+    if (done == all) return true;
+    blocked_ = true;
+    point_.want(true, true);
+    return false;
+}
+
+bool dialer::flush() {
+    if (owed_.empty()) return true;
+    iovec part{owed_.data(), owed_.size()};
+    std::size_t done;
+    bool all = write({&part, 1}, done);
+    owed_.erase(owed_.begin(), owed_.begin() + static_cast<std::ptrdiff_t>(std::min(done, owed_.size())));
+    return all;
+}
+
+void dialer::pump() {
+    if (blocked_ || (state_ != state::up && state_ != state::greeting)) return;
+    std::array<std::array<std::byte, header_bytes>, frames_a_write> headers;
+    std::array<iovec, 2 * frames_a_write> parts;
+    std::array<std::size_t, frames_a_write> lengths;
+    while (flush()) {
+        std::size_t n = 0, frames = 0;
+        bool shut = false;
+        outbox_.each([&](const outbox::item &i) {
+            if (site_.where.raw) {
+                shut = i.end;
+            } else {
+                put({i.end ? kind::end : kind::message, i.size, i.tag, i.sequence}, headers[frames].data());
+                parts[n++] = {headers[frames].data(), header_bytes};
+            }
+            if (i.size != 0) parts[n++] = {i.payload, i.size};
+            lengths[frames] = (site_.where.raw ? 0 : header_bytes) + i.size;
+            return ++frames < frames_a_write;
+        });
+        if (frames == 0) return;
+        // What the socket has of the first is not given again.
+        std::size_t first = 0;
+        for (std::size_t skip = done_; skip != 0; ++first) {
+            if (parts[first].iov_len > skip) {
+                parts[first] = {static_cast<std::byte *>(parts[first].iov_base) + skip, parts[first].iov_len - skip};
+                break;
+            }
+            skip -= parts[first].iov_len;
+        }
+        std::size_t wrote = 0;
+        bool all = n == first || write(std::span(parts).subspan(first, n - first), wrote);
+        if (!socket_) return;
+        done_ += wrote;
+        for (std::size_t f = 0; f < frames && done_ >= lengths[f]; ++f) {
+            done_ -= lengths[f];
+            outbox_.pop();
+        }
+        if (!all) return;
+        if (shut) shutdown(socket_.get(), SHUT_WR);
+    }
+}
+
+void dialer::ask() {
+    if (state_ != state::up || blocked_ || site_.where.raw || done_ != 0 || asked_ == outbox_.sent() || !flush())
+        return;
+    asked_ = outbox_.sent();
+    owed_.resize(header_bytes);
+    put({kind::ask, 0, 0, asked_}, owed_.data());
+    flush();
+}
+
+void dialer::fill(ipc_link &l) const {
+    l.peer = receiver_;
+    l.pid = pid_;
+    if (site_.where.raw) return;
+    l.behind = outbox_.sent() - std::max(delivered_, settled_);
+    outbox_.each([&](const outbox::item &i) { return l.behind += !i.end, true; });
+}
+
+void dialer::leave() {
+    if (!socket_) return;
+    pump();
+    if (!socket_) return;
+    // A TCP socket that is closed with something unread in it takes back what it has not delivered yet.
+    std::byte bytes[1024];
+    while (recv(socket_.get(), bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
+    }
+    shutdown(socket_.get(), SHUT_WR);
+}
+
+}  // namespace libipc::stream

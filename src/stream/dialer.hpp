@@ -1,0 +1,76 @@
+// A sender's connection: dialled again and again, less and less often, until a receiver answers; then frames go out as
+// the socket takes them. One that was inherited is not dialled again.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "framing.hpp"
+#include "outlet.hpp"
+#include "site.hpp"
+
+namespace libipc::stream {
+
+class dialer : public outlet, private watched {
+  public:
+    dialer(site &s, outbox &out) : site_(s), outbox_(out) {}
+    void adopt(fd connected);  // throws failure
+    // The first try: what can never succeed is a failure.
+    void begin();
+
+    void pump() override;
+    bool linked() const override { return state_ == state::up; }
+    bool dead() const override { return state_ == state::over; }
+    std::uint64_t most() const override { return most_; }
+    std::uint64_t settled() const override { return site_.where.raw ? outbox_.sent() : settled_; }
+    void ask() override;
+    void alarm() override;
+    void fill(ipc_link &l) const override;
+    std::uint64_t lost() const override { return lost_; }
+    std::uint64_t refused() const override { return refused_; }
+    void leave() override;
+
+  protected:
+    // A socket that is connected (0) or connecting (-EINPROGRESS), or why there is none now. Throws failure if there
+    // will never be one.
+    virtual int dial(fd &socket) = 0;
+    site &site_;
+
+  private:
+    enum class state : std::uint8_t {
+        idle,        // until the alarm
+        connecting,  // the system is at it
+        greeting,    // connected, the hello is out, and messages follow it on trial
+        up,
+        over,  // an inherited connection that is gone
+    };
+    void ready(bool readable, bool writable) override;
+    void connected();
+    void read();
+    void heard();
+    void close(std::int64_t retry_ns);
+    bool write(std::span<iovec> parts, std::size_t &done);
+    bool flush();
+
+    outbox &outbox_;
+    fd socket_;
+    watch_point point_;
+    state state_ = state::idle;
+    bool adopted_ = false;
+    bool blocked_ = false;  // the socket takes nothing now
+    std::int64_t retry_ns_ = 0;
+    std::size_t done_ = 0;         // bytes of the oldest frame that the socket has
+    std::vector<std::byte> owed_;  // of frames that are no messages
+    parser in_;
+    std::byte control_[most_control_bytes];
+
+    std::uint64_t most_ = ~std::uint64_t{0};
+    std::uint64_t receiver_ = 0;
+    std::int32_t pid_ = 0;
+    std::uint64_t settled_ = 0;    // as outlet says it
+    std::uint64_t delivered_ = 0;  // sequence
+    std::uint64_t asked_ = 0;
+    std::uint64_t lost_ = 0, refused_ = 0;
+};
+
+}  // namespace libipc::stream

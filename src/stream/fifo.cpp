@@ -1,0 +1,368 @@
+#include "fifo.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+
+#include "../failure.hpp"
+#include "../layout.hpp"
+
+namespace libipc::stream {
+
+namespace {
+
+constexpr int reads_a_turn = 16;
+constexpr std::size_t raw_bytes = 64 << 10;
+constexpr std::size_t most_writers = 1024;
+// Of each sender; memory is taken as it is filled.
+constexpr std::uint64_t default_capacity = 64 << 20;
+
+constexpr std::int64_t first_retry_ns = 1'000'000;
+constexpr std::int64_t last_retry_ns = 200'000'000;
+
+}  // namespace
+
+// A write into a pipe without a reader raises SIGPIPE, and there is no flag against it. It is blocked for the time of
+// the call, and taken away if it was not pending before; whatever the program has set for it stays.
+class fifo_outlet::no_sigpipe {
+  public:
+    no_sigpipe() {
+        sigemptyset(&pipe_);
+        sigaddset(&pipe_, SIGPIPE);
+        pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+    }
+    ~no_sigpipe() {
+        if (raised_ && !sigismember(&before_, SIGPIPE)) {
+            timespec now{};
+            while (sigtimedwait(&pipe_, nullptr, &now) < 0 && errno == EINTR) {
+            }
+        }
+        pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+    void raised() { raised_ = true; }
+
+  private:
+    sigset_t pipe_, before_;
+    bool raised_ = false;
+};
+
+// A sender, as seen by its chunks. Watched for its death.
+class fifo_source::writer final : public watched {
+  public:
+    writer(fifo_source &home, const chunk &c, std::uint32_t index) : sender(c.sender), origin(index), home_(home) {
+        if (c.pid_namespace != home.own_namespace_) return;  // its number means another process here, or none
+        int r = pidfd_of(static_cast<pid_t>(c.pid));
+        process_ = fd(r);
+        if (r == -ESRCH) {
+            dead = home.somebody_died_ = true;
+        } else if (r >= 0) {
+            point_ = watch_point(home.site_.uv, r, *this);
+            point_.want(true, false);
+        }
+    }
+    void ready(bool, bool) override {
+        point_.want(false, false);
+        dead = home_.somebody_died_ = true;
+        home_.ready(true, false);  // what it has written comes first
+    }
+
+    std::uint64_t sender;
+    std::uint32_t origin;
+    std::uint64_t sequence = 0;  // of the message whose chunks are coming
+    std::uint64_t have = 0;      // bytes of it
+    std::byte *place = nullptr;  // where they go; null: it is passed over
+    bool dead = false;
+
+  private:
+    fifo_source &home_;
+    fd process_;
+    watch_point point_;
+};
+
+fifo_source::fifo_source(site &s, intake &in) : site_(s), intake_(in), own_namespace_(own_pid_namespace()) {}
+fifo_source::~fifo_source() = default;
+
+void fifo_source::read_from(fd pipe) {
+    point_ = watch_point();
+    pipe_ = std::move(pipe);
+    point_ = watch_point(site_.uv, pipe_.get(), *this);
+    point_.want(true, false);
+}
+
+void fifo_source::ready(bool, bool) {
+    if (starved_ || !pipe_) return;
+    for (int i = 0; i < reads_a_turn; ++i)
+        if (!(site_.where.raw ? read_raw() : read())) return;
+}
+
+// False: nothing more for now.
+bool fifo_source::read() {
+    std::span<std::byte> free = in_.free();
+    ssize_t n = ::read(pipe_.get(), free.data(), free.size());
+    if (n < 0 && errno == EINTR) return true;
+    if (n < 0) {
+        bury();
+        return false;
+    }
+    if (n == 0) {
+        all_gone();
+        return false;
+    }
+    in_.filled(static_cast<std::size_t>(n));
+    bool all = in_.each([&](const chunk &c, std::span<const std::byte> payload) { return take(c, payload); });
+    intake_.counters.foreign = in_.passed_over();
+    return all;
+}
+
+bool fifo_source::read_raw() {
+    if (!has_raw_origin_) {
+        std::uint64_t capacity = site_.where.capacity.value_or(layout::default_capacity);
+        raw_origin_ = intake_.add(random_id(), capacity, 0);
+        has_raw_origin_ = true;
+    }
+    origin &o = intake_[raw_origin_];
+    std::uint64_t size = std::min<std::uint64_t>(raw_bytes, o.box.most());
+    std::byte *room = o.box.place(size);
+    if (!room) {
+        starve(raw_origin_);
+        return false;
+    }
+    ssize_t n = ::read(pipe_.get(), room, size);
+    if (n <= 0) o.box.give_up();
+    if (n < 0) return errno == EINTR;
+    if (n == 0) {
+        all_gone();
+        return false;
+    }
+    intake_.keep(raw_origin_, static_cast<std::uint64_t>(n), 0, o.last_sequence + 1, o.sender);
+    return true;
+}
+
+void fifo_source::starve(std::uint32_t index) {
+    starved_ = true;
+    intake_[index].starved = true;
+    point_.want(false, false);
+}
+
+void fifo_source::room(std::uint32_t index) {
+    intake_[index].starved = false;
+    starved_ = false;
+    if (!pipe_) return;
+    if (!site_.where.raw && !in_.each([&](const chunk &c, std::span<const std::byte> p) { return take(c, p); })) return;
+    point_.want(true, false);
+}
+
+fifo_source::writer *fifo_source::writer_of(const chunk &c) {
+    for (auto &w : writers_)
+        if (w->sender == c.sender) return w.get();
+    if (writers_.size() == most_writers) return nullptr;
+    std::uint64_t capacity =
+        site_.where.capacity.value_or(std::min<std::uint64_t>(default_capacity, most_ring_capacity()));
+    std::uint32_t index = intake_.add(c.sender, capacity, static_cast<std::int32_t>(c.pid));
+    intake_[index].last_sequence = c.sequence - (c.what == kind::message ? 1 : 0);
+    writers_.push_back(std::make_unique<writer>(*this, c, index));
+    return writers_.back().get();
+}
+
+// False: there is no room for it now.
+bool fifo_source::take(const chunk &c, std::span<const std::byte> payload) {
+    writer *w;
+    try {
+        w = writer_of(c);
+    } catch (const failure &) {
+        w = nullptr;  // no memory for one more sender
+    }
+    if (!w) {
+        ++intake_.counters.refused;
+        return true;
+    }
+    origin &o = intake_[w->origin];
+    if (o.gone) return true;
+    if (c.what == kind::end) {
+        if (c.sequence > o.last_sequence) {
+            o.lost += c.sequence - o.last_sequence;
+            intake_.counters.lost += c.sequence - o.last_sequence;
+        }
+        intake_.finish(w->origin, true);
+        return true;
+    }
+    if (c.offset == 0) {
+        if (o.box.placed()) o.box.give_up();
+        w->place = nullptr;
+        w->sequence = c.sequence;
+        w->have = 0;
+        if (c.sequence <= o.last_sequence) return true;
+        if (c.size <= o.box.most()) {
+            w->place = o.box.place(c.size);
+            if (!w->place) {
+                starve(w->origin);
+                return false;
+            }
+        }
+    }
+    if (!w->place || c.sequence != w->sequence || c.offset != w->have || c.offset + c.bytes > c.size) return true;
+    if (!payload.empty()) std::memcpy(w->place + c.offset, payload.data(), payload.size());
+    w->have += payload.size();
+    if (w->have != c.size) return true;
+    w->place = nullptr;
+    std::uint64_t missed = c.sequence - o.last_sequence - 1;
+    o.lost += missed;
+    intake_.counters.lost += missed;
+    intake_.keep(w->origin, c.size, c.tag, c.sequence, c.sender);
+    return true;
+}
+
+// The pipe is empty: whoever is dead has nothing in it any more.
+void fifo_source::bury() {
+    if (!std::exchange(somebody_died_, false)) return;
+    for (auto &w : writers_)
+        if (w->dead) intake_.finish(w->origin, false);
+}
+
+void fifo_source::all_gone() {
+    for (auto &w : writers_) intake_.finish(w->origin, false);
+    if (has_raw_origin_) {
+        // One that came and went without a byte is nothing to tell of.
+        if (intake_[raw_origin_].last_sequence == 0)
+            intake_.drop(raw_origin_);
+        else
+            intake_.finish(raw_origin_, true);
+        has_raw_origin_ = false;
+    }
+    point_ = watch_point();
+    pipe_.reset();
+    if (fd again = reopen()) read_from(std::move(again));
+}
+
+void fifo_source::dropped(std::uint32_t index) {
+    std::erase_if(writers_, [&](auto &w) { return w->origin == index; });
+    if (has_raw_origin_ && raw_origin_ == index) has_raw_origin_ = false;
+}
+
+void fifo_source::leave() {
+    point_ = watch_point();
+    pipe_.reset();
+    writers_.clear();
+}
+
+// ---- Writing --------------------------------------------------------------------------------------------------------
+
+fifo_outlet::fifo_outlet(site &s, outbox &out) : site_(s), outbox_(out) {
+    sign(signature_);
+    signature_.sender = s.id;
+}
+
+void fifo_outlet::write_to(fd pipe) {
+    adopted_ = true;
+    pipe_ = std::move(pipe);
+    point_ = watch_point(site_.uv, pipe_.get(), *this);
+    point_.want(true, false);
+}
+
+void fifo_outlet::begin() {
+    fd pipe;
+    if (open(pipe) < 0) {
+        retry_ns_ = std::clamp(2 * retry_ns_, first_retry_ns, last_retry_ns);
+        return site_.alarm_in(retry_ns_);
+    }
+    retry_ns_ = 0;
+    pipe_ = std::move(pipe);
+    point_ = watch_point(site_.uv, pipe_.get(), *this);
+    // A pipe that is written to is never readable; but that its reader goes is told to whoever waits for anything.
+    point_.want(true, false);
+    pump();
+}
+
+void fifo_outlet::alarm() {
+    if (pipe_ || over_) return;
+    try {
+        begin();
+    } catch (const failure &) {
+        site_.alarm_in(last_retry_ns);  // what has become impossible since open may be mended
+    }
+}
+
+void fifo_outlet::lost() {
+    point_ = watch_point();
+    pipe_.reset();
+    blocked_ = false;
+    done_ = 0;
+    if (adopted_)
+        over_ = true;
+    else
+        site_.alarm_in(first_retry_ns);
+}
+
+void fifo_outlet::ready(bool readable, bool) {
+    if (readable) return lost();
+    blocked_ = false;
+    point_.want(true, false);
+    pump();
+}
+
+bool fifo_outlet::write(no_sigpipe &here, std::byte *payload, std::size_t bytes, const std::byte *header) {
+    iovec parts[2] = {{const_cast<std::byte *>(header), header ? chunk_header_bytes : 0}, {payload, bytes}};
+    ssize_t n;
+    do n = writev(pipe_.get(), header ? parts : parts + 1, header ? 2 : 1);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EAGAIN) {
+        blocked_ = true;
+        point_.want(false, true);
+        return false;
+    }
+    if (n < 0) {
+        if (errno == EPIPE) here.raised();
+        lost();
+        return false;
+    }
+    done_ += static_cast<std::uint64_t>(n) - (header ? chunk_header_bytes : 0);
+    return true;
+}
+
+void fifo_outlet::pump() {
+    if (!pipe_ || blocked_ || outbox_.empty()) return;
+    no_sigpipe here;
+    while (pipe_ && !blocked_) {
+        outbox::item next{};
+        bool any = false;
+        outbox_.each([&](const outbox::item &i) {
+            next = i;
+            any = true;
+            return false;
+        });
+        if (!any) return;
+        if (site_.where.raw) {
+            if (next.end) {
+                outbox_.pop();
+                point_ = watch_point();
+                pipe_.reset();  // the end is end-of-file
+                over_ = true;
+                return;
+            }
+            if (done_ < next.size && !write(here, next.payload + done_, next.size - done_, nullptr)) return;
+        } else {
+            chunk c = signature_;
+            c.what = next.end ? kind::end : kind::message;
+            c.bytes = static_cast<std::uint16_t>(std::min<std::uint64_t>(most_chunk_payload, next.size - done_));
+            c.sequence = next.sequence;
+            c.tag = next.tag;
+            c.size = next.size;
+            c.offset = done_;
+            std::byte header[chunk_header_bytes];
+            put(c, header);
+            if (!write(here, next.payload + done_, c.bytes, header)) return;
+        }
+        if (done_ < next.size) continue;
+        done_ = 0;
+        outbox_.pop();
+    }
+}
+
+void fifo_outlet::leave() { pump(); }
+
+}  // namespace libipc::stream

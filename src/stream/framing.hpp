@@ -1,0 +1,97 @@
+// How messages travel on a stream of bytes (unix, tcp, an inherited socket): frames of a fixed header and a payload,
+// all numbers little-endian.
+//
+//     0  magic "ipcf"   4  version 1   5  kind   6  zero, 2 bytes   8  size of the payload   16  tag   24  sequence
+//
+// The sender says hello and waits for the answer; then come messages, and the end at last. The receiver tells from time
+// to time what it has released; the sender may ask. Pure: no system call, nothing of the rest of src/stream.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace libipc::stream {
+
+enum class kind : std::uint8_t {
+    message = 1,
+    end = 2,       // no more will come
+    hello = 3,     // from the sender; sequence: of the first message to come. Payload: hello
+    answer = 4,    // from the receiver; sequence: the last it had of this sender; tag: the largest message it takes.
+                   // Payload: answer
+    released = 5,  // from the receiver; sequence: all up to it are released; tag: all up to it are delivered
+    ask = 6,       // from the sender: tell me `released` now, and again until it has reached `sequence`
+};
+
+struct header {
+    kind what;
+    std::uint64_t size;
+    std::uint64_t tag;
+    std::uint64_t sequence;
+};
+
+inline constexpr std::size_t header_bytes = 32;
+inline constexpr std::uint8_t framing_version = 1;
+
+struct hello {
+    std::uint64_t sender;
+    std::uint64_t capacity;  // bytes of its ring: no message is larger than half of it
+    std::uint64_t settled;   // all messages up to it are released, or counted as lost
+    std::int32_t pid;
+    std::uint32_t reserved;
+};
+struct answer {
+    std::uint64_t receiver;
+    std::uint32_t refused;
+    std::int32_t pid;
+    char words[240];  // why it refused
+};
+static_assert(sizeof(hello) == 32 && sizeof(answer) == 256);
+inline constexpr std::size_t most_control_bytes = sizeof(answer);  // payload of any frame that is no message
+
+void put(const header &h, std::byte *out);  // header_bytes
+// Null, or what is wrong.
+const char *get(const std::byte *in, header &h);
+
+// Takes a stream apart, in whatever pieces it comes. The payload goes where the caller says, as soon as the header has
+// told its size.
+class parser {
+  public:
+    enum class step {
+        more,    // the input is used up
+        header,  // head() is there; place() what follows it. Without that, it is told again
+        whole,   // ... and its payload is where it was placed
+        broken,  // why() says why; nothing after it can be trusted
+    };
+    // Takes from `input` what belongs to the next step.
+    step take(std::span<const std::byte> &input);
+    const header &head() const { return head_; }
+    void place(std::byte *payload) {
+        payload_ = payload;
+        phase_ = phase::payload;
+    }
+    // The rest of a placed payload, to be read into without a detour; filled() says how much was.
+    std::span<std::byte> wanted() const {
+        if (phase_ != phase::payload) return {};
+        return {payload_ + (head_.size - left_), static_cast<std::size_t>(left_)};
+    }
+    void filled(std::size_t bytes) { left_ -= bytes; }
+    // A part of a frame is there: if the stream ends now, that was cut off.
+    bool inside() const { return phase_ != phase::header || have_ != 0; }
+    bool placed() const { return phase_ == phase::payload; }
+    const char *why() const { return why_; }
+
+  private:
+    enum class phase : std::uint8_t { header, unplaced, payload, broken };
+    phase phase_ = phase::header;
+    std::size_t have_ = 0;
+    std::byte bytes_[header_bytes];
+    header head_{};
+    std::byte *payload_ = nullptr;
+    std::uint64_t left_ = 0;  // of the payload
+    const char *why_ = nullptr;
+};
+
+}  // namespace libipc::stream

@@ -1,0 +1,59 @@
+// What came from one sender, until its user has released it: private memory, used in turn, bounded. Messages may be
+// released in any order; their memory is used again in the order in which they came, as that of a shared ring is.
+#pragma once
+
+#include <ipc/ipc.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../memory.hpp"
+
+namespace libipc::stream {
+
+class inbox {
+  public:
+    inbox() = default;
+    // Takes messages of up to half the capacity. Throws failure. Memory is used as it is filled.
+    explicit inbox(std::uint64_t capacity);
+    explicit operator bool() const { return static_cast<bool>(memory_); }
+    std::uint64_t most() const { return most_; }
+
+    // Room for the next message, of at most `size` bytes; null: not before something is released. One at a time.
+    std::byte *place(std::uint64_t size);
+    bool placed() const { return placed_ != 0; }
+    // The placed message is whole, and has so many bytes.
+    void keep(std::uint64_t size, std::uint64_t tag, std::uint64_t sequence, std::uint64_t sender, std::uint32_t flags);
+    // It will never be.
+    void give_up() { placed_ = 0; }
+
+    bool waiting() const { return next_ != head_; }
+    void take(ipc_message &out);  // waiting() is true; fills all but the link
+    std::int32_t release(std::uint64_t position);
+
+    std::uint64_t held() const { return held_; }
+    std::uint64_t undelivered() const { return undelivered_; }
+    // Positions in bytes, as ipc_link has them.
+    std::uint64_t received() const { return head_; }
+    std::uint64_t delivered() const { return next_; }
+    std::uint64_t released() const { return tail_; }
+    // Sequences of the last message delivered, and of the last before which all are released.
+    std::uint64_t delivered_sequence() const { return delivered_sequence_; }
+    std::uint64_t released_sequence() const { return released_sequence_; }
+
+  private:
+    struct record;
+    record &at(std::uint64_t position) const;
+    std::uint64_t &starts_word(std::uint64_t position) const;
+
+    mapping memory_;
+    mapping starts_;  // a bit for each 16 bytes: a message that is held starts there
+    std::uint64_t capacity_ = 0, most_ = 0;
+    std::uint64_t head_ = 0, next_ = 0, tail_ = 0;
+    std::uint64_t placed_ = 0;   // bytes from head_ to the end of the placed message; 0: none is
+    std::uint64_t skipped_ = 0;  // ... of them left empty before it, at the end of the memory
+    std::uint64_t held_ = 0, undelivered_ = 0;
+    std::uint64_t delivered_sequence_ = 0, released_sequence_ = 0;
+};
+
+}  // namespace libipc::stream

@@ -1,0 +1,64 @@
+#include "loop.hpp"
+
+#include <cerrno>
+
+#include "../failure.hpp"
+
+namespace libipc::stream {
+
+loop::loop() {
+    if (int r = calls_.loop_init(&uv_); r < 0) fail(r, "cannot make an event loop: {}", errno_words(-r));
+}
+
+loop::~loop() {
+    // Whoever watched has gone before: what is left are closed handles that libuv has not called back for yet.
+    while (calls_.loop_close(&uv_) == UV_EBUSY) calls_.run(&uv_, UV_RUN_NOWAIT);
+}
+
+void loop::run() {
+    do calls_.run(&uv_, UV_RUN_NOWAIT);
+    while (stale());
+}
+
+struct watch_point::node {
+    uv_poll_t handle;
+    const uv_library *calls;
+    watched *who;
+    int events;
+
+    static void start(node &n);
+};
+
+watch_point::watch_point(loop &in, int fd, watched &who) : node_(new node{{}, &in.calls_, &who, 0}) {
+    if (int r = in.calls_.poll_init(&in.uv_, &node_->handle, fd); r < 0) {
+        delete node_;
+        fail(r, "cannot watch a descriptor: {}", errno_words(-r));
+    }
+    node_->handle.data = node_;
+}
+
+watch_point::~watch_point() {
+    if (!node_) return;
+    node_->calls->close(reinterpret_cast<uv_handle_t *>(&node_->handle),
+                        [](uv_handle_t *h) { delete static_cast<node *>(h->data); });
+}
+
+void watch_point::node::start(node &n) {
+    n.calls->poll_start(&n.handle, n.events, [](uv_poll_t *h, int status, int what) {
+        node &n = *static_cast<node *>(h->data);
+        // At an error libuv stops watching; but data may lie before it, and then the owner wants to hear of it again.
+        if (status < 0) start(n);
+        watched &who = *n.who;
+        who.ready(status < 0 || (what & UV_READABLE) != 0, status < 0 || (what & UV_WRITABLE) != 0);
+    });
+}
+
+void watch_point::want(bool readable, bool writable) {
+    node_->events = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
+    if (node_->events == 0)
+        node_->calls->poll_stop(&node_->handle);
+    else
+        node::start(*node_);
+}
+
+}  // namespace libipc::stream

@@ -1,0 +1,32 @@
+// Where a sender's messages go: a connection, a pipe, datagrams.
+#pragma once
+
+#include <ipc/ipc.h>
+
+#include <cstdint>
+
+#include "outbox.hpp"
+
+namespace libipc::stream {
+
+class outlet {
+  public:
+    virtual ~outlet() = default;
+    // Hands over what can be without waiting. Called after each commit.
+    virtual void pump() = 0;
+    virtual bool linked() const = 0;
+    virtual bool dead() const { return false; }  // nobody is there, and nobody can come
+    // The largest message that it takes, as far as is known.
+    virtual std::uint64_t most() const { return ~std::uint64_t{0}; }
+    // All messages up to this one are the sender's no more: released by the receiver, or lost. Where a receiver can't
+    // say so: those that the system has taken.
+    virtual std::uint64_t settled() const = 0;
+    virtual void ask() {}  // let settled() become right for what was sent
+    virtual void alarm() {}
+    virtual void fill(ipc_link &) const {}
+    virtual std::uint64_t lost() const { return 0; }
+    virtual std::uint64_t refused() const { return 0; }
+    virtual void leave() {}  // the handle is being closed; what can be handed over still is
+};
+
+}  // namespace libipc::stream

@@ -1,0 +1,190 @@
+#include "receiver.hpp"
+
+#include <cerrno>
+#include <utility>
+
+#include "transports.hpp"
+
+namespace libipc::stream {
+
+namespace {
+
+// A sender that waits for nothing is told at most this often what is released, and once more when nothing more comes:
+// what its death or ours then makes of its counters is exact.
+constexpr std::int64_t acknowledge_gap_ns = 10'000'000;
+// ... and at the latest when so much is.
+constexpr std::uint64_t acknowledge_bytes = 256 << 10;
+
+}  // namespace
+
+receiver::receiver(any_endpoint where)
+    : owner_(ownership::take_new()),
+      site_(std::move(where), owner_.page()),
+      status_(site_.where, site_.id, IPC_RECEIVER),
+      source_(open_source(site_, intake_)) {
+    if (std::string url = source_->url(); !url.empty()) {
+        site_.where.url = url;
+        status_.rename(url);
+    }
+    look(0);
+}
+
+receiver::~receiver() {
+    if (owner_.forked()) {
+        site_.uv.forked();
+        status_.forget();
+        return;
+    }
+    shut();
+}
+
+std::int32_t receiver::take(ipc_message &out) {
+    std::uint32_t index;
+    std::int32_t r = intake_.take(out, index);
+    if (r == IPC_END || r == IPC_DIED) {
+        no_cancel here;
+        source_->acknowledge(index);
+        drop_if_done(index);
+    }
+    return r;
+}
+
+void receiver::drop_if_done(std::uint32_t index) {
+    if (!intake_.done(index)) return;
+    source_->dropped(index);
+    intake_.drop(index);
+}
+
+std::int32_t receiver::receive(ipc_message &out, std::int64_t timeout_ns) {
+    bool due = site_.waiting.due();
+    if (!due && !site_.waiting.interrupted())
+        if (std::int32_t r = take(out)) return r;
+    if (timeout_ns != 0 && site_.waiting.take_interrupt()) return -ECANCELED;
+    look(0);
+    if (std::int32_t r = take(out)) return r;
+    if (site_.fd_error) return std::exchange(site_.fd_error, 0);
+    return timeout_ns == 0 ? -EAGAIN : wait(out, timeout_ns);
+}
+
+std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
+    std::int64_t start = now_ns(), now = start;
+    for (;;) {
+        if (std::int32_t r = take(out)) return r;
+        if (site_.waiting.take_interrupt()) return -ECANCELED;
+        if (site_.fd_error) return std::exchange(site_.fd_error, 0);
+        std::int64_t left = timeout_ns < 0 ? -1 : start + timeout_ns - now;
+        if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
+        settle();
+        if (intake_.anything()) continue;
+        ++intake_.counters.waits;
+        int r = look(left);
+        now = now_ns();
+        if (r < 0) return r;
+    }
+}
+
+// Before a sleep: what is released is told, and what is to be watched is passed on.
+void receiver::settle() {
+    no_cancel here;
+    if (!unacknowledged_.empty()) {
+        std::int64_t since = now_ns() - acknowledged_at_ns_;
+        if (since >= acknowledge_gap_ns)
+            acknowledge_all();
+        else
+            site_.alarm_in(acknowledge_gap_ns - since);
+    }
+    if (site_.uv.stale()) site_.uv.run();
+}
+
+void receiver::acknowledge_all() {
+    for (std::uint32_t index : unacknowledged_) {
+        origin &o = intake_[index];
+        if (!o.unacknowledged) continue;  // another one in its place
+        o.unacknowledged = false;
+        if (o.box.released_sequence() > o.acknowledged) source_->acknowledge(index);
+    }
+    unacknowledged_.clear();
+    acknowledged_at_ns_ = now_ns();
+}
+
+int receiver::look(std::int64_t timeout_ns) {
+    no_cancel here;
+    if (site_.uv.stale()) site_.uv.run();
+    int r = site_.waiting.take(timeout_ns, [&](event_tag tag) {
+        if (tag.kind == event_tag::of::stream) {
+            site_.uv.run();
+        } else if (tag.kind == event_tag::of::timer) {
+            site_.waiting.drain_alarm();
+            site_.alarm_at = 0;
+            acknowledge_all();
+            source_->alarm();
+        }
+    });
+    show();
+    return r;
+}
+
+std::int32_t receiver::release(const ipc_message &message) {
+    std::int64_t r = intake_.release(message);
+    if (r < 0) return static_cast<std::int32_t>(r);
+    auto index = static_cast<std::uint32_t>(r);
+    origin &o = intake_[index];
+    if (shut_) return 0;
+    // A sender that wants to know what is released may have asked while the user was at work.
+    if (site_.waiting.due()) look(0);
+    if (o.starved) {
+        no_cancel here;
+        source_->room(index);
+    }
+    if (source_->acknowledges() && o.box.released_sequence() > o.acknowledged) {
+        if (o.asked > o.acknowledged || o.box.released() - o.acknowledged_at >= acknowledge_bytes) {
+            no_cancel here;
+            source_->acknowledge(index);
+        } else if (!std::exchange(o.unacknowledged, true)) {
+            unacknowledged_.push_back(index);
+        }
+    }
+    drop_if_done(index);
+    return 0;
+}
+
+std::int32_t receiver::arm() {
+    if (site_.waiting.take_interrupt()) return -ECANCELED;
+    look(0);
+    if (intake_.anything() || site_.fd_error) return 0;
+    settle();
+    if (intake_.anything()) return 0;
+    ++intake_.counters.waits;
+    return 1;
+}
+
+void receiver::show() {
+    status_.show({intake_.counters.messages, intake_.counters.bytes, intake_.backlog(), 0,
+                  static_cast<std::uint32_t>(intake_.counters.links)});
+}
+
+std::int32_t receiver::stats(ipc_receiver_counters &out) {
+    look(0);
+    std::size_t size = out.struct_size;
+    out = intake_.counters;
+    out.struct_size = size;
+    out.id = site_.id;
+    out.held = intake_.held();
+    return 0;
+}
+
+std::int32_t receiver::links(ipc_link *out, std::size_t count) {
+    look(0);
+    return intake_.links(out, count);
+}
+
+std::uint64_t receiver::shut() {
+    if (!std::exchange(shut_, true)) {
+        acknowledge_all();
+        source_->leave();
+        if (site_.uv.stale()) site_.uv.run();
+    }
+    return intake_.held();
+}
+
+}  // namespace libipc::stream

@@ -1,0 +1,53 @@
+// A receiver on pipes and sockets: what libipc::receiver is on shared memory, with the same calls.
+#pragma once
+
+#include <ipc/ipc.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "../ownership.hpp"
+#include "../status.hpp"
+#include "intake.hpp"
+#include "site.hpp"
+
+namespace libipc::stream {
+
+class receiver {
+  public:
+    explicit receiver(any_endpoint where);  // throws failure
+    ~receiver();
+
+    std::int32_t receive(ipc_message &out, std::int64_t timeout_ns);
+    std::int32_t release(const ipc_message &message);
+    void interrupt() { site_.waiting.interrupt(); }
+    std::int32_t arm();
+    int fd() const { return site_.waiting.get(); }
+    const char *url() const { return site_.where.url.c_str(); }
+    std::int32_t stats(ipc_receiver_counters &out);
+    std::int32_t links(ipc_link *out, std::size_t count);
+    std::uint64_t shut();
+    bool is_shut() const { return shut_; }
+    ownership &owner() { return owner_; }
+
+  private:
+    std::int32_t take(ipc_message &out);
+    std::int32_t wait(ipc_message &out, std::int64_t timeout_ns);
+    int look(std::int64_t timeout_ns);
+    void settle();
+    void acknowledge_all();
+    void drop_if_done(std::uint32_t index);
+    void show();
+
+    ownership owner_;
+    site site_;
+    intake intake_;
+    status_page status_;
+    std::unique_ptr<source> source_;
+    std::vector<std::uint32_t> unacknowledged_;
+    std::int64_t acknowledged_at_ns_ = 0;
+    bool shut_ = false;
+};
+
+}  // namespace libipc::stream

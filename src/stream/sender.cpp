@@ -1,0 +1,197 @@
+#include "sender.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "transports.hpp"
+
+namespace libipc::stream {
+
+sender::sender(any_endpoint where, std::uint64_t capacity)
+    : owner_(ownership::take_new()),
+      site_(std::move(where), owner_.page()),
+      outbox_(capacity),
+      status_(site_.where, site_.id, IPC_SENDER),
+      outlet_(open_outlet(site_, outbox_)) {
+    look(0);
+}
+
+sender::~sender() {
+    if (owner_.forked()) {
+        site_.uv.forked();
+        outbox_.forget();
+        status_.forget();
+        return;
+    }
+    no_cancel here;
+    outlet_->leave();
+}
+
+int sender::look(std::int64_t timeout_ns) {
+    no_cancel here;
+    if (site_.uv.stale()) site_.uv.run();
+    int r = site_.waiting.take(timeout_ns, [&](event_tag tag) {
+        if (tag.kind == event_tag::of::stream) {
+            site_.uv.run();
+        } else if (tag.kind == event_tag::of::timer) {
+            site_.waiting.drain_alarm();
+            site_.alarm_at = 0;
+            outlet_->alarm();
+        }
+    });
+    if (site_.uv.stale()) site_.uv.run();
+    show();
+    return r;
+}
+
+std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout_ns) {
+    if (ended_) return -EPIPE;
+    if (reserved_) return -EINVAL;
+    if (size > outbox_.ring().most() || size > outlet_->most()) return -EMSGSIZE;
+    if (timeout_ns != 0 && site_.waiting.take_interrupt()) return -ECANCELED;
+    if (site_.waiting.due()) look(0);
+    if (outlet_->dead()) return -EPIPE;
+    if (!outbox_.ring().fits(size)) {
+        refused_reserve_ = true;
+        refused_size_ = size;
+        std::int32_t r = wait([&] { return outbox_.ring().fits(size) || outlet_->dead(); }, timeout_ns);
+        if (r < 0) return r;
+        if (outlet_->dead()) return -EPIPE;
+    }
+    refused_reserve_ = false;
+    data = outbox_.ring().payload_for(size);
+    reserved_ = true;
+    reserved_size_ = size;
+    return 0;
+}
+
+std::int32_t sender::commit(std::size_t size, std::uint64_t tag) {
+    if (!reserved_ || size > reserved_size_) return -EINVAL;
+    reserved_ = false;
+    outbox_.ring().commit(layout::kind::message, size, tag);
+    ++counters_.messages;
+    counters_.bytes += size;
+    no_cancel here;
+    outlet_->pump();
+    return 0;
+}
+
+std::int32_t sender::send(const void *data, std::size_t size, std::uint64_t tag, std::int64_t timeout_ns) {
+    void *room;
+    if (std::int32_t r = reserve(size, room, timeout_ns); r < 0) return r;
+    if (size != 0) std::memcpy(room, data, size);
+    return commit(size, tag);
+}
+
+void sender::end() {
+    if (ended_) return;
+    reserved_ = false;
+    ended_ = true;
+    outbox_.ring().commit_end();  // its room is always kept back
+    no_cancel here;
+    outlet_->pump();
+}
+
+// Until done() is true: 0. Else -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED.
+template <class Done>
+std::int32_t sender::wait(Done done, std::int64_t timeout_ns) {
+    if (timeout_ns == 0) {
+        look(0);
+        return done() ? 0 : -EAGAIN;
+    }
+    std::int64_t start = now_ns(), now = start;
+    for (;;) {
+        if (done()) return 0;
+        if (site_.waiting.take_interrupt()) return -ECANCELED;
+        std::int64_t left = timeout_ns < 0 ? -1 : start + timeout_ns - now;
+        if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
+        ++counters_.waits;
+        int r = look(left);
+        now = now_ns();
+        if (r < 0) return r;
+    }
+}
+
+bool sender::drained() {
+    if (outlet_->dead()) return true;
+    if (!outbox_.empty()) return false;
+    if (outlet_->settled() >= counters_.messages) return true;
+    no_cancel here;
+    outlet_->ask();
+    return outlet_->settled() >= counters_.messages;
+}
+
+std::int32_t sender::flush(std::int64_t timeout_ns) {
+    if (timeout_ns != 0 && site_.waiting.take_interrupt()) return -ECANCELED;
+    look(0);
+    std::int32_t r = drained() ? 0 : wait([&] { return drained(); }, timeout_ns);
+    if (r != 0 && r != -EAGAIN && r != -ETIMEDOUT) return r;
+    return static_cast<std::int32_t>(std::min<std::uint64_t>(unreleased(), INT32_MAX));
+}
+
+std::int32_t sender::arm() {
+    if (site_.waiting.take_interrupt()) return -ECANCELED;
+    look(0);
+    if (outlet_->dead()) return 0;
+    if (refused_reserve_ && outbox_.ring().fits(refused_size_)) return 0;
+    return 1;
+}
+
+std::uint64_t sender::finish(std::int64_t linger_ns) {
+    end();
+    std::int64_t limit = linger_ns < 0 ? -1 : now_ns() + linger_ns;
+    std::int32_t r;
+    do r = flush(limit < 0 ? -1 : std::max<std::int64_t>(limit - now_ns(), 0));
+    while (r == -EINTR);
+    return unreleased();
+}
+
+std::uint64_t sender::unreleased() const {
+    return counters_.messages - std::min(outlet_->settled(), counters_.messages);
+}
+
+void sender::show() {
+    status_.show({counters_.messages, counters_.bytes, outbox_.ring().head().position - outbox_.ring().tail(),
+                  outbox_.ring().capacity(), outlet_ && outlet_->linked() ? 1u : 0u});
+}
+
+std::int32_t sender::stats(ipc_sender_counters &out) {
+    look(0);
+    if (outbox_.empty() && outlet_->settled() < counters_.messages) {
+        // The answer is for the next time: nothing waits here.
+        no_cancel here;
+        outlet_->ask();
+    }
+    std::size_t size = out.struct_size;
+    out = counters_;
+    out.struct_size = size;
+    out.id = site_.id;
+    out.capacity = outbox_.ring().capacity();
+    out.used = outbox_.ring().head().position - outbox_.ring().tail();
+    out.unreleased = unreleased();
+    out.links = outlet_->linked();
+    out.refused = outlet_->refused();
+    out.lost = outlet_->lost();
+    return 0;
+}
+
+std::int32_t sender::links(ipc_link *out, std::size_t count) {
+    look(0);
+    if (!outlet_->linked()) return 0;
+    if (count != 0) {
+        std::size_t size = out->struct_size;
+        *out = {};
+        out->struct_size = size;
+        out->state = IPC_LINK_UP;
+        out->committed = outbox_.ring().head().position;
+        out->delivered = out->released = outbox_.ring().tail();
+        out->behind = unreleased();
+        out->lost = outlet_->lost();
+        outlet_->fill(*out);
+    }
+    return 1;
+}
+
+}  // namespace libipc::stream

@@ -1,0 +1,58 @@
+// A sender on pipes and sockets: what libipc::sender is on shared memory, with the same calls.
+#pragma once
+
+#include <ipc/ipc.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "../ownership.hpp"
+#include "../status.hpp"
+#include "outbox.hpp"
+#include "outlet.hpp"
+#include "site.hpp"
+
+namespace libipc::stream {
+
+class sender {
+  public:
+    sender(any_endpoint where, std::uint64_t capacity);  // throws failure
+    ~sender();
+
+    std::int32_t reserve(std::size_t size, void *&data, std::int64_t timeout_ns);
+    std::int32_t commit(std::size_t size, std::uint64_t tag);
+    void abort() { reserved_ = false; }
+    std::int32_t send(const void *data, std::size_t size, std::uint64_t tag, std::int64_t timeout_ns);
+    void end();
+    std::int32_t flush(std::int64_t timeout_ns);
+    void interrupt() { site_.waiting.interrupt(); }
+    std::int32_t arm();
+    int fd() const { return site_.waiting.get(); }
+    const char *url() const { return site_.where.url.c_str(); }
+    std::int32_t stats(ipc_sender_counters &out);
+    std::int32_t links(ipc_link *out, std::size_t count);
+    std::uint64_t finish(std::int64_t linger_ns);
+    ownership &owner() { return owner_; }
+
+  private:
+    template <class Done>
+    std::int32_t wait(Done done, std::int64_t timeout_ns);
+    bool drained();
+    int look(std::int64_t timeout_ns);
+    std::uint64_t unreleased() const;
+    void show();
+
+    ownership owner_;
+    site site_;
+    outbox outbox_;
+    status_page status_;
+    std::unique_ptr<outlet> outlet_;
+    bool reserved_ = false;
+    std::size_t reserved_size_ = 0;
+    std::size_t refused_size_ = 0;  // what the last refused reserve wanted
+    bool refused_reserve_ = false;
+    bool ended_ = false;
+    ipc_sender_counters counters_{};
+};
+
+}  // namespace libipc::stream
