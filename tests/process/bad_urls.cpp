@@ -27,8 +27,7 @@ TEST_CASE_FIXTURE(scratch, "an unknown scheme is refused by its name") {
 }
 
 TEST_CASE_FIXTURE(scratch, "a scheme of a later version is told from an unknown one") {
-    for (std::string scheme : {"pipe", "fd", "unix", "tcp", "udp", "nats"})
-        refused_by_both(scheme + "://camera", -EOPNOTSUPP, scheme + "://");
+    refused_by_both("nats://camera", -EOPNOTSUPP, "nats://");
 }
 
 TEST_CASE_FIXTURE(scratch, "a channel without a name is refused") {

@@ -230,7 +230,7 @@ TEST_CASE_FIXTURE(scratch, "C++: an open that fails throws what was tried, what 
         }
     }
     std::error_code error;
-    ipc::sender s("tcp://host:1", error);
+    ipc::sender s("nats://host:1", error);
     CHECK_FALSE(s);
     CHECK(error == std::errc::operation_not_supported);
     ipc::receiver r("http://host", error);

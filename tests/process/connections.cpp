@@ -1,0 +1,412 @@
+// What is special to connections: unix:// and tcp://.
+#include <arpa/inet.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <random>
+#include <thread>
+
+#include "refusal.hpp"
+#include "transports.hpp"
+
+namespace {
+
+// A bare connection to a receiver, as a stranger makes it.
+int connect_bare(const std::string &url) {
+    int s;
+    if (url.starts_with("unix://")) {
+        s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        sockaddr_un a{};
+        a.sun_family = AF_UNIX;
+        url.copy(a.sun_path, sizeof a.sun_path - 1, 7);
+        REQUIRE(connect(s, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
+    } else {
+        s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        sockaddr_in a{};
+        a.sin_family = AF_INET;
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        a.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
+        REQUIRE(connect(s, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
+    }
+    return s;
+}
+
+std::string frame(unsigned char kind, std::uint64_t size, std::uint64_t tag, std::uint64_t sequence) {
+    std::string f(32, '\0');
+    std::memcpy(f.data(), "ipcf\1", 5);
+    f[5] = static_cast<char>(kind);
+    std::memcpy(&f[8], &size, 8);
+    std::memcpy(&f[16], &tag, 8);
+    std::memcpy(&f[24], &sequence, 8);
+    return f;
+}
+
+std::string hello(std::uint64_t id = 77, std::uint64_t capacity = 1 << 20) {
+    std::uint64_t words[4] = {id, capacity, 0, 0};
+    return frame(3, 32, 0, 1) + std::string(reinterpret_cast<char *>(words), 32);
+}
+
+}  // namespace
+
+ROLE(receives_until_told) {
+    rx r(me.arg(0));
+    me.say("open");
+    for (long i = 0; i < me.number(1); ++i) r.take();
+    me.say("taken");
+    me.hear();
+}
+
+// Sends one a millisecond or so, until the test says stop; then tells how many went out and how many are lost.
+ROLE(sends_to_url_until_told) {
+    signal(SIGPIPE, SIG_DFL);  // as most programs have it
+    tx s(me.arg(0));
+    me.say("open");
+    std::uint64_t i = 0;
+    pollfd told{STDIN_FILENO, POLLIN, 0};
+    while (poll(&told, 1, 1) == 0) MUST(s.send(i++, 200) == 0);
+    me.hear();
+    MUST(ipc_sender_flush(s, limit_ns) == 0);
+    me.say(std::to_string(i));
+    me.say(std::to_string(s.stats().lost));
+    s.close(limit_ns);
+}
+
+TEST_CASE_TEMPLATE("a second receiver is refused, in words", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    refusal second = try_receiver(url);
+    CHECK(second.code == -EADDRINUSE);
+    CHECK(second.says("another"));
+    tx s(url);
+    REQUIRE(s.send(1) == 0);
+    CHECK(r.take() == 1);
+}
+
+TEST_CASE_FIXTURE(scratch, "a socket that a killed receiver left is replaced, and one that is left is removed") {
+    std::string path = folder() + "/socket", url = "unix://" + path;
+    child dead = start("receives_until_told", {url, "0"});
+    dead.expect("open");
+    dead.kill();
+    struct stat s;
+    CHECK(lstat(path.c_str(), &s) == 0);
+    {
+        rx r(url);
+        CHECK(lstat(path.c_str(), &s) == 0);
+        CHECK((s.st_mode & 0777) == 0700);
+    }
+    CHECK(lstat(path.c_str(), &s) != 0);
+}
+
+TEST_CASE_TEMPLATE("a stranger is refused alone, whatever it says", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url + "?capacity=1MiB");
+    tx s(url);
+    std::mt19937 random(5);
+    std::string noise(5000, '\0');
+    for (char &c : noise) c = static_cast<char>(random());
+    std::string version = hello();
+    version[4] = 9;
+    std::vector<std::string> strange = {"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+                                        "SSH-2.0-OpenSSH_9.2\r\n",
+                                        noise,
+                                        version,
+                                        frame(1, 10, 0, 1) + "0123456789",                 // without a hello
+                                        frame(2, 0, 0, 1),                                 // an end without one
+                                        frame(4, 0, 0, 0),                                 // what a receiver says
+                                        hello() + hello(),                                 // twice
+                                        hello(0),                                          // of nobody
+                                        hello() + frame(1, std::uint64_t{1} << 60, 0, 1),  // of a size that can't be
+                                        hello() + frame(1, 0, 0, 2) + frame(1, 0, 0, 1),   // backwards
+                                        hello() + frame(2, 0, 0, 0) + frame(1, 0, 0, 1)};  // after the end
+    std::uint64_t refused = 0, tag = 0;
+    for (auto &bytes : strange) {
+        CAPTURE(bytes.substr(0, 40));
+        int peer = connect_bare(url);
+        REQUIRE(send(peer, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
+        bool closed = eventually([&] {
+            ipc_message m;
+            while (r.receive(m, 1'000'000) == IPC_MESSAGE) r.release(m);
+            char answer[4096];
+            return recv(peer, answer, sizeof answer, MSG_DONTWAIT) == 0 || (errno != EAGAIN && errno != EINTR);
+        });
+        CHECK(closed);
+        close(peer);
+        CHECK(r.stats().refused == ++refused);
+        REQUIRE(s.send(++tag) == 0);
+        ipc_message m;
+        int got;
+        while ((got = r.receive(m)) == IPC_DIED || got == IPC_END) {
+        }
+        REQUIRE(got == IPC_MESSAGE);
+        CHECK(m.tag == tag);
+        r.release(m);
+    }
+    CHECK(r.stats().links == 1);
+}
+
+TEST_CASE_TEMPLATE("a sender that stops in the middle of a message is dead, and the message never comes", T,
+                   CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    // Cut at each byte of what comes after the hello, and in pieces of every size.
+    for (std::size_t cut = 65; cut < 632; cut += cut < 140 ? 1 : 97) {
+        std::string all = hello(1000 + cut) + frame(1, 4, 9, 1) + "good" + frame(1, 1000, 9, 2) + std::string(500, 'x');
+        int peer = connect_bare(url);
+        for (std::size_t at = 0; at < cut; at += cut)
+            REQUIRE(send(peer, all.data() + at, std::min(cut, cut - at), MSG_NOSIGNAL) > 0);
+        close(peer);
+        ipc_message m;
+        int got = r.receive(m);
+        if (cut >= 100) {
+            REQUIRE(got == IPC_MESSAGE);
+            CHECK(m.size == 4);
+            r.release(m);
+            got = r.receive(m);
+        }
+        CHECK(got == IPC_DIED);
+    }
+    CHECK(r.stats().held == 0);
+}
+
+TEST_CASE_TEMPLATE("frames are taken in pieces of every size", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    for (std::size_t piece : {1, 7, 31, 32, 33, 100}) {
+        int peer = connect_bare(url);
+        std::string all = hello(200 + piece);
+        for (std::uint64_t i = 1; i <= 5; ++i)
+            all += frame(1, 50 * i, i, i) + std::string(50 * i, static_cast<char>(i));
+        all += frame(2, 0, 0, 5);
+        std::thread writes([&] {
+            for (std::size_t at = 0; at < all.size(); at += piece)
+                (void)!send(peer, all.data() + at, std::min(piece, all.size() - at), MSG_NOSIGNAL);
+        });
+        for (std::uint64_t i = 1; i <= 5; ++i) {
+            ipc_message m;
+            REQUIRE(r.receive(m) == IPC_MESSAGE);
+            CHECK(m.size == 50 * i);
+            CHECK(static_cast<const char *>(m.data)[50 * i - 1] == static_cast<char>(i));
+            r.release(m);
+        }
+        ipc_message m;
+        CHECK(r.receive(m) == IPC_END);
+        writes.join();
+        close(peer);
+    }
+}
+
+TEST_CASE_TEMPLATE("a peer that announces much and sends little holds no memory and nobody up", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    auto resident = [] {
+        std::ifstream statm("/proc/self/statm");
+        long size, pages;
+        statm >> size >> pages;
+        return pages * 4096;
+    };
+    long before = resident();
+    std::vector<int> peers;
+    for (std::uint64_t i = 0; i < 50; ++i) {
+        peers.push_back(connect_bare(url));
+        std::string bytes = hello(100 + i, std::uint64_t{1} << 40) + frame(1, 400 << 20, 0, 1) + "few";
+        REQUIRE(send(peers.back(), bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0);
+    }
+    tx s(url);
+    REQUIRE(s.send(1) == 0);
+    CHECK(r.take() == 1);
+    CHECK(eventually([&] { return r.stats().links == 51; }));
+    CHECK(resident() - before < 64 << 20);
+    for (int peer : peers) close(peer);
+}
+
+TEST_CASE_TEMPLATE("a receiver is killed and another comes: both sides count the same as lost", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    child sender = test.start("sends_to_url_until_told", {url});
+    sender.expect("open");
+    for (int run = 0; run < 2; ++run) {
+        child receiver = test.start("receives_until_told", {url, "20"});
+        receiver.expect("open");
+        receiver.expect("taken");
+        doze();
+        receiver.kill();
+    }
+    rx r(url);
+    std::uint64_t received = 0, first = 0;
+    ipc_message m;
+    for (; received < 50; ++received) {
+        REQUIRE(r.receive(m) == IPC_MESSAGE);
+        if (received == 0) first = m.sequence;
+        CHECK(m.sequence == first + received);
+        r.release(m);
+    }
+    sender.say("stop");
+    int got;
+    while ((got = r.receive(m)) == IPC_MESSAGE) {
+        ++received;
+        r.release(m);
+    }
+    CHECK(got == IPC_END);
+    std::uint64_t sent = std::stoull(sender.hear()), lost = std::stoull(sender.hear());
+    CHECK(first + received - 1 == sent);  // none is missing from the first on
+    CHECK(lost > 0);                      // what the killed ones had in their hands
+    CHECK(r.stats().lost <= lost);
+    CHECK(lost < first);
+    sender.done();
+}
+
+TEST_CASE_TEMPLATE("a sender that is stopped is not taken for dead", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    child sender = test.start("sends_to_url_until_told", {url});
+    sender.expect("open");
+    r.take();
+    sender.stop();
+    ipc_message m;
+    int got;
+    while ((got = r.receive(m, 200'000'000)) == IPC_MESSAGE) r.release(m);
+    CHECK(got == -ETIMEDOUT);
+    sender.cont();
+    CHECK(r.receive(m) == IPC_MESSAGE);
+    r.release(m);
+}
+
+TEST_CASE_TEMPLATE("a sender survives that its receiver goes, with SIGPIPE as programs have it", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    child sender = test.start("sends_to_url_until_told", {url});
+    sender.expect("open");
+    for (int run = 0; run < 3; ++run) {
+        rx r(url);
+        ipc_message m;
+        for (int i = 0; i < 10; ++i) {
+            REQUIRE(r.receive(m) == IPC_MESSAGE);
+            r.release(m);
+        }
+    }
+    rx r(url);
+    sender.say("stop");
+    ipc_message m;
+    int got;
+    while ((got = r.receive(m)) == IPC_MESSAGE) r.release(m);
+    CHECK(got == IPC_END);
+    sender.hear();
+    sender.hear();
+    sender.done();
+}
+
+TEST_CASE_FIXTURE(scratch, "port 0 becomes a free one, and the receiver's URL says which") {
+    for (std::string host : {"127.0.0.1", "[::1]", "localhost", ""}) {
+        CAPTURE(host);
+        refusal could = try_receiver("tcp://" + host + ":0");
+        if (host == "[::1]" && could.code != 0) continue;  // a machine without IPv6
+        rx r("tcp://" + host + ":0");
+        std::string url = ipc_receiver_url(r);
+        CHECK(url.starts_with("tcp://" + host + ":"));
+        CHECK(!url.ends_with(":0"));
+        tx s(url);
+        REQUIRE(s.send(5) == 0);
+        CHECK(r.take() == 5);
+    }
+}
+
+TEST_CASE_FIXTURE(scratch, "a tcp connection does not wait to gather small messages") {
+    std::string url = over_tcp::url(folder());
+    rx r(url);
+    int peer = connect_bare(url);
+    std::string bytes = hello();
+    REQUIRE(send(peer, bytes.data(), bytes.size(), 0) == 64);
+    CHECK(eventually([&] { return r.stats().links == 1; }));
+    // The answer, and then each acknowledgement, would be held back for 40 ms by Nagle's algorithm.
+    char answer[288];
+    CHECK(recv(peer, answer, sizeof answer, MSG_WAITALL) == 288);
+    CHECK(std::memcmp(answer, "ipcf\1\4", 6) == 0);
+    close(peer);
+    ipc_message m;
+    CHECK(r.receive(m) == IPC_DIED);
+}
+
+TEST_CASE_TEMPLATE("what any program writes is received raw, and its end is the end", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url + "?framing=raw");
+    int peer = connect_bare(url);
+    std::string bytes(200'000, '\0');
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * i >> 3);
+    std::thread writes([&] {
+        for (std::size_t at = 0; at < bytes.size();) {
+            ssize_t n = send(peer, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL);
+            if (n <= 0) return;
+            at += static_cast<std::size_t>(n);
+        }
+        close(peer);
+    });
+    std::string got;
+    ipc_message m;
+    int result;
+    while ((result = r.receive(m)) == IPC_MESSAGE) {
+        got.append(static_cast<const char *>(m.data), m.size);
+        r.release(m);
+    }
+    writes.join();
+    CHECK(result == IPC_END);
+    CHECK(got == bytes);
+}
+
+TEST_CASE_TEMPLATE("a raw sender writes bare bytes", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url + "?framing=raw");
+    tx s(url + "?framing=raw");
+    REQUIRE(ipc_sender_send(s, "hello ", 6, 1, limit_ns) == 0);
+    REQUIRE(ipc_sender_send(s, "", 0, 2, limit_ns) == 0);
+    REQUIRE(ipc_sender_send(s, "world", 5, 3, limit_ns) == 0);
+    s.end();
+    std::string got;
+    ipc_message m;
+    while (r.receive(m) == IPC_MESSAGE) {
+        got.append(static_cast<const char *>(m.data), m.size);
+        r.release(m);
+    }
+    CHECK(got == "hello world");
+    CHECK(r.stats().ends == 1);
+}
+
+TEST_CASE_TEMPLATE("a sender that comes when no descriptor is free is taken in when one is", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    int peer = connect_bare(url);
+    std::vector<int> all;
+    rlimit limits, few;
+    getrlimit(RLIMIT_NOFILE, &limits);
+    few = limits;
+    few.rlim_cur = 64;
+    setrlimit(RLIMIT_NOFILE, &few);
+    for (int fd; (fd = dup(0)) >= 0;) all.push_back(fd);
+    ipc_message m;
+    CHECK(r.receive(m, limit_ns) == -EMFILE);
+    CHECK(r.stats().waiting_for_fds == 1);
+    for (int fd : all) close(fd);
+    setrlimit(RLIMIT_NOFILE, &limits);
+    std::string bytes = hello() + frame(1, 2, 5, 1) + "ok";
+    REQUIRE(send(peer, bytes.data(), bytes.size(), 0) > 0);
+    REQUIRE(r.receive(m) == IPC_MESSAGE);
+    CHECK(m.tag == 5);
+    r.release(m);
+    close(peer);
+}

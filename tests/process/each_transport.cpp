@@ -1,0 +1,436 @@
+// What means the same on every transport.
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "transports.hpp"
+
+namespace {
+
+// Sends numbered messages until told to stop by a count, then ends and lingers.
+void send_numbers(const std::string &url, long from, long count, std::size_t size) {
+    tx s(url);
+    for (long i = 0; i < count; ++i) MUST(s.send(static_cast<std::uint64_t>(from + i), size) == 0);
+    MUST(s.close(limit_ns) == 0);
+}
+
+}  // namespace
+
+ROLE(numbers) { send_numbers(me.arg(0), me.number(1), me.number(2), static_cast<std::size_t>(me.number(3))); }
+
+ROLE(sends_and_waits) {
+    tx s(me.arg(0));
+    for (long i = 0; i < me.number(1); ++i) MUST(s.send(static_cast<std::uint64_t>(i), 100) == 0);
+    me.say("sent");
+    me.hear();
+}
+
+TEST_CASE_TEMPLATE("messages arrive whole, in order, with tag, sequence and sender", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    child sender = test.start("numbers", {url, "1000", "200", "300"});
+    std::uint64_t id = 0;
+    for (std::uint64_t i = 0; i < 200; ++i) {
+        ipc_message m;
+        REQUIRE(r.receive(m) == IPC_MESSAGE);
+        CHECK(m.tag == 1000 + i);
+        CHECK(m.sequence == i + 1);
+        CHECK(m.size == 300);
+        CHECK(proven(m));
+        CHECK(m.sender != 0);
+        CHECK((i == 0 || m.sender == id));
+        id = m.sender;
+        CHECK(r.release(m) == 0);
+    }
+    ipc_message m;
+    REQUIRE(r.receive(m) == IPC_END);
+    CHECK(m.sender == id);
+    CHECK(r.receive(m, 0) == -EAGAIN);
+    sender.done();
+}
+
+TEST_CASE_TEMPLATE("messages of every size arrive, also of none", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    std::vector<std::size_t> sizes = {0, 1, 15, 16, 17, 255, 256, 257, 4095, 4096, 4097, 65'000};
+    if (T::lossless) sizes.insert(sizes.end(), {65'536, 100'000, 500'000, 524'288});
+    for (std::size_t size : sizes) {
+        CAPTURE(size);
+        REQUIRE(s.send(size, size) == 0);
+        // Of more than the system takes at once, the rest goes out when the sender is called again.
+        std::atomic<bool> flushed{false};
+        std::thread helps([&] {
+            CHECK(ipc_sender_flush(s, limit_ns) == 0);
+            flushed = true;
+        });
+        ipc_message m, none;
+        int got = r.receive(m);
+        bool good = got == IPC_MESSAGE && m.size == size && proven(m);
+        r.release(m);
+        while (!flushed) r.receive(none, 1'000'000);
+        helps.join();
+        CHECK(got == IPC_MESSAGE);
+        CHECK(good);
+    }
+}
+
+TEST_CASE_TEMPLATE("either side may be first", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    if (!T::waits_for_receiver) return;
+    child sender = test.start("numbers", {url, "0", "10", "50"});
+    doze();
+    rx r(url);
+    for (std::uint64_t i = 0; i < 10; ++i) CHECK(r.take() == i);
+    ipc_message m;
+    CHECK(r.receive(m) == IPC_END);
+    sender.done();
+}
+
+TEST_CASE_TEMPLATE("several senders reach one receiver, and each ends by itself", T, ALL_TRANSPORTS) {
+    if (!T::lossless) return;
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    std::vector<child> senders;
+    for (int i = 0; i < 3; ++i) senders.push_back(test.start("numbers", {url, "0", "300", "5000"}));
+    std::map<std::uint64_t, std::uint64_t> next;
+    int ends = 0;
+    while (ends < 3) {
+        ipc_message m;
+        int got = r.receive(m);
+        REQUIRE((got == IPC_MESSAGE || got == IPC_END));
+        if (got == IPC_END) {
+            CHECK(next[m.sender] == 300);
+            ++ends;
+            continue;
+        }
+        CHECK(m.tag == next[m.sender]++);
+        CHECK(proven(m));
+        r.release(m);
+    }
+    CHECK(next.size() == 3);
+    CHECK(r.stats().lost == 0);
+    for (auto &s : senders) s.done();
+}
+
+TEST_CASE_TEMPLATE("a death is told apart from an end", T, ALL_TRANSPORTS) {
+    if (!T::tells_death) return;
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    child sender = test.start("sends_and_waits", {url, "5"});
+    for (std::uint64_t i = 0; i < 5; ++i) CHECK(r.take() == i);
+    sender.expect("sent");
+    sender.kill();
+    test.somebody_was_killed(url);
+    ipc_message m;
+    CHECK(r.receive(m) == IPC_DIED);
+    CHECK(r.stats().deaths == 1);
+}
+
+TEST_CASE_TEMPLATE("what a sender sent before it died is received first", T, ALL_TRANSPORTS) {
+    if (!T::tells_death) return;
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    child sender = test.start("sends_and_waits", {url, "20"});
+    CHECK(r.take() == 0);
+    sender.expect("sent");
+    sender.kill();
+    test.somebody_was_killed(url);
+    for (std::uint64_t i = 1; i < 20; ++i) CHECK(r.take() == i);
+    ipc_message m;
+    CHECK(r.receive(m) == IPC_DIED);
+}
+
+TEST_CASE_TEMPLATE("messages may be held and released in any order", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    std::vector<ipc_message> held(20);
+    for (std::uint64_t i = 0; i < 20; ++i) {
+        REQUIRE(s.send(i, 1000) == 0);
+        REQUIRE(r.receive(held[i]) == IPC_MESSAGE);
+    }
+    CHECK(r.stats().held == 20);
+    for (std::size_t i = 0; i < 20; ++i) {
+        const ipc_message &m = held[i * 7 % 20];
+        CHECK(proven(m));
+        CHECK(r.release(m) == 0);
+        CHECK(r.release(m) == -ESTALE);
+    }
+    CHECK(r.stats().held == 0);
+}
+
+TEST_CASE_TEMPLATE("a held message outlives its sender and the closing of its receiver", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    ipc_message m;
+    {
+        tx s(url);
+        REQUIRE(s.send(7, 5000) == 0);
+        REQUIRE(r.receive(m) == IPC_MESSAGE);
+        s.end();
+        ipc_message end;
+        CHECK(r.receive(end) == IPC_END);
+    }
+    ipc_receiver *closed = std::exchange(r.h, nullptr);
+    CHECK(ipc_receiver_close(closed) == 1);
+    CHECK(proven(m));
+    CHECK(ipc_receiver_release(closed, &m) == 0);
+}
+
+TEST_CASE_TEMPLATE("a receiver times out, is interrupted, and does not wait when told so", T, ALL_TRANSPORTS) {
+    scratch test;
+    rx r(T::url(test.folder()));
+    ipc_message m;
+    CHECK(r.receive(m, 0) == -EAGAIN);
+    CHECK(r.receive(m, 5'000'000) == -ETIMEDOUT);
+    ipc_receiver_interrupt(r);
+    CHECK(r.receive(m) == -ECANCELED);
+    std::thread other([&] {
+        doze();
+        ipc_receiver_interrupt(r);
+    });
+    CHECK(r.receive(m) == -ECANCELED);
+    other.join();
+    CHECK(r.receive(m, 1'000'000) == -ETIMEDOUT);
+}
+
+TEST_CASE_TEMPLATE("a signal ends a wait", T, ALL_TRANSPORTS) {
+    scratch test;
+    rx r(T::url(test.folder()));
+    struct sigaction nothing {
+    }, before;
+    nothing.sa_handler = [](int) {};
+    nothing.sa_flags = SA_RESTART;
+    sigaction(SIGUSR1, &nothing, &before);
+    pthread_t waiting = pthread_self();
+    std::atomic<bool> over{false};
+    std::thread other([&] {
+        while (!over) {
+            doze();
+            pthread_kill(waiting, SIGUSR1);
+        }
+    });
+    ipc_message m;
+    CHECK(r.receive(m) == -EINTR);
+    over = true;
+    other.join();
+    sigaction(SIGUSR1, &before, nullptr);
+}
+
+TEST_CASE_TEMPLATE("a receiver's fd wakes whoever polls it", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    for (std::uint64_t i = 0; i < 50; ++i) {
+        std::thread other([&] { CHECK(s.send(i) == 0); });
+        ipc_message m;
+        bool timely = eventually([&] {
+            int armed = ipc_receiver_arm(r);
+            if (armed == 1) {
+                pollfd p{ipc_receiver_fd(r), POLLIN, 0};
+                poll(&p, 1, 10'000);
+            }
+            return r.receive(m, 0) == IPC_MESSAGE;
+        });
+        other.join();
+        REQUIRE(timely);
+        CHECK(m.tag == i);
+        r.release(m);
+        // A sender that was not linked yet sends when it is called next.
+        CHECK(ipc_sender_flush(s, 0) >= 0);
+    }
+}
+
+TEST_CASE_TEMPLATE("send after end is refused", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    CHECK(s.end() == 0);
+    CHECK(s.end() == 0);
+    CHECK(s.send(1) == -EPIPE);
+}
+
+TEST_CASE_TEMPLATE("a reservation is filled in place, shortened, or given back", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    void *room;
+    REQUIRE(ipc_sender_reserve(s, 1000, &room, limit_ns) == 0);
+    CHECK(ipc_sender_reserve(s, 1, &room, 0) == -EINVAL);
+    CHECK(ipc_sender_commit(s, 1001, 0) == -EINVAL);
+    CHECK(ipc_sender_abort(s) == 0);
+    CHECK(ipc_sender_commit(s, 1, 0) == -EINVAL);
+    REQUIRE(ipc_sender_reserve(s, 1000, &room, limit_ns) == 0);
+    fill(room, 10, 3);
+    CHECK(ipc_sender_commit(s, 10, 3) == 0);
+    ipc_sender_flush(s, 10'000'000);
+    ipc_message m;
+    REQUIRE(r.receive(m) == IPC_MESSAGE);
+    CHECK(m.size == 10);
+    CHECK(m.sequence == 1);
+    CHECK(proven(m));
+    r.release(m);
+}
+
+TEST_CASE_TEMPLATE("a message that never fits is refused", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    void *room;
+    CHECK(ipc_sender_reserve(s, 10 << 20, &room, limit_ns) == -EMSGSIZE);
+}
+
+TEST_CASE_TEMPLATE("flush waits for the release, and says how many are missing", T, ALL_TRANSPORTS) {
+    if (!T::tells_release) return;
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    for (std::uint64_t i = 0; i < 3; ++i) REQUIRE(s.send(i) == 0);
+    CHECK(ipc_sender_flush(s, 20'000'000) == 3);
+    std::atomic<bool> flushed{false};
+    ipc_message m[3];
+    for (auto &each : m) REQUIRE(r.receive(each) == IPC_MESSAGE);
+    r.release(m[0]);
+    // On a stream the sender has to ask, and a receiver answers when it is called.
+    CHECK(eventually([&] {
+        ipc_message none;
+        return r.receive(none, 0) == -EAGAIN && ipc_sender_flush(s, 1'000'000) == 2;
+    }));
+    r.release(m[1]);
+    std::thread waits([&] {
+        CHECK(ipc_sender_flush(s, limit_ns) == 0);
+        flushed = true;
+    });
+    doze();
+    CHECK(!flushed);
+    r.release(m[2]);
+    ipc_message none;
+    CHECK(r.receive(none, 1'000'000) < 0);
+    waits.join();
+    CHECK(s.stats().unreleased == 0);
+    CHECK(s.close(0) == 0);
+}
+
+TEST_CASE_TEMPLATE("a sender is held up by a receiver that does not read, and goes on when it does", T,
+                   ALL_TRANSPORTS) {
+    if (!T::lossless) return;
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    std::uint64_t sent = 0;
+    int result;
+    // It ends: what lies between them is bounded.
+    while ((result = s.send(sent, 10'000, 50'000'000)) == 0) {
+        ++sent;
+        REQUIRE(sent < 10'000);
+    }
+    CHECK(result == -ETIMEDOUT);
+    std::thread reads([&] {
+        for (std::uint64_t i = 0; i < sent + 10; ++i)
+            if (r.take() != i) throw std::runtime_error("another message");
+    });
+    for (int i = 0; i < 10; ++i) CHECK(s.send(sent + static_cast<std::uint64_t>(i), 10'000) == 0);
+    CHECK(ipc_sender_flush(s, limit_ns) == 0);
+    reads.join();
+}
+
+TEST_CASE_TEMPLATE("an always-running receiver serves one sender after the other", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    for (int run = 0; run < 5; ++run) {
+        child sender = test.start("numbers", {url, "0", "20", "64"});
+        for (std::uint64_t i = 0; i < 20; ++i) CHECK(r.take() == i);
+        ipc_message m;
+        CHECK(r.receive(m) == IPC_END);
+        sender.done();
+    }
+    CHECK(r.stats().ends == 5);
+    CHECK(r.stats().lost == 0);
+}
+
+TEST_CASE_TEMPLATE("a sender finds the next receiver", T, ALL_TRANSPORTS) {
+    if (!T::waits_for_receiver) return;
+    scratch test;
+    std::string url = T::url(test.folder());
+    tx s(url);
+    for (std::uint64_t run = 0; run < 3; ++run) {
+        rx r(url);
+        std::thread sends([&] {
+            CHECK(s.send(run) == 0);
+            CHECK(ipc_sender_flush(s, limit_ns) == 0);
+        });
+        CHECK(r.take() == run);
+        ipc_message m;
+        while (T::tells_release && r.receive(m, 50'000'000) == -EAGAIN) {
+        }
+        sends.join();
+    }
+    CHECK(s.stats().lost == 0);
+}
+
+TEST_CASE_TEMPLATE("a forked child may not use a handle, and the parent does not notice", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    REQUIRE(s.send(1) == 0);
+    ipc_sender_flush(s, 10'000'000);
+    CHECK(r.take() == 1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        ipc_message m = empty_message();
+        bool good = ipc_receiver_receive(r, &m, 0) == IPC_EFORKED && ipc_sender_send(s, "x", 1, 0, 0) == IPC_EFORKED &&
+                    ipc_sender_close(s, 0) == IPC_EFORKED && ipc_receiver_close(r) == IPC_EFORKED;
+        _exit(good ? 0 : 1);
+    }
+    int status;
+    REQUIRE(waitpid(pid, &status, 0) == pid);
+    CHECK(status == 0);
+    for (std::uint64_t i = 0; i < 10; ++i) {
+        REQUIRE(s.send(i) == 0);
+        CHECK(r.take() == i);
+    }
+}
+
+TEST_CASE_TEMPLATE("a channel's handles are listed from outside", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    // Others on this machine may open and close meanwhile.
+    std::vector<ipc_channel> all(static_cast<std::size_t>(ipc_channel_list(nullptr, 0)) + 100);
+    all[0].struct_size = sizeof(ipc_channel);
+    int count = ipc_channel_list(all.data(), all.size());
+    int receivers = 0, senders = 0;
+    REQUIRE(static_cast<std::size_t>(count) <= all.size());
+    for (int i = 0; i < count; ++i) {
+        ipc_channel &c = all[static_cast<std::size_t>(i)];
+        if (url != c.url || c.pid != getpid()) continue;
+        (c.role == IPC_SENDER ? senders : receivers)++;
+    }
+    CHECK(receivers == 1);
+    CHECK(senders == 1);
+}

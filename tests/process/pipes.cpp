@@ -1,0 +1,317 @@
+// What is special to pipes: pipe:// and fd://.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <thread>
+
+#include "refusal.hpp"
+#include "transports.hpp"
+
+namespace {
+
+bool is_there(const std::string &path) {
+    struct stat s;
+    return lstat(path.c_str(), &s) == 0;
+}
+
+// A program of the system, with words in sh's manner.
+pid_t shell(const std::string &line) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl("/bin/sh", "sh", "-c", line.c_str(), nullptr);
+        _exit(127);
+    }
+    return pid;
+}
+
+bool ended_well(pid_t pid) {
+    int status = -1;
+    bool ended = eventually([&] { return waitpid(pid, &status, WNOHANG) == pid; });
+    return ended && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+}  // namespace
+
+// Sends large messages until it is told to end.
+ROLE(sends_large) {
+    signal(SIGPIPE, SIG_DFL);  // as most programs have it
+    tx s(me.arg(0));
+    long count = me.number(1);
+    me.say("open");
+    for (long i = 0; i < count; ++i) {
+        int result;
+        do result = s.send(static_cast<std::uint64_t>(i), 100'000, -1);
+        while (result == -EINTR);  // stopped and continued
+        MUST(result == 0);
+    }
+    MUST(s.close(limit_ns) == 0);
+}
+
+// A child that answers on the one descriptor what it hears on the other.
+ROLE(answers) {
+    rx r("fd://" + me.arg(0));
+    tx s("fd://" + me.arg(1));
+    ipc_message m;
+    int got;
+    while ((got = r.receive(m)) == IPC_MESSAGE) {
+        MUST(ipc_sender_send(s, m.data, m.size, m.tag + 1, limit_ns) == 0);
+        r.release(m);
+    }
+    MUST(got == IPC_END);
+    MUST(s.close(me.number(2) ? limit_ns : 0) == 0 || !me.number(2));
+}
+
+TEST_CASE_FIXTURE(scratch, "a receiver makes the FIFO that is missing, and removes what it has made") {
+    std::string path = folder() + "/fifo";
+    {
+        rx r("pipe://" + path);
+        struct stat s;
+        REQUIRE(lstat(path.c_str(), &s) == 0);
+        CHECK(S_ISFIFO(s.st_mode));
+        CHECK((s.st_mode & 0777) == 0600);
+    }
+    CHECK(!is_there(path));
+    REQUIRE(mkfifo(path.c_str(), 0600) == 0);
+    { rx r("pipe://" + path); }
+    CHECK(is_there(path));
+    unlink(path.c_str());
+}
+
+TEST_CASE_FIXTURE(scratch, "a second receiver of a FIFO is refused, and the first goes on") {
+    std::string url = over_pipe::url(folder());
+    rx r(url);
+    refusal second = try_receiver(url);
+    CHECK(second.code == -EADDRINUSE);
+    CHECK(second.says("another receiver reads"));
+    tx s(url);
+    REQUIRE(s.send(1) == 0);
+    CHECK(r.take() == 1);
+}
+
+TEST_CASE_FIXTURE(scratch, "a FIFO that a killed receiver left is read by the next") {
+    std::string path = folder() + "/fifo", url = "pipe://" + path;
+    child dead = start("receives_until_told", {url, "0"});
+    dead.expect("open");
+    dead.kill();
+    CHECK(is_there(path));
+    rx r(url);
+    tx s(url);
+    REQUIRE(s.send(1) == 0);
+    CHECK(r.take() == 1);
+    CHECK(r.close() == 0);
+    unlink(path.c_str());
+}
+
+TEST_CASE_FIXTURE(scratch, "writers of one FIFO never mix, however large their messages are") {
+    std::string url = over_pipe::url(folder());
+    rx r(url);
+    std::vector<child> senders;
+    for (int i = 0; i < 3; ++i) senders.push_back(start("sends_large", {url, "20"}));
+    std::map<std::uint64_t, std::uint64_t> next;
+    for (int ends = 0; ends < 3;) {
+        ipc_message m;
+        int got = r.receive(m);
+        REQUIRE((got == IPC_MESSAGE || got == IPC_END));
+        ends += got == IPC_END;
+        if (got == IPC_END) continue;
+        CHECK(m.tag == next[m.sender]++);
+        CHECK(m.size == 100'000);
+        CHECK(proven(m));
+        r.release(m);
+    }
+    for (auto &[sender, count] : next) CHECK(count == 20);
+    CHECK(r.stats().lost == 0);
+    CHECK(r.stats().foreign == 0);
+    for (auto &s : senders) s.done();
+}
+
+TEST_CASE_FIXTURE(scratch, "a writer that is stopped half-way in a message holds no other up") {
+    std::string url = over_pipe::url(folder());
+    rx r(url);
+    child stopped = start("sends_large", {url, "1000000"});
+    stopped.expect("open");
+    // It is blocked in the middle of a message, as the pipe takes less than one.
+    CHECK(eventually([&] {
+        std::ifstream wchan("/proc/" + std::to_string(stopped.pid()) + "/stat");
+        std::string line;
+        std::getline(wchan, line);
+        return line.find(") S ") != line.npos;
+    }));
+    stopped.stop();
+    tx s(url);
+    std::thread sends([&] {
+        for (std::uint64_t i = 0; i < 50; ++i) CHECK(s.send(1'000'000 + i, 10'000) == 0);
+        CHECK(ipc_sender_flush(s, limit_ns) == 0);
+    });
+    std::uint64_t mine = 0;
+    while (mine < 50) {
+        ipc_message m;
+        REQUIRE(r.receive(m) == IPC_MESSAGE);
+        CHECK(proven(m));
+        mine += m.tag >= 1'000'000;
+        r.release(m);
+    }
+    sends.join();
+    stopped.cont();
+    ipc_message m;
+    CHECK(r.receive(m) == IPC_MESSAGE);
+    CHECK(m.size == 100'000);
+    CHECK(proven(m));
+    r.release(m);
+    // Killed half-way: its death is told, and what it had begun never comes.
+    stopped.kill();
+    int got;
+    while ((got = r.receive(m)) == IPC_MESSAGE) {
+        CHECK(proven(m));
+        r.release(m);
+    }
+    CHECK(got == IPC_DIED);
+    CHECK(r.stats().held == 0);
+}
+
+TEST_CASE_FIXTURE(scratch, "garbage in a FIFO is passed over and counted, and messages come on") {
+    std::string url = over_pipe::url(folder());
+    rx r(url);
+    tx s(url);
+    for (std::uint64_t i = 0; i < 20; ++i) {
+        int fd = open((folder() + "/fifo").c_str(), O_WRONLY | O_CLOEXEC);
+        std::string garbage(static_cast<std::size_t>(1 + i * 37), i % 2 ? 'i' : 'x');
+        REQUIRE(write(fd, garbage.data(), garbage.size()) == static_cast<ssize_t>(garbage.size()));
+        close(fd);
+        REQUIRE(s.send(i, 500) == 0);
+        // What may be the start of a chunk waits until that is known.
+        REQUIRE(s.send(1000 + i, 500) == 0);
+        CHECK(r.take() == i);
+        CHECK(r.take() == 1000 + i);
+    }
+    CHECK(r.stats().foreign == 20 + 37 * 190);
+    CHECK(r.stats().lost == 0);
+}
+
+TEST_CASE_FIXTURE(scratch, "a sender survives that the reader of its FIFO goes, with SIGPIPE as programs have it") {
+    std::string url = over_pipe::url(folder());
+    child sender = start("sends_to_url_until_told", {url});
+    sender.expect("open");
+    for (int run = 0; run < 3; ++run) {
+        rx r(url);
+        ipc_message m;
+        for (int i = 0; i < 10; ++i) {
+            REQUIRE(r.receive(m) == IPC_MESSAGE);
+            r.release(m);
+        }
+    }
+    rx r(url);
+    ipc_message m;
+    REQUIRE(r.receive(m) == IPC_MESSAGE);
+    r.release(m);
+    sender.say("stop");
+    int got;
+    while ((got = r.receive(m)) == IPC_MESSAGE) r.release(m);
+    CHECK(got == IPC_END);
+    sender.hear();
+    sender.hear();
+    sender.done();
+}
+
+TEST_CASE_FIXTURE(scratch, "cat and dd write into a FIFO, raw, and each one's end is an end") {
+    std::string path = folder() + "/fifo";
+    rx r("pipe://" + path + "?framing=raw");
+    for (std::string line : {"cat /bin/sh > " + path, "dd if=/bin/sh of=" + path + " bs=777 2>/dev/null"}) {
+        pid_t program = shell(line);
+        std::string got;
+        ipc_message m;
+        int result;
+        while ((result = r.receive(m)) == IPC_MESSAGE) {
+            got.append(static_cast<const char *>(m.data), m.size);
+            r.release(m);
+        }
+        CHECK(result == IPC_END);
+        CHECK(ended_well(program));
+        std::ifstream file("/bin/sh", std::ios::binary);
+        CHECK(got == std::string(std::istreambuf_iterator<char>(file), {}));
+    }
+    CHECK(r.stats().ends == 2);
+}
+
+TEST_CASE_FIXTURE(scratch, "cat reads what is sent raw into a FIFO") {
+    std::string path = folder() + "/fifo", out = folder() + "/out";
+    REQUIRE(mkfifo(path.c_str(), 0600) == 0);
+    pid_t cat = shell("cat " + path + " > " + out);
+    tx s("pipe://" + path + "?framing=raw");
+    std::string expected;
+    for (int i = 0; i < 1000; ++i) {
+        std::string line = "line " + std::to_string(i) + "\n";
+        expected += line;
+        REQUIRE(ipc_sender_send(s, line.data(), line.size(), 0, limit_ns) == 0);
+    }
+    CHECK(s.close(limit_ns) == 0);
+    CHECK(ended_well(cat));
+    std::ifstream file(out);
+    CHECK(std::string(std::istreambuf_iterator<char>(file), {}) == expected);
+    unlink(path.c_str());
+    unlink(out.c_str());
+}
+
+TEST_CASE_FIXTURE(scratch, "a parent and its child talk both ways over inherited pipes and socketpairs") {
+    for (bool sockets : {false, true}) {
+        CAPTURE(sockets);
+        int there[2], back[2];
+        if (sockets) {
+            REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, there) == 0);
+            REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, back) == 0);
+        } else {
+            REQUIRE(pipe(there) == 0);
+            REQUIRE(pipe(back) == 0);
+        }
+        for (int ours : {there[1], back[0]}) fcntl(ours, F_SETFD, FD_CLOEXEC);
+        child other = start("answers", {std::to_string(there[0]), std::to_string(back[1]), std::to_string(sockets)});
+        close(there[0]);
+        close(back[1]);
+        tx s("fd://" + std::to_string(there[1]));
+        rx r("fd://" + std::to_string(back[0]));
+        for (std::uint64_t i = 0; i < 50; ++i) {
+            std::string text(static_cast<std::size_t>(i * 1000), 'a');
+            REQUIRE(ipc_sender_send(s, text.data(), text.size(), i, limit_ns) == 0);
+            CHECK(ipc_sender_flush(s, sockets ? 0 : limit_ns) >= 0);
+            ipc_message m;
+            REQUIRE(r.receive(m) == IPC_MESSAGE);
+            CHECK(m.tag == i + 1);
+            CHECK(m.size == text.size());
+            r.release(m);
+        }
+        s.end();
+        ipc_message m;
+        CHECK(r.receive(m) == IPC_END);
+        other.done();
+        // Nobody else can come on an inherited descriptor.
+        CHECK(eventually([&] { return s.h && ipc_sender_flush(s, 0) >= 0 && s.stats().links == 0; }));
+    }
+}
+
+TEST_CASE_FIXTURE(scratch, "a parent learns that its child died") {
+    int back[2], there[2];
+    REQUIRE(pipe(back) == 0);
+    REQUIRE(pipe(there) == 0);
+    for (int ours : {there[1], back[0]}) fcntl(ours, F_SETFD, FD_CLOEXEC);
+    child other = start("answers", {std::to_string(there[0]), std::to_string(back[1]), "0"});
+    close(there[0]);
+    close(back[1]);
+    tx s("fd://" + std::to_string(there[1]));
+    rx r("fd://" + std::to_string(back[0]));
+    REQUIRE(s.send(1) == 0);
+    ipc_message m;
+    REQUIRE(r.receive(m) == IPC_MESSAGE);
+    r.release(m);
+    other.kill();
+    CHECK(r.receive(m) == IPC_DIED);
+    CHECK(r.receive(m, 1'000'000) == -ETIMEDOUT);
+    CHECK(eventually([&] { return s.send(2, 64, 1'000'000) == -EPIPE; }));
+}

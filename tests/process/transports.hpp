@@ -1,0 +1,58 @@
+// Every transport, as a type that a test case can run over: where an endpoint is, and what it promises.
+#pragma once
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "support.hpp"
+
+// A port that was free a moment ago, and that no test asks for twice.
+inline std::string free_port(int type) {
+    int s = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+    sockaddr_in a{};
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof a;
+    bind(s, reinterpret_cast<sockaddr *>(&a), size);
+    getsockname(s, reinterpret_cast<sockaddr *>(&a), &size);
+    close(s);
+    return std::to_string(ntohs(a.sin_port));
+}
+
+struct over_shm {
+    static std::string url(const std::string &) { return "shm://t"; }
+    static constexpr bool waits_for_receiver = true;  // what is sent before there is a receiver waits
+    static constexpr bool tells_release = true;       // flush and close wait until messages are released
+    static constexpr bool tells_death = true;
+    static constexpr bool lossless = true;
+    static constexpr bool outlives_sender = true;  // what a receiver is connected to survives its sender
+};
+struct over_unix {
+    static std::string url(const std::string &folder) { return "unix://" + folder + "/socket"; }
+    static constexpr bool waits_for_receiver = true, tells_release = true, tells_death = true, lossless = true;
+    static constexpr bool outlives_sender = false;
+};
+struct over_tcp {
+    static std::string url(const std::string &) { return "tcp://127.0.0.1:" + free_port(SOCK_STREAM); }
+    static constexpr bool waits_for_receiver = true, tells_release = true, tells_death = true, lossless = true;
+    static constexpr bool outlives_sender = false;
+};
+
+struct over_pipe {
+    static std::string url(const std::string &folder) { return "pipe://" + folder + "/fifo"; }
+    static constexpr bool waits_for_receiver = true, tells_release = false, tells_death = true, lossless = true;
+    static constexpr bool outlives_sender = false;
+};
+
+struct over_udp {
+    static std::string url(const std::string &) { return "udp://127.0.0.1:" + free_port(SOCK_DGRAM); }
+    static constexpr bool waits_for_receiver = false, tells_release = false, tells_death = false, lossless = false;
+    static constexpr bool outlives_sender = false;
+};
+
+#define ALL_TRANSPORTS over_shm, over_unix, over_tcp, over_pipe, over_udp
+#define STREAMS over_unix, over_tcp, over_pipe, over_udp
+#define CONNECTIONS over_unix, over_tcp
