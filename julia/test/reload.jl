@@ -34,6 +34,27 @@ test("another build goes in, and open handles and what they hold go on") do url
     end
 end
 
+test("an open pipe or socket keeps the old build, in words, and everything goes on as before") do url
+    Receiver(url) do r
+        Sender(url) do s
+            Receiver("tcp://127.0.0.1:0") do over_tcp
+                before = LibIPC.version()
+                e = try LibIPC.reload!(next_build) catch e; e end
+                @test e isa LibIPC.LibraryError && occursin("close it first", e.words)
+                @test LibIPC.version() == before
+                put!(s, "one")
+                @test String(take!(r)) == "one"
+                Sender(over_tcp.handle.url) do t
+                    put!(t, "two")
+                    @test String(take!(over_tcp)) == "two"
+                end
+            end
+            LibIPC.reload!(next_build)
+            LibIPC.reload!(this_build)
+        end
+    end
+end
+
 test("messages that are held, and the view of the last one, stay good, and are released to the new build") do url
     Receiver(url) do r
         Sender(url) do s
