@@ -68,6 +68,7 @@ TEST_CASE_FIXTURE(scratch, "what a receiver holds is listed as its backlog, also
     s.ask("close 0");
     s.done();
     CHECK(r.ask("read 1") == "end");
+    CHECK(r.ask("receive 1") == std::to_string(-ETIMEDOUT));  // a receiver tells before it waits
     auto all = list(url);
     REQUIRE(all.size() == 1);
     CHECK(all[0].backlog > 0);
