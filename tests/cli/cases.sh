@@ -175,5 +175,171 @@ case_list_shows_a_stopped_sender_with_its_backlog() {
     kill -KILL $sender
 }
 
+# ---- Programs that know nothing of libipc, on the other end: bare bytes, and files, sockets and ports closed after -----
+
+needs() {
+    if ! type -P "$1" >/dev/null; then echo "skipped: no $1"; exit 77; fi
+}
+is_listed() { # is_listed COUNT: so many handles are open
+    [ "$(ipc list --json | wc -l)" = "$1" ]
+}
+all_closed() { # all_closed FILE...: none of the files is there, and no handle is open
+    local file
+    for file; do [ ! -e "$file" ] || fail "$file is still there"; done
+    is "$(ipc list --json)" ""
+}
+receives() { # receives URL: into got, in the background; $peer is its process
+    ipc recv "$1?framing=raw" --until-end >got &
+    peer=$!
+    until_true is_listed 1
+}
+sends() { # sends URL: what is in sent
+    ipc send "$1?framing=raw" sent
+}
+port_in() { # port_in FILE: the port that a program says there it listens on
+    until_true grep -qi 'listening on .*[0-9]$' "$1"
+    sed -En 's/.*[Ll]istening on .*[ :]([0-9]+)$/\1/p;' "$1"
+}
+port_of_receiver() { ipc list --json | sed -En 's/.*"tcp:\/\/127\.0\.0\.1:([0-9]+)".*/\1/p'; }
+
+case_cat_writes_into_a_fifo() {
+    random_file sent 1000000
+    receives "pipe://$work/fifo"
+    timeout 30 sh -c 'cat sent >fifo'
+    wait "$peer"
+    same sent got
+    all_closed fifo
+}
+
+case_dd_writes_into_a_fifo_that_is_there_in_odd_blocks() {
+    random_file sent 300001
+    mkfifo fifo
+    receives "pipe://$work/fifo"
+    timeout 30 dd if=sent of=fifo bs=777 2>words
+    wait "$peer"
+    same sent got
+    [ -p fifo ] || fail "the receiver has removed a FIFO that it did not make"
+    all_closed
+}
+
+case_cat_reads_what_is_sent_into_a_fifo() {
+    random_file sent 1000000
+    mkfifo fifo
+    timeout 30 sh -c 'cat fifo >got' &
+    sends "pipe://$work/fifo"
+    wait $!
+    same sent got
+    all_closed
+}
+
+case_nc_speaks_to_a_unix_socket() {
+    needs nc
+    random_file sent 1000000
+    receives "unix://$work/socket"
+    timeout 30 nc -N -U socket <sent
+    wait "$peer"
+    same sent got
+    all_closed socket
+}
+
+case_nc_listens_on_a_unix_socket() {
+    needs nc
+    random_file sent 1000000
+    timeout 30 nc -l -U socket >got &
+    sends "unix://$work/socket"
+    wait $!
+    same sent got
+    all_closed
+}
+
+case_nc_speaks_to_a_tcp_port() {
+    needs nc
+    random_file sent 1000000
+    receives tcp://127.0.0.1:0
+    local port
+    port=$(port_of_receiver)
+    timeout 30 nc -N 127.0.0.1 "$port" <sent
+    wait "$peer"
+    same sent got
+    exits 1 timeout 30 nc -z 127.0.0.1 "$port"
+    all_closed
+}
+
+case_nc_listens_on_a_tcp_port() {
+    needs nc
+    random_file sent 1000000
+    timeout 30 nc -l -v -n 127.0.0.1 0 >got 2>words &
+    sends "tcp://127.0.0.1:$(port_in words)"
+    wait $!
+    same sent got
+    all_closed
+}
+
+case_socat_speaks_to_a_unix_socket() {
+    needs socat
+    random_file sent 1000000
+    receives "unix://$work/socket"
+    timeout 30 socat -u OPEN:sent UNIX-CONNECT:socket
+    wait "$peer"
+    same sent got
+    all_closed socket
+}
+
+case_socat_listens_on_a_unix_socket() {
+    needs socat
+    random_file sent 1000000
+    timeout 30 socat -u UNIX-LISTEN:socket CREATE:got &
+    sends "unix://$work/socket"
+    wait $!
+    same sent got
+    all_closed
+}
+
+case_socat_speaks_to_a_tcp_port() {
+    needs socat
+    random_file sent 1000000
+    receives tcp://127.0.0.1:0
+    timeout 30 socat -u OPEN:sent "TCP:127.0.0.1:$(port_of_receiver)"
+    wait "$peer"
+    same sent got
+    all_closed
+}
+
+case_socat_listens_on_a_tcp_port() {
+    needs socat
+    random_file sent 1000000
+    timeout 30 socat -u -d -d TCP-LISTEN:0,bind=127.0.0.1 CREATE:got 2>words &
+    sends "tcp://127.0.0.1:$(port_in words)"
+    wait $!
+    same sent got
+    all_closed
+}
+
+case_two_that_speak_to_a_port_at_once_are_told_apart() {
+    needs nc
+    random_file one 200000
+    random_file two 200000
+    ipc recv tcp://127.0.0.1:0?framing=raw --json --until-end >got &
+    peer=$!
+    until_true is_listed 1
+    mkfifo open
+    timeout 30 nc -N 127.0.0.1 "$(port_of_receiver)" <open &
+    local slow=$!
+    exec 3>open
+    head -c 1000 one >&3
+    until_true test -s got
+    timeout 30 nc -N 127.0.0.1 "$(port_of_receiver)" <two
+    tail -c +1001 one >&3
+    exec 3>&-
+    wait $slow
+    wait "$peer"
+    is "$(grep -o '"sender":"[0-9a-f]*"' got | sort -u | wc -l)" 2
+    local first
+    first=$(head -1 got | grep -o '"sender":"[0-9a-f]*"')
+    hex() { sed -E 's/.*"hex":"([0-9a-f]*)".*/\1/' | tr -d '\n'; }
+    is "$(grep "$first" got | hex | cksum)" "$(od -An -v -tx1 one | tr -d ' \n' | cksum)"
+    is "$(grep -v "$first" got | hex | cksum)" "$(od -An -v -tx1 two | tr -d ' \n' | cksum)"
+    all_closed
+}
 
 "$2"
