@@ -235,8 +235,8 @@ void fifo_source::all_gone() {
         has_raw_origin_ = false;
     }
     point_ = watch_point();
-    pipe_.reset();
-    if (fd again = reopen()) read_from(std::move(again));
+    fd pipe = std::move(pipe_);
+    if (reopen(pipe)) read_from(std::move(pipe));
 }
 
 void fifo_source::dropped(std::uint32_t index) {

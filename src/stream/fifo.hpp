@@ -24,8 +24,8 @@ class fifo_source : public source, private watched {
 
   protected:
     void read_from(fd pipe);  // throws failure
-    // All writers have gone. Another pipe to read from, or none.
-    virtual fd reopen() { return {}; }
+    // All writers have gone. Leaves in `pipe` what to read from until others come; false: none will.
+    virtual bool reopen(fd &) { return false; }
     site &site_;
 
   private:

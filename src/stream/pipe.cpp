@@ -1,5 +1,6 @@
 // pipe:///path: a FIFO. One receiver reads it; it makes it where it is missing, and removes what it has made.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,6 +45,13 @@ class pipe_source final : public fifo_source {
 
   private:
     fd open() {
+        fd pipe = open_beside();
+        if (flock(pipe.get(), LOCK_EX | LOCK_NB) != 0)
+            fail(-EADDRINUSE, "another receiver reads {}, and only one can; end that one, or take another path",
+                 site_.where.path);
+        return pipe;
+    }
+    fd open_beside() {
         const char *path = site_.where.path.c_str();
         // Opened for writing too, it never shows an end when a writer leaves; bare bytes have no other end than that.
         fd pipe(::open(path, (site_.where.raw ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_CLOEXEC));
@@ -51,16 +59,24 @@ class pipe_source final : public fifo_source {
         struct stat s;
         if (fstat(pipe.get(), &s) != 0 || !S_ISFIFO(s.st_mode))
             fail(-EINVAL, "{} is there already, and is no FIFO; remove it, or take another path", path);
-        if (flock(pipe.get(), LOCK_EX | LOCK_NB) != 0)
-            fail(-EADDRINUSE, "another receiver reads {}, and only one can; end that one, or take another path", path);
         return pipe;
     }
-    fd reopen() override {
-        if (!site_.where.raw) return {};
+    // A descriptor that has shown an end is readable until the next writer comes; a fresh one is not. It is there
+    // before the old one is closed: without a reader, a writer that comes meanwhile dies, or its bytes do.
+    bool reopen(fd &pipe) override {
+        if (!site_.where.raw) return false;
         try {
-            return open();
+            fd fresh = open_beside();
+            // Who came before the fresh one was there is read from the old one: only that would show the end.
+            pollfd old{pipe.get(), POLLIN, 0};
+            if (poll(&old, 1, 0) == 1 && old.revents == POLLHUP) {
+                std::swap(pipe, fresh);
+                fresh.reset();  // with its lock
+                return flock(pipe.get(), LOCK_EX | LOCK_NB) == 0;
+            }
+            return true;
         } catch (const failure &) {
-            return {};  // it was removed, or another receiver has it: nothing more can come
+            return false;  // it was removed: nothing more can come
         }
     }
 

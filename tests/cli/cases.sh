@@ -211,6 +211,24 @@ case_cat_writes_into_a_fifo() {
     all_closed fifo
 }
 
+case_a_fifo_that_is_opened_for_each_line_loses_none() {
+    timeout 30 "$command" recv "pipe://$work/fifo?framing=raw" >got & # the function's subshell would get the signal
+    local receiver=$!
+    until_true is_listed 1
+    local start writers=()
+    for start in 10001 20001 30001; do
+        timeout 30 bash -c 'for n in $(seq $0 $(($0 + 4999))); do echo $n >fifo; done' $start &
+        writers+=($!)
+    done
+    for start in "${writers[@]}"; do wait "$start" || fail "a writer lost its reader"; done
+    all_came() { [ "$(wc -l <got)" = 15000 ]; }
+    until_true all_came
+    is "$(sort -u got | wc -l)" 15000
+    kill -INT $receiver
+    exits 130 wait $receiver
+    all_closed fifo
+}
+
 case_dd_writes_into_a_fifo_that_is_there_in_odd_blocks() {
     random_file sent 300001
     mkfifo fifo
