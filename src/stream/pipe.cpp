@@ -45,38 +45,43 @@ class pipe_source final : public fifo_source {
 
   private:
     fd open() {
-        fd pipe = open_beside();
-        if (flock(pipe.get(), LOCK_EX | LOCK_NB) != 0)
-            fail(-EADDRINUSE, "another receiver reads {}, and only one can; end that one, or take another path",
-                 site_.where.path);
+        fd pipe = opened();
+        if (!pipe) fail(-errno, "cannot open {}: {}", site_.where.path, errno_words(errno));
+        claim(pipe);
         return pipe;
     }
-    fd open_beside() {
-        const char *path = site_.where.path.c_str();
+    fd opened() {
         // Opened for writing too, it never shows an end when a writer leaves; bare bytes have no other end than that.
-        fd pipe(::open(path, (site_.where.raw ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_CLOEXEC));
-        if (!pipe) fail(-errno, "cannot open {}: {}", path, errno_words(errno));
+        int way = site_.where.raw ? O_RDONLY : O_RDWR;
+        return fd(::open(site_.where.path.c_str(), way | O_NONBLOCK | O_CLOEXEC));
+    }
+    void claim(const fd &pipe) {
+        const std::string &path = site_.where.path;
         struct stat s;
         if (fstat(pipe.get(), &s) != 0 || !S_ISFIFO(s.st_mode))
             fail(-EINVAL, "{} is there already, and is no FIFO; remove it, or take another path", path);
-        return pipe;
+        if (flock(pipe.get(), LOCK_EX | LOCK_NB) != 0)
+            fail(-EADDRINUSE, "another receiver reads {}, and only one can; end that one, or take another path", path);
     }
     // A descriptor that has shown an end is readable until the next writer comes; a fresh one is not. It is there
     // before the old one is closed: without a reader, a writer that comes meanwhile dies, or its bytes do.
     bool reopen(fd &pipe) override {
         if (!site_.where.raw) return false;
         try {
-            fd fresh = open_beside();
-            // Who came before the fresh one was there is read from the old one: only that would show the end.
-            pollfd old{pipe.get(), POLLIN, 0};
-            if (poll(&old, 1, 0) == 1 && old.revents == POLLHUP) {
+            if (fd fresh = opened()) {
+                // Who came before the fresh one was there is read from the old one: only that would show the end.
+                pollfd old{pipe.get(), POLLIN, 0};
+                if (poll(&old, 1, 0) != 1 || old.revents != POLLHUP) return true;
                 std::swap(pipe, fresh);
                 fresh.reset();  // with its lock
-                return flock(pipe.get(), LOCK_EX | LOCK_NB) == 0;
+                claim(pipe);
+            } else {
+                pipe.reset();  // there may be no descriptor left but this
+                pipe = open();
             }
             return true;
         } catch (const failure &) {
-            return false;  // it was removed: nothing more can come
+            return false;  // it was removed, or another receiver has it: nothing more can come
         }
     }
 
