@@ -52,6 +52,7 @@ if [ "$(id -u)" = 0 ]; then
     "${user[@]}" true || die "Root can't become user $uid here: run this as an unprivileged user."
     say "The tests run as user $uid"
     chown -R "$uid" "$work"
+    chmod 711 "$work" "$work/tmp" # the second of two users has to come through
     if ! "${user[@]}" test -r "$checkout/CMakeLists.txt"; then
         copy=/var/cache/libipc/tests-$uid
         echo "This user has no access to $checkout, and works on a copy: $copy"

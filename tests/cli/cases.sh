@@ -25,7 +25,14 @@ until_true() { # until_true COMMAND...
     done
     fail "not so after 30 s: $*"
 }
-listed() { ipc list --json | grep -q "$1"; }
+own_handles() { # those of this case: others run beside it
+    local line pid
+    ipc list --json | while IFS= read -r line; do
+        pid=$(sed -E 's/.*"pid":([0-9]+).*/\1/' <<<"$line")
+        if grep -qzx "IPC_DIR=$IPC_DIR" "/proc/$pid/environ" 2>/dev/null; then printf '%s\n' "$line"; fi
+    done
+}
+listed() { own_handles | grep -q "$1"; }
 random_file() { head -c "$2" /dev/urandom >"$1"; }
 
 case_a_receiver_that_comes_second_gets_all() {
@@ -181,12 +188,12 @@ needs() {
     if ! type -P "$1" >/dev/null; then echo "skipped: no $1"; exit 77; fi
 }
 is_listed() { # is_listed COUNT: so many handles are open
-    [ "$(ipc list --json | wc -l)" = "$1" ]
+    [ "$(own_handles | wc -l)" = "$1" ]
 }
 all_closed() { # all_closed FILE...: none of the files is there, and no handle is open
     local file
     for file; do [ ! -e "$file" ] || fail "$file is still there"; done
-    is "$(ipc list --json)" ""
+    is "$(own_handles)" ""
 }
 receives() { # receives URL: into got, in the background; $peer is its process
     ipc recv "$1?framing=raw" --until-end >got &
@@ -200,7 +207,7 @@ port_in() { # port_in FILE: the port that a program says there it listens on
     until_true grep -qi 'listening on .*[0-9]$' "$1"
     sed -En 's/.*[Ll]istening on .*[ :]([0-9]+)$/\1/p;' "$1"
 }
-port_of_receiver() { ipc list --json | sed -En 's/.*"tcp:\/\/127\.0\.0\.1:([0-9]+)".*/\1/p'; }
+port_of_receiver() { own_handles | sed -En 's/.*"tcp:\/\/127\.0\.0\.1:([0-9]+)".*/\1/p'; }
 
 case_cat_writes_into_a_fifo() {
     random_file sent 1000000
