@@ -31,10 +31,6 @@ std::int32_t enter(ipc_receiver *r, F f) {
     return enter_either<stream_receiver>(r, f);
 }
 
-}  // namespace
-
-namespace {
-
 // As enter(), for the calls that are over once the receiver is closed.
 template <class F>
 std::int32_t enter_open(ipc_receiver *r, F f) {

@@ -109,16 +109,9 @@ void receiver::acknowledge_all() {
 
 int receiver::look(std::int64_t timeout_ns) {
     no_cancel here;
-    if (site_.uv.stale()) site_.uv.run();
-    int r = site_.waiting.take(timeout_ns, [&](event_tag tag) {
-        if (tag.kind == event_tag::of::stream) {
-            site_.uv.run();
-        } else if (tag.kind == event_tag::of::timer) {
-            site_.waiting.drain_alarm();
-            site_.alarm_at = 0;
-            acknowledge_all();
-            source_->alarm();
-        }
+    int r = site_.look(timeout_ns, [&] {
+        acknowledge_all();
+        source_->alarm();
     });
     show();
     return r;

@@ -31,16 +31,7 @@ sender::~sender() {
 
 int sender::look(std::int64_t timeout_ns) {
     no_cancel here;
-    if (site_.uv.stale()) site_.uv.run();
-    int r = site_.waiting.take(timeout_ns, [&](event_tag tag) {
-        if (tag.kind == event_tag::of::stream) {
-            site_.uv.run();
-        } else if (tag.kind == event_tag::of::timer) {
-            site_.waiting.drain_alarm();
-            site_.alarm_at = 0;
-            outlet_->alarm();
-        }
-    });
+    int r = site_.look(timeout_ns, [&] { outlet_->alarm(); });
     if (site_.uv.stale()) site_.uv.run();
     show();
     return r;

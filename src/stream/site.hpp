@@ -20,6 +20,22 @@ struct site {
     loop uv;
     std::int32_t fd_error = 0;  // -EMFILE or -ENFILE to be told, once
 
+    // Takes what has happened, waiting for the first of it up to timeout_ns, and calls alarm() if that has gone off. 0,
+    // or -EINTR.
+    template <class Alarm>
+    int look(std::int64_t timeout_ns, Alarm alarm) {
+        if (uv.stale()) uv.run();
+        return waiting.take(timeout_ns, [&](event_tag tag) {
+            if (tag.kind == event_tag::of::stream) {
+                uv.run();
+            } else if (tag.kind == event_tag::of::timer) {
+                waiting.drain_alarm();
+                alarm_at = 0;
+                alarm();
+            }
+        });
+    }
+
     // The alarm of the source or outlet goes off after this time, or earlier.
     void alarm_in(std::int64_t delay_ns);
     std::int64_t alarm_at = 0;  // 0: it is not set
