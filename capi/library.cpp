@@ -11,7 +11,7 @@
 #include "entry.hpp"
 #include "handoff.hpp"
 #include "layout.hpp"
-#include "status.hpp"
+#include "listing.hpp"
 
 // The start of this library in memory, its ELF header; the linker provides it. Bytes, as more follows than a header.
 extern "C" __attribute__((visibility("hidden"))) const char __ehdr_start[];
@@ -101,7 +101,7 @@ const char *ipc_strerror(int32_t code) {
             return "the message is larger than this sender takes, which is half of its capacity, on udp 65,443 bytes: "
                    "open the sender with a larger capacity";
         case -EPIPE:
-            return "the sender has ended already";
+            return "the sender has ended already, or the other end of its fd:// is closed";
         case -ESTALE:
             return "the message has been released already, or the frozen state is out of date";
         case -EBUSY:
@@ -128,28 +128,7 @@ int32_t ipc_channel_list(ipc_channel *out, size_t count) {
     if (count && !known(out)) return -EINVAL;
     no_cancel here;
     return barrier([&] {
-        std::vector<ipc_channel> all;
-        std::int64_t now = now_ns();
-        each_status([&](const layout::status_page &page) {
-            ipc_channel c{};
-            std::memcpy(c.url, page.url, sizeof c.url);
-            c.struct_size = sizeof c;
-            c.id = page.id;
-            c.pid = page.pid;
-            c.role = page.role;
-            c.layout = page.version;
-            c.links = page.links;
-            c.messages = page.messages;
-            c.bytes = page.bytes;
-            c.backlog = page.backlog;
-            c.capacity = page.capacity;
-            c.age_ns = std::max<std::int64_t>(now - page.updated_ns, 0);
-            all.push_back(c);
-        });
-        std::sort(all.begin(), all.end(), [](const ipc_channel &a, const ipc_channel &b) {
-            int order = std::strcmp(a.url, b.url);
-            return order != 0 ? order < 0 : a.role != b.role ? a.role < b.role : a.pid < b.pid;
-        });
+        std::vector<ipc_channel> all = list_channels();
         std::copy_n(all.begin(), std::min(count, all.size()), out);
         return static_cast<std::int32_t>(all.size());
     });

@@ -170,6 +170,10 @@ void incoming::fill(ipc_link &out) const {
     out.skipped = skipped_;
 }
 
+layout::status_link incoming::shown(bool gone) const {
+    return {sender_, pid_, ended_ || gone ? IPC_LINK_ENDED : IPC_LINK_UP, 0, at_.position, released_, skipped_, 0};
+}
+
 void incoming::forget() {
     ring_.forget();
     link_.forget();

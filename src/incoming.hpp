@@ -48,6 +48,7 @@ class incoming {
     std::uint64_t rings() const { return rings_; }
     bool ended() const { return ended_; }
     void fill(ipc_link &out) const;
+    layout::status_link shown(bool gone) const;
     // In a forked child nothing is mapped here.
     void forget();
     template <class Archive>

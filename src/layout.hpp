@@ -8,7 +8,7 @@
 
 namespace libipc::layout {
 
-inline constexpr std::uint32_t version = 1;
+inline constexpr std::uint32_t version = 2;
 
 // A word that lies in shared memory.
 template <class T>
@@ -153,6 +153,22 @@ static_assert(sizeof(notice) == 24);
 
 inline constexpr std::uint64_t status_magic = 0x7375746174737069;  // "ipstatus"
 
+// One link of a handle. Positions are bytes of the sender's stream; on pipes and sockets, of what went through this
+// side's own memory.
+struct status_link {
+    std::uint64_t peer;  // 0: not known
+    std::int32_t pid;
+    std::int32_t state;
+    std::uint64_t committed;  // 0 on a receiver's page: only the sender knows
+    std::uint64_t delivered;
+    std::uint64_t released;
+    std::uint64_t skipped;
+    std::uint64_t lost;
+};
+static_assert(sizeof(status_link) == 56);
+
+inline constexpr std::size_t status_links = 60;  // so many, and those above with them, fit a page of memory
+
 // Lies in a memfd named ipc:<channel>. Written by its handle alone; a reader copies it and takes the copy if `turn` was
 // even and the same before and after.
 struct status_page {
@@ -167,11 +183,15 @@ struct status_page {
     std::uint64_t bytes;
     std::uint64_t backlog;
     std::uint64_t capacity;
+    std::uint64_t skipped;
+    std::uint64_t lost;
     std::int64_t updated_ns;  // CLOCK_MONOTONIC
     std::uint32_t links;
-    std::uint32_t reserved;
-    char url[96];
+    std::uint32_t shown;  // of them, in link
+    char url[256];
+    char folder[256];
+    status_link link[status_links];
 };
-static_assert(sizeof(status_page) == 184);
+static_assert(sizeof(status_page) == 3976);
 
 }  // namespace libipc::layout

@@ -49,12 +49,19 @@ place outgoing::where() const {
 void outgoing::fill(ipc_link &out, std::uint64_t head) const {
     out.peer = receiver;
     out.pid = process;
-    out.state = left ? IPC_LINK_LEFT : answered ? IPC_LINK_UP : IPC_LINK_CONNECTING;
+    out.state = state();
     out.committed = head;
     out.delivered = chosen() ? delivered_ : start_;
     out.released = released_;
     // Relaxed: a figure.
     out.skipped = words().skipped.load(std::memory_order_relaxed);
+}
+
+// As the receiver has them now, unchecked, as whoever reads the page checks all of it. Relaxed: figures.
+layout::status_link outgoing::shown(std::uint64_t head) const {
+    std::uint64_t released = words().released.load(std::memory_order_relaxed);
+    std::uint64_t delivered = chosen() ? words().delivered.load(std::memory_order_relaxed) : released;
+    return {receiver, process, state(), head, delivered, released, words().skipped.load(std::memory_order_relaxed), 0};
 }
 
 }  // namespace libipc

@@ -57,6 +57,7 @@ class outgoing {
     int memory_file() const { return memory_.file.get(); }
     void close_memory_file() { memory_.file.reset(); }
     void fill(ipc_link &out, std::uint64_t head) const;
+    layout::status_link shown(std::uint64_t head) const;
     void forget() { memory_.map.forget(); }
 
     // The sleeper's part of waking.hpp, for room: true if a membarrier is due before sleep_until.
@@ -86,6 +87,7 @@ class outgoing {
     bool refused = false;      // it refused us, or we it
 
   private:
+    std::int32_t state() const { return left ? IPC_LINK_LEFT : answered ? IPC_LINK_UP : IPC_LINK_CONNECTING; }
     // Stored before its first `released`, and `released` was read with acquire.
     bool chosen() const { return words().accepted.load(std::memory_order_acquire) != 0; }
 

@@ -84,7 +84,7 @@ receiver::receiver(endpoint where, std::int32_t from)
       membarrier_(register_membarrier()),
       own_pid_(made(pidfd_of(getpid()), "a pidfd")),
       runtime_(runtime_folder()),
-      status_(where_, id_, IPC_RECEIVER) {
+      status_(where_, id_, IPC_RECEIVER, runtime_) {
     try {
         listen();
         for (const std::string &name : folder_.names())
@@ -686,7 +686,10 @@ void receiver::show() {
         for (const auto &p : peers_)
             if (p->link) add(*p->link);
     }
-    status_.show({counters_.messages, counters_.bytes, backlog, 0, static_cast<std::uint32_t>(counters_.links)});
+    shown_links shown;
+    for (std::size_t i = 0; i < peers_.size() && !shown.full(); ++i)
+        if (const peer &p = *peers_[i]; p.link) shown.add(p.link->shown(p.gone));
+    status_.show({counters_.messages, counters_.bytes, backlog, 0, counters_.skipped, 0, counters_.links}, shown);
 }
 
 std::int32_t receiver::stats(ipc_receiver_counters &out) {

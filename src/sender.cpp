@@ -30,7 +30,7 @@ sender::sender(endpoint where, std::uint64_t capacity)
       own_pid_(made(pidfd_of(getpid()), "a pidfd")),
       space_bell_(made(make_eventfd(), "an eventfd")),
       runtime_(runtime_folder()),
-      status_(where_, id_, IPC_SENDER),
+      status_(where_, id_, IPC_SENDER, runtime_),
       ring_memory_(make_ring(capacity)),
       ring_(ring_memory_.map.get(), capacity) {
     events_.add(space_bell_.get(), {of::space_bell}, true);
@@ -658,8 +658,10 @@ std::uint64_t sender::unreleased() {
 
 void sender::show() {
     std::uint64_t head = ring_.head().position;
-    status_.show({counters_.messages, counters_.bytes, head - ring_.tail(), ring_.capacity(),
-                  static_cast<std::uint32_t>(links_.size())});
+    shown_links shown;
+    for (std::size_t i = 0; i < links_.size() && !shown.full(); ++i) shown.add(links_[i]->shown(head));
+    status_.show({counters_.messages, counters_.bytes, head - ring_.tail(), ring_.capacity(), 0, 0, links_.size()},
+                 shown);
 }
 
 std::int32_t sender::stats(ipc_sender_counters &out) {

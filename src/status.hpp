@@ -1,9 +1,9 @@
-// What a handle shows of itself to other processes of the user, and the reading of it.
+// What a handle shows of itself to other processes of the user.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <functional>
-#include <string>
+#include <span>
 #include <string_view>
 
 #include "layout.hpp"
@@ -14,15 +14,28 @@ namespace libipc {
 struct endpoint;
 
 struct status_figures {
-    std::uint64_t messages, bytes, backlog, capacity;
-    std::uint32_t links;
+    std::uint64_t messages, bytes, backlog, capacity, skipped, lost;
+    std::size_t links;
+};
+
+// The links that are shown: as many as fit.
+class shown_links {
+  public:
+    bool full() const { return count_ == links_.size(); }
+    void add(const layout::status_link &link) { links_[count_++] = link; }
+    std::span<const layout::status_link> get() const { return std::span(links_).first(count_); }
+
+  private:
+    std::array<layout::status_link, layout::status_links> links_;
+    std::size_t count_ = 0;
 };
 
 class status_page {
   public:
     status_page() = default;
-    status_page(const endpoint &e, std::uint64_t id, int role);  // throws failure
-    void show(const status_figures &figures);
+    // `folder` is where it looks for others, if that is a folder. Throws failure.
+    status_page(const endpoint &e, std::uint64_t id, int role, std::string_view folder = {});
+    void show(const status_figures &figures, const shown_links &links);
     // The URL turned out to be another one, before anybody was told of it.
     void rename(std::string_view url);
     // For a forked child.
@@ -35,9 +48,5 @@ class status_page {
   private:
     shared_memory memory_;
 };
-
-// Calls f with a copy of each status page that /proc shows; processes that are gone meanwhile, or not ours, are passed
-// over. Throws failure if no descriptor is free to look with.
-void each_status(const std::function<void(const layout::status_page &)> &f);
 
 }  // namespace libipc

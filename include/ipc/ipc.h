@@ -185,7 +185,8 @@ typedef struct ipc_receiver ipc_receiver;
 enum {
     IPC_MESSAGE = 1, /* a message */
     IPC_END = 2,     /* the sender in msg.sender has ended, after its last message */
-    IPC_DIED = 3     /* the sender in msg.sender went without an end, after its last message */
+    IPC_DIED = 3     /* the sender in msg.sender went without an end, after its last message. 0: on fd://, one that went
+                        before it said who it is */
 };
 
 /* Errors: negative. Either -errno, of these:
@@ -324,11 +325,31 @@ typedef struct ipc_link {
 /* Roles of a handle. */
 enum { IPC_SENDER = 1, IPC_RECEIVER = 2 };
 
-/* One handle of one process, as seen from outside. The positions are as of `age_ns` ago: each handle refreshes its page
- * whenever it looks at its events, and before it sleeps. */
+/* A figure that cannot be known. */
+#define IPC_UNKNOWN UINT64_MAX
+
+/* One link of a handle, as seen from outside. Bytes count what messages take of a ring: their headers too. On pipes and
+ * sockets each side counts what lies in its own memory. */
+typedef struct ipc_channel_link {
+    uint64_t peer;    /* id of the other side; 0 while it is not known */
+    int32_t pid;      /* process of the other side, on its machine; 0 if it is not known */
+    int32_t state;    /* IPC_LINK_... */
+    uint64_t behind;  /* bytes committed and not delivered; IPC_UNKNOWN if the sender is not to be seen */
+    uint64_t held;    /* bytes delivered and not released */
+    uint64_t skipped; /* messages passed over */
+    uint64_t lost;    /* messages that were sent and never came */
+} ipc_channel_link;
+
+/* So many links of a handle are seen from outside. */
+enum { IPC_SHOWN_LINKS = 60 };
+
+/* One handle of one process, as seen from outside. The figures are as of `age_ns` ago: each handle refreshes its page
+ * whenever it looks at its events, and before it sleeps. Those of a link through shared memory are the later ones of what
+ * its two sides show. */
 typedef struct ipc_channel {
     size_t struct_size;
-    char url[96];       /* NUL-terminated */
+    char url[256];      /* NUL-terminated; cut if it is longer, and unusual characters are question marks */
+    char folder[256];   /* the runtime folder in which it looks for others, likewise; shm:// only, else empty */
     uint64_t id;        /* id of the handle */
     int32_t pid;
     int32_t role;       /* IPC_SENDER or IPC_RECEIVER */
@@ -338,7 +359,11 @@ typedef struct ipc_channel {
     uint64_t bytes;     /* of their payload */
     uint64_t backlog;   /* bytes of rings: committed and not released (sender), received and not released (receiver) */
     uint64_t capacity;  /* bytes of the ring (sender), or 0 */
+    uint64_t skipped;   /* messages that a receiver passed over; of this and the next, also those of links that are gone */
+    uint64_t lost;      /* messages that were sent and never came */
     int64_t age_ns;     /* age of these figures */
+    uint64_t shown;     /* how many of its links follow */
+    ipc_channel_link link[IPC_SHOWN_LINKS];
 } ipc_channel;
 
 #if defined(__GNUC__)
@@ -350,7 +375,7 @@ typedef struct ipc_channel {
 /* IPC_ABI_VERSION as the loaded library has it. A program that loads the library by hand compares the two. */
 uint32_t ipc_abi_version(void);
 
-/* "libipc 0.1.0 (layout 1, abi 1, handoff 1, build ...)". Static; the build is the linker's build id of the library. */
+/* "libipc 0.1.0 (layout 2, abi 1, handoff 1, build ...)". Static; the build is the linker's build id of the library. */
 const char *ipc_version(void);
 
 /* A code of the list above, in words. Static; never NULL. */
@@ -358,7 +383,7 @@ const char *ipc_strerror(int32_t code);
 
 /* Every handle of this user that /proc shows, also of stopped or busy processes. Fills at most `count` entries of `out`
  * (out[0].struct_size: C3; it holds for all) and returns how many there are, so that count 0 with out NULL asks for the
- * number; -EMFILE, -ENFILE or -ENOMEM if it can't look. The order is by URL, role, pid. */
+ * number; -EMFILE, -ENFILE or -ENOMEM if it can't look. The order is by URL, folder, role, pid. */
 int32_t ipc_channel_list(ipc_channel *out, size_t count);
 
 /* ---- Sending ----------------------------------------------------------------------------------------------------- */

@@ -25,6 +25,7 @@ const IPC_REDELIVERED = UInt32(1)
 const FROM = (default = Int32(0), oldest = Int32(1), latest = Int32(2))
 const IPC_OVERFLOW_BLOCK = Int32(0)
 
+const IPC_UNKNOWN = typemax(UInt64)
 const LINK_STATES = (:connecting, :up, :ended, :left)
 const ROLES = (:sender, :receiver)
 
@@ -101,9 +102,20 @@ struct RawLink
     lost::UInt64
 end
 
+struct RawChannelLink
+    peer::UInt64
+    pid::Int32
+    state::Int32
+    behind::UInt64
+    held::UInt64
+    skipped::UInt64
+    lost::UInt64
+end
+
 struct RawChannel
     struct_size::Csize_t
-    url::NTuple{96,UInt8}
+    url::NTuple{256,UInt8}
+    folder::NTuple{256,UInt8}
     id::UInt64
     pid::Int32
     role::Int32
@@ -113,7 +125,11 @@ struct RawChannel
     bytes::UInt64
     backlog::UInt64
     capacity::UInt64
+    skipped::UInt64
+    lost::UInt64
     age_ns::Int64
+    shown::UInt64
+    link::NTuple{60,RawChannelLink}
 end
 
 # A struct of the ABI with its size in its first member and zeros elsewhere.

@@ -86,8 +86,13 @@ end
 """
     LibIPC.channels()
 
-Every sender and receiver of this user on this machine, of any process: a vector of NamedTuples. `age` is in seconds:
-how old the figures are.
+Every sender and receiver of this user on this machine, of any process, also of busy and stopped ones: a vector of
+NamedTuples. `age` is in seconds: how old the figures are. `folder` is the runtime folder of a `shm://` channel: handles meet
+only in the same one.
+
+`links` is a vector of NamedTuples, of at most 60 peers; `peers` counts all. Each has the `peer`'s id and
+`pid`, its `state` (as [`LibIPC.links`](@ref)), how many bytes it is `behind` (`missing` where that can't be known) and has
+`held` and not released, and how many messages were `skipped` or `lost`. ipc.h says more (`ipc_channel`).
 
 # Examples
 ```julia
@@ -110,11 +115,21 @@ function channels()
     end
 end
 
-function told(c::RawChannel)
-    text = String(collect(Iterators.takewhile(!=(0x00), c.url)))
-    return (url=text, id=c.id, pid=Int(c.pid), role=ROLES[c.role], layout=Int(c.layout), links=Int(c.links),
-            messages=Int(c.messages), bytes=Int(c.bytes), backlog=Int(c.backlog), capacity=Int(c.capacity), age=c.age_ns / 1e9)
-end
+text_of(bytes) = String(collect(Iterators.takewhile(!=(0x00), bytes)))
+
+# What another process says of itself may be any number.
+figure(n) = Int(min(n, typemax(Int) % UInt64))
+
+told(c::RawChannel) =
+    (url=text_of(c.url), folder=text_of(c.folder), id=c.id, pid=Int(c.pid), role=ROLES[c.role], layout=Int(c.layout),
+     messages=figure(c.messages), bytes=figure(c.bytes), backlog=figure(c.backlog), capacity=figure(c.capacity),
+     skipped=figure(c.skipped), lost=figure(c.lost), age=c.age_ns / 1e9, peers=Int(c.links),
+     links=[told(c.link[i]) for i in 1:c.shown])
+
+told(l::RawChannelLink) =
+    (peer=l.peer, pid=Int(l.pid), state=LINK_STATES[l.state + 1],
+     behind=l.behind == IPC_UNKNOWN ? missing : figure(l.behind), held=figure(l.held), skipped=figure(l.skipped),
+     lost=figure(l.lost))
 
 # ---- In errors ----
 

@@ -7,6 +7,7 @@ const mirrored = Dict("ipc_message" => LibIPC.RawMessage,
                       "ipc_sender_counters" => LibIPC.RawSenderCounters,
                       "ipc_receiver_counters" => LibIPC.RawReceiverCounters,
                       "ipc_link" => LibIPC.RawLink,
+                      "ipc_channel_link" => LibIPC.RawChannelLink,
                       "ipc_channel" => LibIPC.RawChannel)
 
 @testset "structs lie in memory as ipc.h says" begin

@@ -1,9 +1,9 @@
 // ipc list: every handle of the user, also of processes that are stopped or busy.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <fstream>
 #include <ipc/ipc.hpp>
+#include <set>
 #include <vector>
 
 #include "command.hpp"
@@ -28,41 +28,93 @@ std::vector<ipc_channel> all_handles() {
 std::string program(std::int32_t pid) {
     std::string name;
     std::getline(std::ifstream(fmt::format("/proc/{}/comm", pid)), name);
+    for (char &c : name)  // a process may call itself anything
+        if (c < ' ' || c > '~' || c == '"' || c == '\\') c = '?';
     return name;
 }
 
 std::string age(std::int64_t ns) {
-    return ns < 1'000'000'000 ? fmt::format("{} ms", ns / 1'000'000) : fmt::format("{} s", ns / 1'000'000'000);
+    std::int64_t s = ns / 1'000'000'000;
+    return s < 1        ? fmt::format("{} ms", ns / 1'000'000)
+           : s < 600    ? fmt::format("{} s", s)
+           : s < 36'000 ? fmt::format("{} min", s / 60)
+                        : fmt::format("{} h", s / 3600);
 }
 
+std::string size(std::uint64_t bytes) { return bytes == IPC_UNKNOWN ? "?" : bytes_text(static_cast<double>(bytes)); }
+
 const char *role(const ipc_channel &c) { return c.role == IPC_SENDER ? "sender" : "receiver"; }
+
+const char *state(const ipc_channel_link &l) {
+    const char *words[] = {"connecting", "up", "ended", "left"};
+    return words[l.state];
+}
+
+std::string json_of(const ipc_channel_link &l) {
+    return fmt::format(R"({{"peer":"{:016x}","pid":{},"state":"{}","behind":{},"held":{},"skipped":{},"lost":{}}})",
+                       l.peer, l.pid, state(l), l.behind == IPC_UNKNOWN ? "null" : fmt::to_string(l.behind), l.held,
+                       l.skipped, l.lost);
+}
+
+void print_json(const ipc_channel &c) {
+    std::vector<std::string> links;
+    for (std::size_t i = 0; i < c.shown; ++i) links.push_back(json_of(c.link[i]));
+    fmt::print(R"({{"url":"{}","folder":"{}","role":"{}","id":"{:016x}","pid":{},"program":"{}","links":{},)"
+               R"("messages":{},"bytes":{},"backlog":{},"capacity":{},"skipped":{},"lost":{},"layout":{},"age_ns":{},)"
+               R"("link":[{}]}})"
+               "\n",
+               c.url, c.folder, role(c), c.id, c.pid, program(c.pid), c.links, c.messages, c.bytes, c.backlog,
+               c.capacity, c.skipped, c.lost, c.layout, c.age_ns, fmt::join(links, ","));
+}
+
+// Messages that did not come to whom they were for.
+std::string missing(std::uint64_t skipped, std::uint64_t lost) {
+    return (skipped != 0 ? fmt::format(", skipped {}", skipped) : "") +
+           (lost != 0 ? fmt::format(", lost {}", lost) : "");
+}
+
+// The process on the other side, if it is to be seen: over a network its number means nothing here.
+void print(const ipc_channel &c, const ipc_channel_link &l, const std::set<std::uint64_t> &ids) {
+    bool here = ids.count(l.peer) != 0;
+    fmt::print("   {:<6}{:>7} {:<15} {}behind {}{}{}\n", c.role == IPC_SENDER ? "to" : "from",
+               l.pid != 0 ? fmt::to_string(l.pid) : "?", here ? program(l.pid) : "",
+               l.state == IPC_LINK_UP ? "" : fmt::format("{}, ", state(l)), size(l.behind),
+               l.held != 0 ? ", holds " + size(l.held) : "", missing(l.skipped, l.lost));
+}
+
+void print(const ipc_channel &c, const std::set<std::uint64_t> &ids) {
+    fmt::print(" {:<8}{:>7} {:<15} {:>10} {:>8} {:>8} {:>8} {:>7}\n", role(c), c.pid, program(c.pid), c.messages,
+               size(c.bytes), size(c.backlog), c.capacity != 0 ? size(c.capacity) : "", age(c.age_ns));
+    for (std::size_t i = 0; i < c.shown; ++i) print(c, c.link[i], ids);
+    if (c.links > c.shown) fmt::print("   and {} more\n", c.links - c.shown);
+    if (c.links == 0) fmt::print("   no {} is connected\n", c.role == IPC_SENDER ? "receiver" : "sender");
+    if (std::string all = missing(c.skipped, c.lost); !all.empty()) fmt::print("   in all{}\n", all);
+}
 
 }  // namespace
 
 int list(const list_options &o) {
     std::vector<ipc_channel> found = all_handles();
     if (o.json) {
-        for (const ipc_channel &c : found)
-            fmt::print(R"({{"url":"{}","role":"{}","id":"{:016x}","pid":{},"links":{},"messages":{},"bytes":{},)"
-                       R"("backlog":{},"capacity":{},"layout":{},"age_ns":{}}})"
-                       "\n",
-                       c.url, role(c), c.id, c.pid, c.links, c.messages, c.bytes, c.backlog, c.capacity, c.layout,
-                       c.age_ns);
+        for (const ipc_channel &c : found) print_json(c);
         return success;
     }
     if (found.empty()) {
-        fmt::print(stderr, "no channel of this user is open\n");
+        fmt::print(stderr, "no channel of this user is open, in whichever runtime folder\n");
         return success;
     }
-    std::size_t width = 7;
-    for (const ipc_channel &c : found) width = std::max(width, std::string_view(c.url).size());
-    fmt::print("{:<{}}  {:<8} {:>8}  {:<15} {:>5} {:>12} {:>10} {:>10} {:>10} {:>8}\n", "CHANNEL", width, "ROLE", "PID",
-               "PROGRAM", "LINKS", "MESSAGES", "BYTES", "BACKLOG", "RING", "SEEN");
-    for (const ipc_channel &c : found)
-        fmt::print("{:<{}}  {:<8} {:>8}  {:<15} {:>5} {:>12} {:>10} {:>10} {:>10} {:>8}\n", c.url, width, role(c),
-                   c.pid, program(c.pid), c.links, c.messages, bytes_text(static_cast<double>(c.bytes)),
-                   bytes_text(static_cast<double>(c.backlog)),
-                   c.capacity != 0 ? bytes_text(static_cast<double>(c.capacity)) : "", age(c.age_ns));
+    std::set<std::uint64_t> ids;
+    for (const ipc_channel &c : found) ids.insert(c.id);
+    fmt::print(" {:<8}{:>7} {:<15} {:>10} {:>8} {:>8} {:>8} {:>7}\n", "ROLE", "PID", "PROGRAM", "MESSAGES", "BYTES",
+               "BACKLOG", "RING", "AGE");
+    std::string channel;
+    for (const ipc_channel &c : found) {
+        // Who has another runtime folder is on another channel, whatever its name is.
+        std::string of_this = *c.folder ? fmt::format("{}  in {}", c.url, c.folder) : c.url;
+        if (channel != of_this) fmt::print("{}\n", of_this);
+        channel = of_this;
+        print(c, ids);
+    }
     return success;
 }
 

@@ -15,7 +15,7 @@ inline std::string bytes_text(double n) {
     const char *units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     int unit = 0;
     for (; n >= 1024 && unit < 4; ++unit) n /= 1024;
-    return fmt::format("{:.{}f} {}", n, unit == 0 ? 0 : 1, units[unit]);
+    return fmt::format("{:.{}f} {}", n, unit == 0 || n >= 99.95 ? 0 : 1, units[unit]);
 }
 
 class progress {

@@ -237,12 +237,11 @@ void dialer::ask() {
     flush();
 }
 
-void dialer::fill(ipc_link &l) const {
-    l.peer = receiver_;
-    l.pid = pid_;
-    if (site_.where.raw) return;
-    l.behind = outbox_.sent() - std::max(delivered_, settled_);
-    outbox_.each([&](const outbox::item &i) { return l.behind += !i.end, true; });
+std::uint64_t dialer::behind(std::uint64_t unreleased) const {
+    if (site_.where.raw) return unreleased;
+    std::uint64_t n = outbox_.sent() - std::max(delivered_, settled_);
+    outbox_.each([&](const outbox::item &i) { return n += !i.end, true; });
+    return n;
 }
 
 void dialer::leave() {

@@ -25,7 +25,8 @@ class dialer : public outlet, private watched {
     std::uint64_t settled() const override { return site_.where.raw ? outbox_.sent() : settled_; }
     void ask() override;
     void alarm() override;
-    void fill(ipc_link &l) const override;
+    identity peer() const override { return {receiver_, pid_}; }
+    std::uint64_t behind(std::uint64_t unreleased) const override;
     std::uint64_t lost() const override { return lost_; }
     std::uint64_t refused() const override { return refused_; }
     void leave() override;

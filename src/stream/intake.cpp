@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "../failure.hpp"
+#include "../layout.hpp"
 
 namespace libipc::stream {
 
@@ -61,6 +62,12 @@ void intake::finish(std::uint32_t index, bool ended) {
     o.gone = true;
     o.ended = ended;
     activate(index);
+}
+
+void intake::finish_unknown() try {
+    finish(add(0, layout::least_capacity, 0), false);
+} catch (const failure &) {
+    // No memory to tell it with.
 }
 
 void intake::drop(std::uint32_t index) {
@@ -158,6 +165,15 @@ std::int32_t intake::links(ipc_link *out, std::size_t count) const {
         ++n;
     }
     return static_cast<std::int32_t>(n);
+}
+
+void intake::show(shown_links &out) const {
+    for (auto &o : origins_) {
+        if (out.full()) return;
+        if (!o->used) continue;
+        out.add({o->sender, o->pid, o->gone ? IPC_LINK_ENDED : IPC_LINK_UP, o->box.received(), o->box.delivered(),
+                 o->box.released(), 0, o->lost});
+    }
 }
 
 }  // namespace libipc::stream

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "../status.hpp"
 #include "inbox.hpp"
 
 namespace libipc::stream {
@@ -56,6 +57,8 @@ class intake {
               std::uint32_t flags = 0);
     // Nothing more comes from it; `ended` if it said so.
     void finish(std::uint32_t index, bool ended);
+    // Nothing comes, ever, and who might have sent it is not known.
+    void finish_unknown();
     void drop(std::uint32_t index);
 
     bool anything() const { return first_ != active_.size(); }
@@ -69,6 +72,7 @@ class intake {
     std::uint64_t held() const;
     std::uint64_t backlog() const;  // bytes
     std::int32_t links(ipc_link *out, std::size_t count) const;
+    void show(shown_links &out) const;
     ipc_receiver_counters counters{};
 
   private:

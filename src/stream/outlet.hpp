@@ -23,7 +23,13 @@ class outlet {
     virtual std::uint64_t settled() const = 0;
     virtual void ask() {}  // let settled() become right for what was sent
     virtual void alarm() {}
-    virtual void fill(ipc_link &) const {}
+    struct identity {
+        std::uint64_t id = 0;  // 0: not known
+        std::int32_t pid = 0;
+    };
+    virtual identity peer() const { return {}; }
+    // Messages that the receiver has not received, of `unreleased` ones.
+    virtual std::uint64_t behind(std::uint64_t unreleased) const { return unreleased; }
     virtual std::uint64_t lost() const { return 0; }
     virtual std::uint64_t refused() const { return 0; }
     virtual void leave() {}  // the handle is being closed; what can be handed over still is

@@ -77,6 +77,7 @@ std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
         settle();
         if (intake_.anything()) continue;
         ++intake_.counters.waits;
+        show();
         int r = look(left);
         now = now_ns();
         if (r < 0) return r;
@@ -152,8 +153,11 @@ std::int32_t receiver::arm() {
 }
 
 void receiver::show() {
-    status_.show({intake_.counters.messages, intake_.counters.bytes, intake_.backlog(), 0,
-                  static_cast<std::uint32_t>(intake_.counters.links)});
+    shown_links shown;
+    intake_.show(shown);
+    status_.show({intake_.counters.messages, intake_.counters.bytes, intake_.backlog(), 0, 0, intake_.counters.lost,
+                  intake_.counters.links},
+                 shown);
 }
 
 std::int32_t receiver::stats(ipc_receiver_counters &out) {

@@ -99,6 +99,7 @@ std::int32_t sender::wait(Done done, std::int64_t timeout_ns) {
         std::int64_t left = timeout_ns < 0 ? -1 : start + timeout_ns - now;
         if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
         ++counters_.waits;
+        show();
         int r = look(left);
         now = now_ns();
         if (r < 0) return r;
@@ -144,8 +145,13 @@ std::uint64_t sender::unreleased() const {
 }
 
 void sender::show() {
-    status_.show({counters_.messages, counters_.bytes, outbox_.ring().head().position - outbox_.ring().tail(),
-                  outbox_.ring().capacity(), outlet_ && outlet_->linked() ? 1u : 0u});
+    std::uint64_t head = outbox_.ring().head().position, tail = outbox_.ring().tail();
+    shown_links shown;
+    auto peer = outlet_->peer();
+    if (outlet_->linked()) shown.add({peer.id, peer.pid, IPC_LINK_UP, head, tail, tail, 0, outlet_->lost()});
+    status_.show({counters_.messages, counters_.bytes, head - tail, outbox_.ring().capacity(), 0, outlet_->lost(),
+                  shown.get().size()},
+                 shown);
 }
 
 std::int32_t sender::stats(ipc_sender_counters &out) {
@@ -178,9 +184,10 @@ std::int32_t sender::links(ipc_link *out, std::size_t count) {
         out->state = IPC_LINK_UP;
         out->committed = outbox_.ring().head().position;
         out->delivered = out->released = outbox_.ring().tail();
-        out->behind = unreleased();
+        out->behind = outlet_->behind(unreleased());
         out->lost = outlet_->lost();
-        outlet_->fill(*out);
+        out->peer = outlet_->peer().id;
+        out->pid = outlet_->peer().pid;
     }
     return 1;
 }

@@ -32,7 +32,7 @@ own_handles() { # those of this case: others run beside it
         if grep -qzx "IPC_DIR=$IPC_DIR" "/proc/$pid/environ" 2>/dev/null; then printf '%s\n' "$line"; fi
     done
 }
-listed() { own_handles | grep -q "$1"; }
+listed() { own_handles | grep "$1" >/dev/null; } # not -q: who still writes then would fail
 random_file() { head -c "$2" /dev/urandom >"$1"; }
 
 case_a_receiver_that_comes_second_gets_all() {
@@ -169,17 +169,73 @@ case_what_is_wrong_is_said_in_words() {
     grep -q "Exit status" words || fail "no exit codes in the help"
 }
 
+list_of() { # list_of TEXT: what ipc list shows of the channels with this text, without the others
+    ipc list | awk -v text="$1" 'NR == 1 || /^[^ ]/ { here = NR == 1 || index($0, text) } here'
+}
+
 case_list_shows_a_stopped_sender_with_its_backlog() {
     mkfifo open
     "$command" send shm://stopped open &
     local sender=$!
     exec 3>open
     printf '%1000s' >&3
-    until_true listed '"url":"shm://stopped","role":"sender".*"messages":1,"bytes":1000'
+    until_true listed '"url":"shm://stopped","folder":"'"$IPC_DIR"'","role":"sender".*"messages":1,"bytes":1000'
     kill -STOP $sender
-    ipc list >table
-    grep -Eq "^shm://stopped +sender +$sender +ipc +0 +1 +1000 B" table || fail "$(cat table)"
+    list_of "$IPC_DIR" >table
+    is "$(sed -n 2p table)" "shm://stopped  in $IPC_DIR"
+    sed -n 3p table | grep -Eq "^ sender +$sender ipc +1 +1000 B +1.0 KiB +1.0 MiB +[0-9]+ m?s$" || fail "$(cat table)"
+    is "$(sed -n 4p table)" "   no receiver is connected"
     kill -KILL $sender
+}
+
+case_list_shows_each_link_from_both_sides_within_eighty_columns() {
+    mkfifo open
+    "$command" send "shm://linked?capacity=64KiB" --size 10000 open &
+    local sender=$!
+    exec 3>open
+    mkfifo stuck
+    "$command" recv shm://linked --to stuck &
+    local receiver=$!
+    exec 4<>stuck
+    until_true listed '"role":"receiver".*"state":"up"'
+    head -c 30000 /dev/zero >&3
+    until_true listed '"role":"sender".*"bytes":30000'
+    kill -STOP $receiver
+    head -c 1000000 /dev/zero >&3 &
+    behind() { list_of "$IPC_DIR" | grep -Eq "^   to +$receiver ipc +behind [0-9.]+ KiB"; }
+    until_true behind
+    kill -STOP $sender
+    list_of "$IPC_DIR" >table
+    is "$(wc -l <table)" 6
+    grep -Eq "^   from +$sender ipc +behind [0-9.]+ KiB" table || fail "$(cat table)"
+    [ "$(wc -L <table)" -le 80 ] || fail "wider than 80: $(cat table)"
+    kill -KILL $sender $receiver
+}
+
+case_list_shows_what_was_lost_on_both_sides() {
+    "$command" recv tcp://127.0.0.1:0 --to first &
+    local receiver=$!
+    until_true is_listed 1
+    local url
+    url=tcp://127.0.0.1:$(port_of_receiver)
+    mkfifo open
+    "$command" send "$url" --lines open &
+    local sender=$!
+    exec 3>open
+    echo 1 >&3
+    until_true test -s first
+    until_true listed '"role":"receiver".*"held":0'
+    kill -STOP $receiver # what comes now, the system takes, and nobody reads
+    printf '2\n3\n4\n5\n6\n' >&3
+    until_true listed '"role":"sender".*"messages":6,'
+    kill -KILL $receiver
+    wait $receiver || true # its port is free then
+    "$command" recv "$url" --to second 3>&- &
+    until_true listed '"role":"receiver".*"lost":5,"layout'
+    until_true listed '"role":"sender".*"lost":5,"layout'
+    is "$(list_of "$url" | grep -c 'lost 5$')" 4
+    exec 3>&-
+    wait $sender
 }
 
 # ---- Programs that know nothing of libipc, on the other end: bare bytes, and files, sockets and ports closed after -----

@@ -40,7 +40,7 @@ ROLE(knocks_without_end) {
     descriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     forged_sender f;
     std::vector<std::byte> bytes(1000);
-    sockaddr_un a = address_of(me.arg(0) + "/" + names(me.arg(0), "s1-").at(0));
+    sockaddr_un a = address_of(me.arg(0) + "/" + names(me.arg(0), "s").at(0));
     MUST(connect(socket.get(), reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
     me.say("begun");
     while (say(socket, bytes, f.fds) != -ECONNREFUSED) {

@@ -21,6 +21,17 @@ void send_numbers(const std::string &url, long from, long count, std::size_t siz
     MUST(s.close(limit_ns) == 0);
 }
 
+// The handles on this channel, as seen from outside.
+std::vector<ipc_channel> list(const std::string &url) {
+    std::vector<ipc_channel> all(1000);  // others on this machine may open and close meanwhile
+    all[0].struct_size = sizeof(ipc_channel);
+    int count = ipc_channel_list(all.data(), all.size());
+    REQUIRE(count >= 0);
+    all.resize(std::min(all.size(), static_cast<std::size_t>(count)));
+    std::erase_if(all, [&](const ipc_channel &c) { return url != c.url; });
+    return all;
+}
+
 }  // namespace
 
 ROLE(numbers) { send_numbers(me.arg(0), me.number(1), me.number(2), static_cast<std::size_t>(me.number(3))); }
@@ -415,22 +426,55 @@ TEST_CASE_TEMPLATE("a forked child may not use a handle, and the parent does not
     }
 }
 
-TEST_CASE_TEMPLATE("a channel's handles are listed from outside", T, ALL_TRANSPORTS) {
+TEST_CASE_TEMPLATE("a channel's handles and their links are listed from outside", T, ALL_TRANSPORTS) {
     scratch test;
     std::string url = T::url(test.folder());
     rx r(url);
     tx s(url);
-    // Others on this machine may open and close meanwhile.
-    std::vector<ipc_channel> all(static_cast<std::size_t>(ipc_channel_list(nullptr, 0)) + 100);
-    all[0].struct_size = sizeof(ipc_channel);
-    int count = ipc_channel_list(all.data(), all.size());
-    int receivers = 0, senders = 0;
-    REQUIRE(static_cast<std::size_t>(count) <= all.size());
-    for (int i = 0; i < count; ++i) {
-        ipc_channel &c = all[static_cast<std::size_t>(i)];
-        if (url != c.url || c.pid != getpid()) continue;
-        (c.role == IPC_SENDER ? senders : receivers)++;
+    REQUIRE(s.send(1, 100) == 0);
+    ipc_sender_flush(s, 10'000'000);
+    CHECK(r.hold(1) == "1");
+    s.stats();
+    r.stats();
+    auto all = list(url);
+    std::erase_if(all, [](const ipc_channel &c) { return c.pid != getpid(); });  // shm://t is everybody's
+    REQUIRE(all.size() == 2);
+    for (std::size_t i : {0, 1}) {
+        CHECK(all[i].role == (i == 0 ? IPC_SENDER : IPC_RECEIVER));
+        CHECK(all[i].links == 1);
+        REQUIRE(all[i].shown == 1);
+        CHECK(all[i].messages == 1);
+        CHECK(all[i].bytes == 100);
+        const ipc_channel_link &l = all[i].link[0];
+        CHECK(l.state == IPC_LINK_UP);
+        CHECK(l.behind == 0);
+        CHECK(l.lost == 0);
+        // Where nothing comes back, a sender does not know who reads.
+        if (T::tells_release || i == 1) CHECK(l.peer == all[1 - i].id);
     }
-    CHECK(receivers == 1);
-    CHECK(senders == 1);
+    CHECK(all[1].link[0].held >= 100);
+    CHECK(all[1].backlog >= 100);
+    CHECK(std::string(all[0].folder) == (url == "shm://t" ? test.folder() : ""));
+}
+
+TEST_CASE_TEMPLATE("a receiver that sleeps in a call is listed with the figures from before it slept", T,
+                   ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    child r = test.receiver(url);
+    tx s(url);
+    REQUIRE(s.send(1, 100) == 0);
+    ipc_sender_flush(s, 10'000'000);
+    CHECK(r.ask("hold 1") == "1");
+    r.say("read 1");
+    REQUIRE(eventually([&] { return r.sleeps(); }));
+    auto all = list(url);
+    std::erase_if(all, [&](const ipc_channel &c) { return c.pid != r.pid(); });
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].messages == 1);
+    REQUIRE(all[0].shown == 1);
+    CHECK(all[0].link[0].held >= 100);
+    CHECK(all[0].link[0].behind == 0);
+    s.end();
+    r.expect("end");
 }

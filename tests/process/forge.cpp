@@ -202,7 +202,7 @@ forged_receiver::forged_receiver(const std::string &folder, std::uint32_t versio
     done(listen(listener.get(), 16), "listen");
     done(rename(temporary.c_str(), path_.c_str()), "rename");
     descriptor knock = unix_socket(SOCK_DGRAM);
-    for (auto &s : names(folder, "s1-")) {
+    for (auto &s : names(folder, "s")) {
         a = address_of(folder + "/" + s);
         sendto(knock.get(), "", 1, MSG_DONTWAIT, reinterpret_cast<sockaddr *>(&a), sizeof a);
     }

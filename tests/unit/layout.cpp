@@ -75,8 +75,8 @@ TEST_CASE("the words of a link that different sides write, or at different rates
         CHECK(sizeof(type{}.member) == (bytes));   \
     } while (0)
 
-TEST_CASE("everything in shared memory lies where layout 1 has it") {
-    CHECK(version == 1);
+TEST_CASE("everything in shared memory lies where layout 2 has it") {
+    CHECK(version == 2);
 
     AT(frame_header, word, 0, 8);
     AT(frame_header, tag, 8, 8);
@@ -142,11 +142,24 @@ TEST_CASE("everything in shared memory lies where layout 1 has it") {
     AT(status_page, bytes, 48, 8);
     AT(status_page, backlog, 56, 8);
     AT(status_page, capacity, 64, 8);
-    AT(status_page, updated_ns, 72, 8);
-    AT(status_page, links, 80, 4);
-    AT(status_page, reserved, 84, 4);
-    AT(status_page, url, 88, 96);
-    CHECK(sizeof(status_page) == 184);
+    AT(status_page, skipped, 72, 8);
+    AT(status_page, lost, 80, 8);
+    AT(status_page, updated_ns, 88, 8);
+    AT(status_page, links, 96, 4);
+    AT(status_page, shown, 100, 4);
+    AT(status_page, url, 104, 256);
+    AT(status_page, folder, 360, 256);
+    AT(status_page, link, 616, 3360);
+    CHECK(sizeof(status_page) == 3976);
+    AT(status_link, peer, 0, 8);
+    AT(status_link, pid, 8, 4);
+    AT(status_link, state, 12, 4);
+    AT(status_link, committed, 16, 8);
+    AT(status_link, delivered, 24, 8);
+    AT(status_link, released, 32, 8);
+    AT(status_link, skipped, 40, 8);
+    AT(status_link, lost, 48, 8);
+    CHECK(sizeof(status_link) == 56);
 }
 
 TEST_CASE("the magic words read as what they are in a dump of memory, and differ") {

@@ -1,0 +1,180 @@
+#include "listing.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+#include "failure.hpp"
+#include "layout.hpp"
+#include "os.hpp"
+
+namespace libipc {
+
+namespace {
+
+static_assert(IPC_SHOWN_LINKS == layout::status_links);
+
+using folder = std::unique_ptr<DIR, decltype([](DIR *d) { closedir(d); })>;
+
+bool is_number(const char *text) { return *text && std::strspn(text, "0123456789") == std::strlen(text); }
+
+// Nothing there is one thing, no descriptor to look with another.
+void check_descriptors(const std::string &path) {
+    if (errno == EMFILE || errno == ENFILE) fail(-errno, "cannot look into {}: {}", path, errno_words(errno));
+}
+
+folder open_folder(const std::string &path) {
+    folder f(opendir(path.c_str()));
+    if (!f) check_descriptors(path);
+    return f;
+}
+
+// Of what others print.
+template <std::size_t N>
+void make_harmless(char (&text)[N]) {
+    text[N - 1] = 0;
+    for (char &c : text)
+        if (c != 0 && (c < ' ' || c > '~' || c == '"' || c == '\\')) c = '?';
+}
+
+// A copy of the page behind `path` that no write has torn; the writer takes a few hundred nanoseconds, but may be
+// stopped in the middle of them for ever: then the last copy has to do.
+bool copy_page(const std::string &path, layout::status_page &page) {
+    fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // what calls itself a memfd may be a pipe
+    if (!file) check_descriptors(path);
+    struct stat s;
+    if (!file || fstat(file.get(), &s) != 0 || s.st_uid != geteuid() || !S_ISREG(s.st_mode))
+        return false;  // root may look into everybody's
+    for (int tries = 0; tries < 100; ++tries) {
+        std::uint64_t before, after;  // the three reads are system calls, and in this order
+        if (pread(file.get(), &before, sizeof before, offsetof(layout::status_page, turn)) != sizeof before)
+            return false;
+        if (pread(file.get(), static_cast<void *>(&page), sizeof page, 0) != sizeof page) return false;
+        if (pread(file.get(), &after, sizeof after, offsetof(layout::status_page, turn)) != sizeof after) return false;
+        if (page.magic != layout::status_magic || page.size < sizeof page) return false;
+        if (before == after && before % 2 == 0) break;
+    }
+    // Any process of the user may write such a page.
+    if (page.role != IPC_SENDER && page.role != IPC_RECEIVER) return false;
+    if (page.updated_ns < 0 || page.shown > layout::status_links) return false;
+    for (std::size_t i = 0; i < page.shown; ++i)
+        if (page.link[i].state < IPC_LINK_CONNECTING || page.link[i].state > IPC_LINK_LEFT) return false;
+    page.links = std::max(page.links, page.shown);  // a torn one may say less
+    make_harmless(page.url);
+    make_harmless(page.folder);
+    return true;
+}
+
+using pages = std::vector<std::unique_ptr<layout::status_page>>;
+
+pages all_pages() {
+    pages found;
+    auto page = std::make_unique<layout::status_page>();
+    folder processes = open_folder("/proc");
+    if (!processes) return found;
+    while (dirent *process = readdir(processes.get())) {
+        if (!is_number(process->d_name)) continue;
+        std::string fds = std::string("/proc/") + process->d_name + "/fd/";
+        folder files = open_folder(fds);
+        if (!files) continue;
+        while (dirent *file = readdir(files.get())) {
+            if (!is_number(file->d_name)) continue;
+            char target[128];
+            std::string path = fds + file->d_name;
+            ssize_t n = readlink(path.c_str(), target, sizeof target);
+            if (n <= 0 || !std::string_view(target, static_cast<std::size_t>(n)).starts_with("/memfd:ipc:")) continue;
+            // A forked child holds its parent's pages too: each is taken once, for the process that wrote it.
+            if (!copy_page(path, *page) || page->pid != std::atoi(process->d_name)) continue;
+            found.push_back(std::exchange(page, std::make_unique<layout::status_page>()));
+        }
+    }
+    return found;
+}
+
+bool shares_memory(const layout::status_page &page) { return std::string_view(page.url).starts_with("shm://"); }
+
+// Each side of a link through shared memory knows another half of it best, and one may have been stopped, or at work,
+// since long: positions only grow, so the larger is the later.
+void take_later(layout::status_link &to, const layout::status_link &from) {
+    to.delivered = std::max(to.delivered, from.delivered);
+    to.committed = std::max({to.committed, from.committed, to.delivered});
+    to.released = std::max(to.released, from.released);
+    to.skipped = std::max(to.skipped, from.skipped);
+}
+
+void join_sides(pages &all) {
+    using end = std::pair<std::int32_t, std::uint64_t>;  // the process too: another could show the same id
+    std::map<std::pair<end, end>, layout::status_link *> links;
+    auto each = [&](auto f) {
+        for (auto &page : all)
+            for (std::size_t i = 0; shares_memory(*page) && i < page->shown; ++i) {
+                layout::status_link &link = page->link[i];
+                f(end{page->pid, page->id}, end{link.pid, link.peer}, link);
+            }
+    };
+    each([&](const end &own, const end &other, layout::status_link &link) { links[{own, other}] = &link; });
+    each([&](const end &own, const end &other, layout::status_link &link) {
+        if (auto at = links.find({other, own}); at != links.end()) take_later(link, *at->second);
+    });
+}
+
+ipc_channel told(const layout::status_page &page, std::int64_t now) {
+    ipc_channel c{};
+    c.struct_size = sizeof c;
+    std::memcpy(c.url, page.url, sizeof c.url);
+    std::memcpy(c.folder, page.folder, sizeof c.folder);
+    c.id = page.id;
+    c.pid = page.pid;
+    c.role = page.role;
+    c.layout = page.version;
+    c.links = page.links;
+    c.messages = page.messages;
+    c.bytes = page.bytes;
+    c.backlog = page.backlog;
+    c.capacity = page.capacity;
+    c.skipped = page.skipped;
+    c.lost = page.lost;
+    c.age_ns = std::max<std::int64_t>(now - page.updated_ns, 0);
+    c.shown = page.shown;
+    std::uint64_t most = 0, held = 0;
+    for (std::size_t i = 0; i < page.shown; ++i) {
+        const layout::status_link &l = page.link[i];
+        bool known = l.committed >= l.delivered;
+        ipc_channel_link &to = c.link[i];
+        to = {l.peer, l.pid, l.state, IPC_UNKNOWN, l.delivered - std::min(l.delivered, l.released), l.skipped, l.lost};
+        if (known) to.behind = l.committed - l.delivered;
+        if (known) most = std::max(most, to.behind + to.held);
+        held += to.held;
+    }
+    // A sender looks at what it has got back only when it needs room, and a receiver may be at work since it looked.
+    if (c.shown != 0 && c.shown == c.links)
+        c.backlog = c.role == IPC_SENDER ? std::min(c.backlog, most) : std::max(c.backlog, held);
+    return c;
+}
+
+}  // namespace
+
+std::vector<ipc_channel> list_channels() {
+    pages all = all_pages();
+    std::int64_t now = now_ns();
+    join_sides(all);
+    std::ranges::sort(all, {}, [](const auto &p) {
+        return std::tuple(std::string_view(p->url), std::string_view(p->folder), p->role, p->pid);
+    });
+    std::vector<ipc_channel> list;
+    for (const auto &page : all) list.push_back(told(*page, now));
+    return list;
+}
+
+}  // namespace libipc
