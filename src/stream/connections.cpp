@@ -66,7 +66,10 @@ class connections::connection final : public watched {
     // Nothing more is taken from this peer.
     void hang_up(bool ended) {
         dead_ = true;
-        if (!has_origin_) return;
+        if (!has_origin_) {
+            if (home_.adopted_ && !greeted_) home_.intake_.finish_unknown();
+            return;
+        }
         origin &o = home_.intake_[origin_];
         home_.remember(o.sender, o.last_sequence);
         home_.intake_.finish(origin_, ended);
@@ -286,7 +289,10 @@ void connections::listen(fd listener) {
     point_.want(true, false);
 }
 
-void connections::adopt(fd connected) { take_in(std::move(connected)); }
+void connections::adopt(fd connected) {
+    adopted_ = true;
+    take_in(std::move(connected));
+}
 
 void connections::take_in(fd socket) {
     std::size_t slot = 0;

@@ -46,6 +46,7 @@ class connections : public source, private watched {
     void remember(std::uint64_t sender, std::uint64_t last);
 
     intake &intake_;
+    bool adopted_ = false;  // one connection is all there will be
     fd listener_;
     watch_point point_;
     std::vector<std::unique_ptr<connection>> all_;

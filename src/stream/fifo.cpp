@@ -166,6 +166,7 @@ fifo_source::writer *fifo_source::writer_of(const chunk &c) {
     std::uint32_t index = intake_.add(c.sender, capacity, static_cast<std::int32_t>(c.pid));
     intake_[index].last_sequence = c.sequence - (c.what == kind::message ? 1 : 0);
     writers_.push_back(std::make_unique<writer>(*this, c, index));
+    heard_ = true;
     return writers_.back().get();
 }
 
@@ -226,17 +227,19 @@ void fifo_source::bury() {
 
 void fifo_source::all_gone() {
     for (auto &w : writers_) intake_.finish(w->origin, false);
+    point_ = watch_point();
+    fd pipe = std::move(pipe_);
+    bool others_may_come = reopen(pipe);
     if (has_raw_origin_) {
-        // One that came and went without a byte is nothing to tell of.
-        if (intake_[raw_origin_].last_sequence == 0)
+        // One that came and went without a byte is nothing to tell of, unless it was the only one.
+        if (intake_[raw_origin_].last_sequence == 0 && others_may_come)
             intake_.drop(raw_origin_);
         else
             intake_.finish(raw_origin_, true);
         has_raw_origin_ = false;
     }
-    point_ = watch_point();
-    fd pipe = std::move(pipe_);
-    if (reopen(pipe)) read_from(std::move(pipe));
+    if (others_may_come) return read_from(std::move(pipe));
+    if (!site_.where.raw && !heard_) intake_.finish_unknown();
 }
 
 void fifo_source::dropped(std::uint32_t index) {

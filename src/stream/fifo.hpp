@@ -49,6 +49,7 @@ class fifo_source : public source, private watched {
     bool somebody_died_ = false;
     std::uint32_t raw_origin_ = 0;
     bool has_raw_origin_ = false;
+    bool heard_ = false;  // somebody has said who it is
 };
 
 class fifo_outlet : public outlet, private watched {

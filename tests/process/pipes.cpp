@@ -315,3 +315,21 @@ TEST_CASE_FIXTURE(scratch, "a parent learns that its child died") {
     CHECK(r.receive(m, 1'000'000) == -ETIMEDOUT);
     CHECK(eventually([&] { return s.send(2, 64, 1'000'000) == -EPIPE; }));
 }
+
+TEST_CASE_FIXTURE(scratch,
+                  "an inherited end whose other one is closed without a word brings a death, or the end of no bytes") {
+    for (bool sockets : {false, true})
+        for (bool raw : {false, true}) {
+            CAPTURE(sockets);
+            CAPTURE(raw);
+            int ends[2];
+            REQUIRE((sockets ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) : pipe2(ends, O_CLOEXEC)) == 0);
+            rx r("fd://" + std::to_string(ends[0]) + (raw ? "?framing=raw" : ""));
+            ipc_message m;
+            CHECK(r.receive(m, 0) == -EAGAIN);
+            close(ends[1]);
+            CHECK(r.receive(m) == (raw ? IPC_END : IPC_DIED));
+            CHECK((m.sender == 0) == !raw);
+            CHECK(r.receive(m, briefly) == -ETIMEDOUT);
+        }
+}
