@@ -157,8 +157,11 @@ end
     return result
 end
 
-# Calls f() while nobody else is inside, however long they wanted to stay.
-function exclusively(f, h::Handle)
+# Calls f() while nobody else is inside, however long they wanted to stay. Ctrl-C is seen afterwards: it would leave the
+# gate shut.
+exclusively(f, h::Handle) = disable_sigint(() -> exclusively_undisturbed(f, h))
+
+function exclusively_undisturbed(f, h::Handle)
     lock(h.lock)
     try
         was_shut = h.gate & SHUT != 0

@@ -55,8 +55,11 @@ end
     throw(x.exception)
 end
 
-# Closes x, which may have tasks waiting. Returns what the library's close returns; 0 if x is closed already.
-function shut(x, exception::Exception)
+# Closes x, which may have tasks waiting. Returns what the library's close returns; 0 if x is closed already. Ctrl-C is
+# seen afterwards.
+shut(x, exception::Exception) = disable_sigint(() -> shut_undisturbed(x, exception))
+
+function shut_undisturbed(x, exception::Exception)
     h = x.handle
     lock(h.lock)
     try

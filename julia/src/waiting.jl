@@ -27,7 +27,15 @@ end
 # Calls attempt(h) until it says something other than that it would have to wait, and returns finish(h). Both are called
 # with the lock held. `code` is what the first attempt said already, if there was one. The time-out is given twice: as the
 # user did, for the error, and as the time at which it ends.
-function await(attempt::A, finish::F, x, timeout, limit::Int64, alone::Bool, code::Int32) where {A,F}
+#
+# Ctrl-C is seen before each attempt and during a sleep, where nothing is half done, and nowhere else: a second one, thrown
+# while the first one takes the lock again, would leave this task without it.
+await(attempt::A, finish::F, x, timeout, limit::Int64, alone::Bool, code::Int32) where {A,F} =
+    disable_sigint(() -> await_undisturbed(attempt, finish, x, timeout, limit, alone, code))
+
+see_interrupts() = reenable_sigint(() -> nothing)
+
+function await_undisturbed(attempt::A, finish::F, x, timeout, limit::Int64, alone::Bool, code::Int32) where {A,F}
     h = x.handle
     counted = false
     began = Int64(0)
@@ -35,7 +43,7 @@ function await(attempt::A, finish::F, x, timeout, limit::Int64, alone::Bool, cod
     try
         admit(x, alone)
         while true
-            code == UNTRIED && (code = attempt(h))
+            code == UNTRIED && (see_interrupts(); code = attempt(h))
             if code != EAGAIN
                 (code == IPC_END || code == IPC_DIED) && h.receives && return News(code)
                 code < 0 && throw_error(h, code)
@@ -90,7 +98,7 @@ end
     locked(() -> arm(h), h) == 1 || return
     unlock(h.lock)
     try
-        wait(x.watch)
+        reenable_sigint(() -> wait(x.watch))
     finally
         lock(h.lock)
     end
