@@ -242,7 +242,7 @@ test("reloading, opening, closing, collecting and using handles on several threa
         end
         using Logging
         global_logger(NullLogger())
-        for i in 1:100
+        for i in 1:50
             LibIPC.reload!(isodd(i) ? "$next_build" : "$this_build")
             yield()
         end

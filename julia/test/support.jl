@@ -71,13 +71,15 @@ function with_julia(f, code; options=``)
         """
     command = `$(Base.julia_cmd()) --startup-file=no --history-file=no --project=$package $options`
     process = open(`$command -e $(setup * code)`, "r+")
-    watchdog = Timer(_ -> kill(process, Base.SIGKILL), 3 * patience)
+    # Julia says at SIGQUIT where each of its threads is, and ends.
+    watchdog = Timer(_ -> kill(process, Base.SIGQUIT), 5 * patience)
+    last_resort = Timer(_ -> kill(process, Base.SIGKILL), 6 * patience)
     try
         f(process)
         wait(process)
         @test success(process)
     finally
-        close(watchdog)
+        foreach(close, (watchdog, last_resort))
         process_running(process) && kill(process, Base.SIGKILL)
         wait(process)
         close(process)
