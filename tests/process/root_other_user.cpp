@@ -57,6 +57,29 @@ ROLE(sender_of_first_user) {
     me.say(std::to_string(s.close(limit_ns)));
 }
 
+ROLE(streams_of_first_user) {
+    become(first_user);
+    rx pipe("pipe://" + me.arg(0) + "/fifo"), socket("unix://" + me.arg(0) + "/socket");
+    me.say("open");
+    me.hear();
+    MUST(eventually([&] { return socket.read(1, briefly) != "nothing" || socket.stats().refused != 0; }));
+    me.say(std::to_string(socket.stats().messages) + " came, " + std::to_string(socket.stats().refused) + " refused");
+    me.say(pipe.read(1, briefly));
+}
+
+ROLE(sends_as_second_user) {
+    become(second_user);
+    refusal r = try_sender("pipe://" + me.arg(0) + "/fifo");
+    me.say(std::to_string(r.code));
+    r = try_sender("unix://" + me.arg(0) + "/socket");
+    me.say(std::to_string(r.code));
+    me.hear();  // the modes are everybody's now
+    tx s("unix://" + me.arg(0) + "/socket");
+    MUST(s.send(7) == 0);
+    MUST(eventually([&] { return ipc_sender_flush(s, briefly) == 1 && s.stats().refused == 1; }));
+    me.say(std::to_string(s.stats().links) + " linked");
+}
+
 ROLE(opens_as_second_user) {
     become(second_user);
     for (const refusal &r : {try_sender("shm://t"), try_receiver("shm://t")})
@@ -156,4 +179,29 @@ TEST_CASE_FIXTURE(two_users, "a sender gives another user's receiver nothing, co
     own.expect("0");
     own.done();
     r.done();
+}
+
+TEST_CASE_FIXTURE(two_users,
+                  "another user's sender is kept out of a FIFO and a Unix socket, of that also by its owner") {
+    if (!root) return;
+    std::string streams = folder() + "/streams";
+    REQUIRE(mkdir(streams.c_str(), 0755) == 0);
+    REQUIRE(chown(streams.c_str(), first_user, first_user) == 0);
+    REQUIRE(chmod(folder().c_str(), 0755) == 0);
+    {
+        child r = start("streams_of_first_user", {streams});
+        r.expect("open");
+        child theirs = start("sends_as_second_user", {streams});
+        theirs.expect(std::to_string(-EACCES));
+        theirs.expect(std::to_string(-EACCES));
+        REQUIRE(chmod((streams + "/socket").c_str(), 0777) == 0);
+        theirs.say("go");
+        CHECK(r.ask("look") == "0 came, 1 refused");
+        r.expect("nothing");
+        theirs.expect("0 linked");
+        theirs.done();
+        r.done();
+    }
+    REQUIRE(chmod(folder().c_str(), 0700) == 0);
+    REQUIRE(rmdir(streams.c_str()) == 0);
 }
