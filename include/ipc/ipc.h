@@ -129,8 +129,8 @@
  *   Copies. A message is copied into the system and out of it, once each. A received message's data stays valid until it
  *   is released, as always; a receiver holds up to `capacity` bytes of each sender (in its URL: ?capacity=64MiB; if it says
  *   nothing: what the sender's capacity is, at most 1 GiB; for pipe 64 MiB, for udp 8 MiB) and reads no more of it until
- *   some are released. So a sender is held up, and memory is bounded. A message is at most half of either capacity, and
- *   65,443 bytes on udp: reserve returns -EMSGSIZE.
+ *   some are released. So a sender is held up, and memory is bounded. A message is at most half of either capacity, 32 MiB
+ *   on a pipe, and 65,443 bytes on udp: reserve returns -EMSGSIZE.
  *
  *   What survives. What the sender has not handed to the system yet waits in it, and goes to the next receiver. What it
  *   has, and the receiver had not received when it went, is lost: there is no redelivery, and no IPC_REDELIVERED. On unix

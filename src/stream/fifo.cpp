@@ -255,6 +255,9 @@ void fifo_source::leave() {
 
 // ---- Writing --------------------------------------------------------------------------------------------------------
 
+// What a receiver takes that says nothing of its capacity: it can't say what it takes here.
+std::uint64_t fifo_outlet::most() const { return site_.where.raw ? ~std::uint64_t{0} : default_capacity / 2; }
+
 fifo_outlet::fifo_outlet(site &s, outbox &out) : site_(s), outbox_(out) {
     sign(signature_);
     signature_.sender = s.id;

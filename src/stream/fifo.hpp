@@ -58,6 +58,7 @@ class fifo_outlet : public outlet, private watched {
     void pump() override;
     bool linked() const override { return static_cast<bool>(pipe_); }
     bool dead() const override { return over_; }
+    std::uint64_t most() const override;
     std::uint64_t settled() const override { return outbox_.sent(); }
     void alarm() override;
     void leave() override;
