@@ -1,6 +1,7 @@
-// A run as JSON, for other programs.
+// A run as JSON: see results.schema.json.
 #include <nlohmann/json.hpp>
 
+#include "clock.hpp"
 #include "results.hpp"
 #include "stats.hpp"
 
@@ -8,50 +9,89 @@ namespace bench {
 
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
-json spread_json(const std::vector<double> &values) {
-    spread s = spread_of(values);
-    return {{"q1", s.q1}, {"median", s.median}, {"q3", s.q3}, {"rounds", values}};
+// Six digits are more than was measured.
+double rounded(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.6g", value);
+    return std::strtod(text, nullptr);
+}
+
+json series(const std::vector<double> &values) {
+    json rounds = json::array();
+    for (double v : values) rounds.push_back(rounded(v));
+    return {{"q1", rounded(quantile(values, 0.25))},
+            {"median", rounded(median(values))},
+            {"q3", rounded(quantile(values, 0.75))},
+            {"rounds", rounds}};
+}
+
+json distribution(const histogram &h) {
+    auto ns = [](double ticks) { return rounded(ticks * ns_per_tick()); };
+    // 16 buckets for each doubling are enough for a picture.
+    constexpr std::size_t together = histogram::half / 16;
+    json counts = json::array();
+    for (std::size_t i = 0; i < histogram::buckets; i += together) {
+        std::uint64_t sum = 0;
+        for (std::size_t j = i; j < i + together; ++j) sum += h.count(j);
+        if (sum > 0) counts.push_back({ns(histogram::middle_of(i + together / 2)), sum});
+    }
+    return {{"samples", h.total()},
+            {"p50_ns", ns(h.quantile(0.5))},
+            {"p99_ns", ns(h.quantile(0.99))},
+            {"p99.9_ns", ns(h.quantile(0.999))},
+            {"max_ns", ns(static_cast<double>(h.max()))},
+            {"counts", counts}};
 }
 
 }  // namespace
 
 std::string document(const results &all) {
-    json j;
-    j["library"] = all.version;
-    j["rounds"] = all.rounds;
-    j["seconds"] = all.seconds;
-    j["cpus"] = {all.where.sender, all.where.receiver};
-    j["kernel"] = all.kernel;
-    j["units"] = {
-        {"throughput", "messages/s"}, {"latency", "ns, one way"},    {"cpu", "ns a message, both sides together"},
-        {"memcpy", "bytes/s"},        {"commit_by_receivers", "ns"}, {"rate_by_idle_senders", "messages/s"}};
-    for (auto &[size, rates] : all.memcpys) j["memcpy"][std::to_string(size)] = spread_json(rates);
-    for (auto &[size, row] : all.floods) {
-        json &out = j["throughput"][std::to_string(size)];
-        out["capacity"] = all.capacities.at(size);
-        for (auto &[name, r] : row) {
-            out[name] = spread_json(r.messages_per_s);
-            out[name]["cpu"] = spread_json(r.cpu_ns);
-            out[name]["context_switches_per_message"] = spread_of(r.switches_per_message).median;
-        }
-        for (const std::string &name : all.libraries) {
-            const flood_result &ours = row.at(name);
-            out[name]["waits_and_bells_per_message"] = spread_of(ours.waits_per_message).median;
-            for (auto &[other, theirs] : row)
-                if (&theirs != &ours)
-                    out[name]["over " + other] = spread_json(ratios(ours.messages_per_s, theirs.messages_per_s));
-        }
+    json out;
+    const machine &m = all.on;
+    out["format"] = "libipc benchmark 1";
+    out["machine"] = {{"processor", m.processor}, {"kernel", m.kernel},
+                      {"library", m.library},     {"commit", m.commit},
+                      {"date", m.date},           {"processors", {m.where.sender, m.where.receiver}}};
+    out["noise"] = {{"others_share", rounded(m.others_share)},
+                    {"stolen_share", rounded(m.stolen_share)},
+                    {"too_noisy", noise_of(all)}};
+    out["run"] = {{"rounds", all.rounds},
+                  {"seconds_each", all.seconds},
+                  {"took_s", rounded(all.took_s)},
+                  {"unsettled", all.unsettled},
+                  {"failed", all.failed}};
+    constexpr const char *kinds[] = {"raw", "ours", "peer"};
+    for (auto &[name, kind] : all.contenders) out["contenders"][name] = kinds[kind];
+    out["records"] = json::array();
+    for (auto &[k, r] : all.records) {
+        json one = {{"part", k.part}, {"contender", k.contender}, {"size", k.size}, {"n", k.n}};
+        for (auto &[name, values] : r.figures) one["figures"][name] = series(values);
+        if (r.latency) one["latency"] = distribution(*r.latency);
+        out["records"].push_back(one);
     }
-    for (auto &[name, r] : all.latencies)
-        j["latency"][name] = {{"p50", spread_json(r.p50)},        {"p99", spread_json(r.p99)},
-                              {"cpu", spread_json(r.cpu_ns)},     {"all_p50", quantile(r.all, 0.5)},
-                              {"all_p99", quantile(r.all, 0.99)}, {"all_p99.9", quantile(r.all, 0.999)},
-                              {"max", quantile(r.all, 1)},        {"samples", r.all.size()}};
-    for (auto &[n, ns] : all.commits) j["commit_by_receivers"][std::to_string(n)] = spread_json(ns);
-    for (auto &[n, rates] : all.crowds) j["rate_by_idle_senders"][std::to_string(n)] = spread_json(rates);
-    return j.dump(1);
+    out["bars"] = json::array();
+    for (const bar &b : bars_of(all))
+        out["bars"].push_back({{"what", b.what},
+                               {"figure", rounded(b.figure)},
+                               {"bar", rounded(b.bar)},
+                               {"at", b.at_least ? "least" : "most"},
+                               {"met", b.met()}});
+    // A record a line: the changes from run to run can be read.
+    std::string text = "{\n";
+    for (auto &[name, value] : out.items()) {
+        text += " \"" + name + "\": ";
+        if (value.is_array()) {
+            text += "[\n";
+            for (auto &one : value) text += "  " + one.dump() + (&one == &value.back() ? "\n" : ",\n");
+            text += " ]";
+        } else {
+            text += value.dump();
+        }
+        text += name == "bars" ? "\n}\n" : ",\n";
+    }
+    return text;
 }
 
 }  // namespace bench

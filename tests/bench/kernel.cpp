@@ -129,13 +129,15 @@ struct message_queue {
 
 }  // namespace
 
-std::vector<peer> kernel_peers() {
+std::vector<contender> kernel_peers() {
     constexpr std::size_t any = ~std::size_t{0};
     // A seqpacket is one piece of kernel memory, of at most wmem_max (208 KiB as delivered); a message queue takes 8
     // KiB.
-    return {over<stream<connect_pipe>>("pipe", any), over<stream<connect_unix>>("unix stream", any),
-            over<stream<connect_seqpacket>>("unix seqpacket", 64 << 10), over<stream<connect_tcp>>("tcp", any),
-            over<message_queue>("posix mq", 8 << 10)};
+    return {over<stream<connect_pipe>>("pipe", contender::peer, any),
+            over<stream<connect_unix>>("unix stream", contender::peer, any),
+            over<stream<connect_seqpacket>>("unix seqpacket", contender::peer, 64 << 10),
+            over<stream<connect_tcp>>("tcp", contender::peer, any),
+            over<message_queue>("posix mq", contender::peer, 8 << 10)};
 }
 
 }  // namespace bench

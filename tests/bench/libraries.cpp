@@ -84,6 +84,8 @@ struct zmq_pipeline {
         end(zmq_pipeline &p, int type) : socket(zmq_socket(context, type)) {
             zmq_setsockopt(socket, ZMQ_SNDHWM, &p.most_messages, sizeof p.most_messages);
             zmq_setsockopt(socket, ZMQ_RCVHWM, &p.most_messages, sizeof p.most_messages);
+            int retry_ms = 1;  // it may look for the other before that is there
+            zmq_setsockopt(socket, ZMQ_RECONNECT_IVL, &retry_ms, sizeof retry_ms);
             must((type == ZMQ_PULL ? zmq_bind : zmq_connect)(socket, p.url.c_str()) == 0);
         }
         ~end() {
@@ -135,6 +137,7 @@ struct nng_pair {
         explicit writer(nng_pair &p) {
             must(nng_pair0_open(&socket));
             nng_socket_set_int(socket, NNG_OPT_SENDBUF, p.most_messages);
+            nng_socket_set_ms(socket, NNG_OPT_RECONNMINT, 1);  // it may look for the other before that is there
             must(nng_dial(socket, p.url.c_str(), nullptr, NNG_FLAG_NONBLOCK));
         }
         ~writer() { nng_close(socket); }
@@ -174,17 +177,17 @@ struct nng_pair {
 
 }  // namespace
 
-std::vector<peer> library_peers() {
+std::vector<contender> library_peers() {
     [[maybe_unused]] constexpr std::size_t any = ~std::size_t{0};
     return {
 #ifdef BENCH_BOOST
-        over<boost_queue>("boost", any),
+        over<boost_queue>("boost", contender::peer, any),
 #endif
 #ifdef BENCH_ZMQ
-        over<zmq_pipeline>("zeromq", any),
+        over<zmq_pipeline>("zeromq", contender::peer, any),
 #endif
 #ifdef BENCH_NNG
-        over<nng_pair>("nng", any),
+        over<nng_pair>("nng", contender::peer, any),
 #endif
     };
 }

@@ -2,17 +2,17 @@
 // message is due.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <ctime>
 #include <stdexcept>
 
 #include "clock.hpp"
-#include "contender.hpp"
+#include "pair.hpp"
+#include "schedule.hpp"
 
 namespace bench {
-
-inline constexpr double spin_gap_ns = 2'000;
-inline constexpr double asleep_gap_ns = 1'000'000;
 
 inline void fill(std::byte *payload, std::size_t size, std::uint64_t sequence) {
     std::memset(payload, static_cast<int>(sequence & 255), size);
@@ -35,19 +35,25 @@ void pump(board &b, Writer &to, Size size) {
         fill(to.room(size), size, ++sequence);
         to.publish(size);
     }
+    b.note_memory(0);
     to.finish();
 }
 
-// Reader: const std::byte *next(size), null at the end; void done(). The clock is the receiver's: what has arrived
-// counts.
+// Reader: const std::byte *next(size), null at the end; void done(); and if messages may get lost, sequence(), of the
+// last one. The clock is the receiver's: what has arrived counts.
 template <class Size, class Reader>
-void drain(board &b, Reader &from, Size size, double seconds) {
+void drain(board &b, Reader &from, Size size, double seconds, double warm_up_seconds = 0) {
     const std::uint64_t stride = size >= 4096 ? 1 : 64;
-    std::uint64_t n = 0, start = 0, counted = 0;
-    std::uint64_t now = ticks(), until = now + to_ticks(std::max(seconds * 0.2, 0.02) * 1e9);
+    std::uint64_t n = 0, sequence = 0, start = 0, counted = 0;
+    std::uint64_t now = ticks(), until = now + to_ticks(std::max({seconds * 0.2, 0.02, warm_up_seconds}) * 1e9);
     bool stopped = false;
     while (const std::byte *payload = from.next(size)) {
-        check(payload, size, ++n);
+        ++n;
+        if constexpr (requires { from.sequence(); })
+            sequence = from.sequence();
+        else
+            sequence = n;
+        check(payload, size, sequence);
         from.done();
         if (n % stride != 0 || stopped) continue;
         now = ticks();
@@ -58,11 +64,13 @@ void drain(board &b, Reader &from, Size size, double seconds) {
             until = now + to_ticks(seconds * 1e9);
         } else {
             b.messages_per_s = static_cast<double>(n - counted) / to_ns(now - start) * 1e9;
+            b.note_memory(1);
             b.stop.store(1);
             stopped = true;
         }
     }
     b.messages = n;
+    b.lost = sequence - n;
 }
 
 template <std::size_t N>
@@ -83,42 +91,45 @@ void with_size(std::size_t size, F f) {
     }
 }
 
-// Calls send(ticks) for as long as the setting says, each time gap_ns after the last; spinning, or asleep like a
-// program that has nothing to do.
+// Calls send(sent at, in ticks) so often a second for as long as the setting says, or at least twice; in between it
+// sleeps, or spins if there is no time to. With 0 a second: again and again.
 template <class Send>
-void at_intervals(board &b, const setting &s, double gap_ns, bool asleep, Send send) {
-    std::uint64_t start = ticks(), end = start + to_ticks(s.seconds * 1e9), gap = to_ticks(gap_ns), due = start, n = 0;
-    while (due < end) {
-        due += gap;
-        if (asleep) {
-            auto ns = static_cast<long>(due > ticks() ? to_ns(due - ticks()) : 0);
+void at_rate(board &b, const setting &s, double per_second, Send send) {
+    constexpr double shortest_nap_ns = 50'000;
+    double gap_ns = per_second > 0 ? 1e9 / per_second : 0;
+    std::uint64_t start = ticks(), end = start + to_ticks(s.seconds * 1e9);
+    schedule plan{start, gap_ns / ns_per_tick()};
+    for (std::uint64_t n = 1;; ++n) {
+        std::uint64_t ready = ticks(), woken = ready, due = per_second > 0 ? plan.due(n) : ready;
+        if (n > 3 && due >= end) break;
+        if (ready < due && gap_ns >= shortest_nap_ns) {
+            auto ns = static_cast<long>(to_ns(due - ready));
             timespec nap{ns / 1'000'000'000, ns % 1'000'000'000};
             nanosleep(&nap, nullptr);
-        } else {
-            while (ticks() < due) pause();
+            ++b.naps;
+            woken = ticks();
+        } else if (ready < due) {
+            while ((woken = ticks()) < due) pause();
+            b.idle_ns += static_cast<std::uint64_t>(to_ns(woken - ready));
         }
-        due = ticks();
-        send(due);
-        ++n;
+        send(per_second > 0 ? plan.sent(n, ready, woken) : ready);
     }
-    b.messages = n;
 }
 
 // The first tenth is warm-up.
 inline bool is_warm_up(const setting &s, std::uint64_t start) { return to_ns(ticks() - start) < s.seconds * 1e8; }
 
-// Calls exchange() again and again, and samples half of what each takes.
+// Calls exchange(n) again and again, at least three times, and records half of what each but the first takes.
 template <class Exchange>
-void sample_exchanges(board &b, const setting &s, Exchange exchange) {
+void time_exchanges(board &b, const setting &s, Exchange exchange) {
     std::uint64_t start = ticks(), end = start + to_ticks(s.seconds * 1e9), before = start, n = 0;
-    while (before < end) {
-        exchange();
+    while (before < end || n < 3) {
+        exchange(++n);
         std::uint64_t after = ticks_after();
-        n += 2;
-        if (!is_warm_up(s, start)) b.add_sample((after - before) / 2);
+        if (n > 1 && (n == 2 || !is_warm_up(s, start))) b.latency.add((after - before) / 2);
         before = after;
     }
-    b.messages = n;
+    b.messages = 2 * n;
 }
 
 }  // namespace bench

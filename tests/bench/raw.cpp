@@ -7,7 +7,7 @@
 #include <system_error>
 #include <vector>
 
-#include "load.hpp"
+#include "medium.hpp"
 
 namespace bench {
 
@@ -31,6 +31,7 @@ struct floor_side {
 enum : std::uint64_t { empty, full, over };
 
 struct floor_writer : floor_side {
+    explicit floor_writer(const floor_side &s) : floor_side(s) {}
     std::byte *room(std::size_t) {
         while (flags[at].word.load(std::memory_order_acquire) != empty) pause();
         return memory + at * stride;
@@ -46,6 +47,7 @@ struct floor_writer : floor_side {
 };
 
 struct floor_reader : floor_side {
+    explicit floor_reader(const floor_side &s) : floor_side(s) {}
     const std::byte *next(std::size_t) {
         std::uint64_t flag;
         while ((flag = flags[at].word.load(std::memory_order_acquire)) == empty) pause();
@@ -55,6 +57,20 @@ struct floor_reader : floor_side {
         flags[at].word.store(empty, std::memory_order_release);
         advance();
     }
+};
+
+struct floor_medium {
+    using writer = floor_writer;
+    using reader = floor_reader;
+    std::size_t stride, slots;
+    shared_memory flags, memory;
+    floor_medium(std::size_t size, std::size_t capacity)
+        : stride((size + 63) / 64 * 64),
+          slots(std::max<std::size_t>(capacity / stride, 2)),
+          flags(slots * sizeof(line)),
+          memory(slots * stride) {}
+    operator floor_side() const { return {reinterpret_cast<line *>(flags.get()), memory.get(), slots, stride}; }
+    void give_up() {}
 };
 
 // The loop that our ring is at heart, without anything that makes it a library: a header word that is the commit, the
@@ -75,6 +91,7 @@ struct bare_side {
 };
 
 struct bare_writer : bare_side {
+    explicit bare_writer(const bare_side &s) : bare_side(s) {}
     std::uint64_t limit = 0;
     std::byte *room(std::size_t) {
         while (count >= limit) limit = released->load(std::memory_order_acquire) + frames - 1;
@@ -97,6 +114,7 @@ struct bare_writer : bare_side {
 };
 
 struct bare_reader : bare_side {
+    explicit bare_reader(const bare_side &s) : bare_side(s) {}
     const std::byte *next(std::size_t) {
         std::uint64_t word;
         while ((word = frame(at).word.load(std::memory_order_acquire)) == empty) pause();
@@ -108,165 +126,117 @@ struct bare_reader : bare_side {
     }
 };
 
-struct eventfd_owner {
-    int fd = eventfd(0, EFD_CLOEXEC);
-    eventfd_owner() {
+struct bare_medium {
+    using writer = bare_writer;
+    using reader = bare_reader;
+    std::size_t stride, frames;
+    shared_memory memory, released;
+    bare_medium(std::size_t size, std::size_t capacity)
+        : stride((sizeof(bare_frame) + size + 15) / 16 * 16),
+          frames(capacity / stride),
+          memory(capacity + 4096),
+          released(64) {}
+    operator bare_side() const {
+        return {memory.get(), reinterpret_cast<std::atomic<std::uint64_t> *>(released.get()), frames, stride};
+    }
+    void give_up() {}
+};
+
+// A message of one word. It has the size of the largest that the compiler sees a loop for.
+struct one_word {
+    std::uint64_t word, unused[7];
+    std::byte *bytes() { return reinterpret_cast<std::byte *>(&word); }
+};
+
+// One line that holds the whole message: the reader must have seen it before the next one is written.
+struct line_medium {
+    static constexpr std::uint64_t last_word = 1;  // no message is made of it
+    shared_memory memory{sizeof(line)};
+    line_medium(std::size_t, std::size_t) {}
+    line &get() const { return *reinterpret_cast<line *>(memory.get()); }
+    void give_up() {}
+    struct writer {
+        line &to;
+        one_word message{};
+        explicit writer(const line_medium &m) : to(m.get()) {}
+        std::byte *room(std::size_t) { return message.bytes(); }
+        void publish(std::size_t) const { to.word.store(message.word, std::memory_order_release); }
+        void finish() const { to.word.store(last_word, std::memory_order_release); }
+    };
+    struct reader {
+        line &from;
+        one_word message{};
+        explicit reader(const line_medium &m) : from(m.get()) {}
+        const std::byte *next(std::size_t) {
+            std::uint64_t now;
+            while ((now = from.word.load(std::memory_order_acquire)) == message.word) pause();
+            message.word = now;
+            return now == last_word ? nullptr : message.bytes();
+        }
+        void done() {}
+    };
+};
+
+// A message is a word in shared memory, and a call each to ring and to wait.
+struct eventfd_medium {
+    static constexpr std::size_t slots = 1 << 16;  // more than are ever on their way
+    shared_memory memory{slots * sizeof(std::uint64_t)};
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+    eventfd_medium(std::size_t, std::size_t) {
         if (fd < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
     }
-    ~eventfd_owner() { close(fd); }
-    void ring() const {
-        std::uint64_t one = 1;
-        if (write(fd, &one, sizeof one) != sizeof one)
-            throw std::system_error(errno, std::generic_category(), "ringing");
-    }
-    void wait() const {
-        std::uint64_t count;
-        if (read(fd, &count, sizeof count) != sizeof count)
-            throw std::system_error(errno, std::generic_category(), "waiting");
-    }
+    ~eventfd_medium() { close(fd); }
+    void give_up() {}
+
+    struct end {
+        int fd;
+        std::atomic<std::uint64_t> *words;
+        one_word message{};
+        std::uint64_t at = 0;
+        explicit end(const eventfd_medium &m)
+            : fd(m.fd), words(reinterpret_cast<std::atomic<std::uint64_t> *>(m.memory.get())) {}
+        std::atomic<std::uint64_t> &slot() { return words[at++ % slots]; }
+    };
+    struct writer : end {
+        using end::end;
+        std::byte *room(std::size_t) { return message.bytes(); }
+        void publish(std::size_t) {
+            std::uint64_t one = 1;
+            slot().store(message.word, std::memory_order_release);
+            if (write(fd, &one, sizeof one) != sizeof one)
+                throw std::system_error(errno, std::generic_category(), "ringing");
+        }
+        void finish() {
+            message.word = line_medium::last_word;
+            publish(0);
+        }
+    };
+    struct reader : end {
+        using end::end;
+        const std::byte *next(std::size_t) {
+            std::uint64_t count;
+            if (read(fd, &count, sizeof count) != sizeof count)
+                throw std::system_error(errno, std::generic_category(), "waiting");
+            message.word = slot().load(std::memory_order_acquire);
+            return message.word == line_medium::last_word ? nullptr : message.bytes();
+        }
+        void done() {}
+    };
 };
+
+constexpr std::size_t any = ~std::size_t{0}, word_size = sizeof(std::uint64_t);
 
 }  // namespace
 
-const board &flood_floor(const setting &s, std::size_t size) {
-    std::size_t stride = (size + 63) / 64 * 64, slots = std::max<std::size_t>(s.capacity / stride, 2);
-    shared_memory flags(slots * sizeof(line)), memory(slots * stride);
-    floor_side both{reinterpret_cast<line *>(flags.get()), memory.get(), slots, stride};
-    return run_pair(
-        s.where,
-        [&](board &b) {
-            floor_writer w{both};
-            b.meet();
-            with_size(size, [&](auto n) { pump(b, w, n); });
-        },
-        [&](board &b) {
-            floor_reader r{both};
-            b.meet();
-            with_size(size, [&](auto n) { drain(b, r, n, s.seconds); });
-        });
-}
-
-const board &flood_bare(const setting &s, std::size_t size) {
-    std::size_t stride = (sizeof(bare_frame) + size + 15) / 16 * 16;
-    shared_memory memory(s.capacity + 4096), released(64);
-    bare_side both{memory.get(), reinterpret_cast<std::atomic<std::uint64_t> *>(released.get()), s.capacity / stride,
-                   stride};
-    return run_pair(
-        s.where,
-        [&](board &b) {
-            bare_writer w{both};
-            b.meet();
-            with_size(size, [&](auto n) { pump(b, w, n); });
-        },
-        [&](board &b) {
-            bare_reader r{both};
-            b.meet();
-            with_size(size, [&](auto n) { drain(b, r, n, s.seconds); });
-        });
-}
-
-const board &spin_line(const setting &s) {
-    shared_memory memory(sizeof(line));
-    auto &there = *reinterpret_cast<line *>(memory.get());
-    return run_pair(
-        s.where,
-        [&](board &b) {
-            b.meet();
-            at_intervals(b, s, spin_gap_ns, false,
-                         [&](std::uint64_t now) { there.word.store(now, std::memory_order_release); });
-            there.word.store(1, std::memory_order_release);
-        },
-        [&](board &b) {
-            b.meet();
-            std::uint64_t start = ticks();
-            for (std::uint64_t last = 0, now; last != 1; last = now) {
-                while ((now = there.word.load(std::memory_order_acquire)) == last) pause();
-                std::uint64_t seen = ticks_after();
-                if (now != 1 && !is_warm_up(s, start)) b.add_sample(seen - now);
-            }
-        });
-}
-
-const board &answered_line(const setting &s) {
-    shared_memory memory(2 * sizeof(line));
-    auto *lines = reinterpret_cast<line *>(memory.get());
-    return run_pair(
-        s.where,
-        [&](board &b) {
-            b.meet();
-            std::uint64_t n = 0;
-            sample_exchanges(b, s, [&] {
-                lines[0].word.store(++n, std::memory_order_release);
-                while (lines[1].word.load(std::memory_order_acquire) != n) pause();
-            });
-            lines[0].word.store(~std::uint64_t{0}, std::memory_order_release);
-        },
-        [&](board &b) {
-            b.meet();
-            for (std::uint64_t last = 0, now;; last = now) {
-                while ((now = lines[0].word.load(std::memory_order_acquire)) == last) pause();
-                if (now == ~std::uint64_t{0}) return;
-                lines[1].word.store(now, std::memory_order_release);
-            }
-        });
-}
-
-const board &asleep_eventfd(const setting &s) {
-    shared_memory memory(sizeof(line));
-    auto &there = *reinterpret_cast<line *>(memory.get());
-    eventfd_owner bell;
-    return run_pair(
-        s.where,
-        [&](board &b) {
-            b.meet();
-            at_intervals(b, s, asleep_gap_ns, true, [&](std::uint64_t now) {
-                there.word.store(now, std::memory_order_release);
-                bell.ring();
-            });
-            there.word.store(1, std::memory_order_release);
-            bell.ring();
-        },
-        [&](board &b) {
-            b.meet();
-            std::uint64_t start = ticks();
-            for (;;) {
-                bell.wait();
-                std::uint64_t now = there.word.load(std::memory_order_acquire), seen = ticks_after();
-                if (now == 1) return;
-                if (!is_warm_up(s, start)) b.add_sample(seen - now);
-            }
-        });
-}
-
-const board &answered_eventfd(const setting &s) {
-    shared_memory memory(sizeof(line));
-    auto &over_word = *reinterpret_cast<line *>(memory.get());
-    eventfd_owner there, back;
-    return run_pair(
-        s.where,
-        [&](board &b) {
-            b.meet();
-            sample_exchanges(b, s, [&] {
-                there.ring();
-                back.wait();
-            });
-            over_word.word.store(over, std::memory_order_release);
-            there.ring();
-        },
-        [&](board &b) {
-            b.meet();
-            for (;;) {
-                there.wait();
-                if (over_word.word.load(std::memory_order_acquire) == over) return;
-                back.ring();
-            }
-        });
-}
+contender floor_memory() { return over<floor_medium>("floor", contender::raw, any); }
+contender bare_ring() { return over<bare_medium>("bare ring", contender::raw, any); }
+contender cache_line() { return over<line_medium>("line", contender::raw, word_size); }
+contender plain_eventfd() { return over<eventfd_medium>("eventfd", contender::raw, word_size); }
 
 double memcpy_rate(const setting &s, std::size_t size) {
     shared_memory memory(2 * size);
     const board &b = run_pair(
-        s.where,
+        s,
         [&](board &here) {
             std::byte *from = memory.get(), *to = from + size;
             std::uint64_t n = 0, start = 0, now = ticks(), until = now + to_ticks(s.seconds * 2e8);

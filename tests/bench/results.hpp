@@ -1,8 +1,10 @@
 // What a run of the benchmark found, and the forms that it is told in.
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,41 +12,66 @@
 
 namespace bench {
 
-// Each vector has an entry for each round.
-struct flood_result {
-    std::vector<double> messages_per_s, switches_per_message, waits_per_message;
-    std::vector<double> cpu_ns;  // a message, both sides together
+// What was measured: of which part of the benchmark, of whom, with messages of which size, and how many of whatever is
+// counted there: messages a second, receivers, senders.
+struct key {
+    std::string part, contender;
+    std::size_t size = 0;
+    double n = 0;
+    auto operator<=>(const key &) const = default;
 };
 
-struct latency_result {
-    std::vector<double> p50, p99;
-    std::vector<double> cpu_ns;  // a message, both sides together
-    std::vector<double> all;     // ns, the samples of all rounds
+struct record {
+    std::map<std::string, std::vector<double>> figures;  // by name, which ends in the unit; an entry for each round
+    std::optional<histogram> latency;                    // ticks, of all rounds
+};
+
+// What it was measured on, and how quiet that was.
+struct machine {
+    std::string processor, kernel, library, commit, date;
+    cpus where{};
+    // Of the two processors' time: what went to others than the benchmark, and what the host of a virtual machine took.
+    double others_share = 0, stolen_share = 0;
+};
+
+struct bar {
+    std::string what;
+    double figure, bar;
+    bool at_least;
+    std::string beside;  // what is not measured by the bar, but worth knowing with it
+    bool met() const { return at_least ? figure >= bar : figure <= bar; }
 };
 
 struct results {
-    std::string version, kernel;
+    machine on;
+    double seconds = 0, took_s = 0;
     unsigned rounds = 0;
-    double seconds = 0;
-    cpus where{};
-    std::vector<std::string> libraries;  // the first is the one that others are compared with
-    std::vector<std::string> peers;
-    std::map<std::size_t, std::vector<double>> memcpys;                 // by size: bytes per second
-    std::map<std::size_t, std::size_t> capacities;                      // by size of the message
-    std::map<std::size_t, std::map<std::string, flood_result>> floods;  // by size of the message, and contender
-    std::map<std::string, latency_result> latencies;                    // by "how contender"
-    std::map<std::size_t, std::vector<double>> commits;                 // by number of receivers: ns a commit
-    std::map<std::size_t, std::vector<double>> crowds;  // by number of idle senders: messages per second
+    std::vector<std::string> unsettled;  // groups of measurements whose medians still moved when it ended
+    std::vector<std::string> failed;     // what could not be measured, and why
+    std::map<std::string, contender::kind_type> contenders;
+    std::map<key, record> records;
+
+    // The figure of a record, or nullptr if it was not measured.
+    const std::vector<double> *find(const key &k, const std::string &figure) const {
+        auto r = records.find(k);
+        if (r == records.end()) return nullptr;
+        auto f = r->second.figures.find(figure);
+        return f == r->second.figures.end() || f->second.empty() ? nullptr : &f->second;
+    }
 };
 
 // Messages below this are compared with the bare ring, others with the floor, where one fills many cache lines.
 inline constexpr std::size_t floor_from = 4096;
 inline const char *ideal_for(std::size_t size) { return size < floor_from ? "bare ring" : "floor"; }
 
+// Why the machine was too noisy for its figures to mean much; empty if it was not.
+std::string noise_of(const results &);
+
 void print_tables(const results &);
-// What is aimed at, and whether it was met. Prints nothing of what was not measured.
-void print_bars(const results &);
-// As JSON.
+// What is aimed at, as far as it was measured.
+std::vector<bar> bars_of(const results &);
+void print_bars(const std::vector<bar> &);
+// As JSON, of the form that results.schema.json states.
 std::string document(const results &);
 
 }  // namespace bench

@@ -18,8 +18,9 @@ inline std::string bytes_text(std::size_t n) {
 }
 
 inline std::string rate_text(double messages_per_s) {
-    return messages_per_s >= 1e6 ? fmt::format("{:.2f} M/s", messages_per_s / 1e6)
-                                 : fmt::format("{:.1f} k/s", messages_per_s / 1e3);
+    return messages_per_s >= 1e6   ? fmt::format("{:.2f} M/s", messages_per_s / 1e6)
+           : messages_per_s >= 1e3 ? fmt::format("{:.1f} k/s", messages_per_s / 1e3)
+                                   : fmt::format("{:.1f} /s", messages_per_s);
 }
 
 inline std::string bandwidth_text(double bytes_per_s) {
@@ -34,8 +35,7 @@ inline std::string time_text(double ns) {
 }
 
 inline std::string spread_text(const std::vector<double> &values) {
-    spread s = spread_of(values);
-    return fmt::format("{:.2f} [{:.2f}, {:.2f}]", s.median, s.q1, s.q3);
+    return fmt::format("{:.2f} [{:.2f}, {:.2f}]", median(values), quantile(values, 0.25), quantile(values, 0.75));
 }
 
 }  // namespace bench
