@@ -1,5 +1,6 @@
 // What is special to connections: unix:// and tcp://.
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -338,6 +339,32 @@ TEST_CASE_FIXTURE(scratch, "a tcp connection does not wait to gather small messa
     close(peer);
     ipc_message m;
     CHECK(r.receive(m) == IPC_DIED);
+}
+
+TEST_CASE_FIXTURE(scratch,
+                  "both ends of a tcp connection ask after half a minute of silence whether the other is there") {
+    std::string url = over_tcp::url(folder());
+    rx r(url);
+    tx s(url);
+    REQUIRE(s.send(1) == 0);
+    CHECK(r.take() == 1);
+    int kept = 0;
+    for (int fd = 3; fd < 200; ++fd) {
+        sockaddr_in peer;
+        socklen_t size = sizeof peer;
+        if (getpeername(fd, reinterpret_cast<sockaddr *>(&peer), &size) != 0 || peer.sin_family != AF_INET) continue;
+        auto option = [&](int level, int name) {
+            int value = 0;
+            socklen_t n = sizeof value;
+            REQUIRE(getsockopt(fd, level, name, &value, &n) == 0);
+            return value;
+        };
+        CHECK(option(SOL_SOCKET, SO_KEEPALIVE) != 0);
+        int silence = option(IPPROTO_TCP, TCP_KEEPIDLE);
+        CHECK(silence + option(IPPROTO_TCP, TCP_KEEPINTVL) * option(IPPROTO_TCP, TCP_KEEPCNT) <= 30);
+        ++kept;
+    }
+    CHECK(kept == 2);
 }
 
 TEST_CASE_TEMPLATE("what any program writes is received raw, and its end is the end", T, CONNECTIONS) {
