@@ -2,9 +2,9 @@
 //
 // Header only, over ipc.h alone; what a call does is said there. Each call that can fail comes in two forms: one that
 // throws std::system_error (constructors throw open_error, which is one), and one that takes an error_code and does not
-// throw. The throwing form of a call that waits goes on after a signal; what is to end it calls interrupt(), also from the
-// handler. The other form returns EINTR. Timeouts are std::chrono::nanoseconds; `forever` waits for ever, zero does not
-// wait.
+// throw. The throwing form of a call that waits goes on after a signal; what is to end it calls interrupt(), also from
+// the handler. The other form returns EINTR. Timeouts are std::chrono::nanoseconds; `forever` waits for ever, zero does
+// not wait.
 #ifndef IPC_IPC_HPP
 #define IPC_IPC_HPP
 
@@ -134,6 +134,8 @@ class message {
     std::uint64_t sequence() const noexcept { return raw_.sequence; }
     std::uint64_t sender() const noexcept { return raw_.sender; }
     bool redelivered() const noexcept { return raw_.flags & IPC_REDELIVERED; }
+    bool duplicate() const noexcept { return raw_.flags & IPC_DUPLICATE; }  // udp: it came before
+    bool late() const noexcept { return raw_.flags & IPC_LATE; }            // udp: a later one came before
 
     // Gives it back now; bytes() is empty then.
     void release() noexcept {

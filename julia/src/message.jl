@@ -17,6 +17,7 @@ Beside its bytes it has
 - `m.sequence`: counted from 1 by each sender
 - `m.sender`: the id of the sender
 - `m.redelivered`: whether another receiver, which is gone, had it before and did not give it back
+- `m.duplicate`, `m.late`: on `udp://`, whether it came before, or one with a higher sequence did
 
 # Examples
 ```julia
@@ -36,6 +37,8 @@ struct Message <: Borrowed{UInt8}
     position::UInt64
     link::UInt32
     redelivered::Bool
+    duplicate::Bool
+    late::Bool
     slot::Ptr{UInt}
     generation::UInt
 end
@@ -207,7 +210,9 @@ end
 function Base.summary(io::IO, m::Message)
     alive(m) || return released(io, m)
     print(io, m.length, "-byte Message with tag ", m.tag, ", sequence ", m.sequence, ", of sender ", repr(m.sender))
-    m.redelivered && print(io, ", redelivered")
+    for mark in (:redelivered, :duplicate, :late)
+        getfield(m, mark) && print(io, ", ", mark)
+    end
     return
 end
 function Base.summary(io::IO, b::Borrowed{T}) where {T}

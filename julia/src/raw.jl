@@ -21,6 +21,8 @@ const EMSGSIZE = Int32(-Libc.EMSGSIZE)
 const EOPNOTSUPP = Int32(-Libc.EOPNOTSUPP)
 
 const IPC_REDELIVERED = UInt32(1)
+const IPC_DUPLICATE = UInt32(2)
+const IPC_LATE = UInt32(4)
 
 const FROM = (default = Int32(0), oldest = Int32(1), latest = Int32(2))
 const IPC_OVERFLOW_BLOCK = Int32(0)

@@ -73,7 +73,8 @@ end
     h.viewing = true
     h.owner = current_task()
     return Message(raw.data, raw.size % Int, raw.tag, raw.sequence, raw.sender, raw.position, raw.link,
-                   raw.flags & IPC_REDELIVERED != 0, slot_address(slot), slot.generation)
+                   raw.flags & IPC_REDELIVERED != 0, raw.flags & IPC_DUPLICATE != 0, raw.flags & IPC_LATE != 0,
+                   slot_address(slot), slot.generation)
 end
 
 # ---- recv: one task at a time, nothing copied ----

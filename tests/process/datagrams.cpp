@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <functional>
+#include <ipc/ipc.hpp>
 #include <set>
 
 #include "refusal.hpp"
@@ -124,6 +125,26 @@ TEST_CASE_FIXTURE(scratch, "a datagram that comes twice is marked and counted") 
     }
     CHECK(r.stats().duplicated == 3);
     CHECK(r.stats().lost == 0);
+}
+
+TEST_CASE_FIXTURE(scratch, "the C++ header tells a duplicate from what comes late") {
+    ipc::receiver r("udp://127.0.0.1:0");
+    relay between(r.url());
+    tx s(between.url());
+    std::vector<std::string> datagrams;
+    for (std::uint64_t i = 1; i <= 3; ++i) {
+        REQUIRE(s.send(i) == 0);
+        datagrams.push_back(between.next());
+    }
+    for (std::size_t i : {0, 2, 1, 2}) between.pass(datagrams[i]);
+    std::string words;
+    for (int i = 0; i < 4; ++i) {
+        auto e = r.receive(limit);
+        REQUIRE(e);
+        words +=
+            std::to_string(e->message.tag()) + (e->message.duplicate() ? "d" : "") + (e->message.late() ? "l" : "");
+    }
+    CHECK(words == "132l3d");
 }
 
 TEST_CASE_FIXTURE(scratch, "a datagram that comes late is marked, and is lost no more") {
