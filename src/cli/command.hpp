@@ -18,7 +18,7 @@ enum exit_code {
 struct send_options {
     std::string url;
     std::vector<std::string> files;  // "-" or none: standard input
-    std::uint64_t size = 64 << 10;   // bytes of a message
+    std::uint64_t size = 0;          // bytes of a message at most; 0: as suits the channel
     bool lines = false;
     std::uint64_t tag = 0;
     bool quiet = false;

@@ -20,6 +20,7 @@ Examples:
   tar c folder | ipc send shm://x           in one terminal, and in another, whichever comes first:
   ipc recv shm://x --until-end | tar t
   ipc send shm://log --lines < app.log      a message for each line
+  ipc recv tcp://:4000 --until-end --to it  from another machine: ipc send tcp://THIS:4000 it
   ipc recv shm://log --hex --count 10       what the next ten messages are
   ipc list                                  who is on which channel, and how far behind
 
@@ -64,9 +65,12 @@ int main(int argc, char **argv) {
 
     cli::send_options out;
     auto *send = app.add_subcommand("send", "Sends files, or standard input, and waits until all is received.");
-    send->add_option("URL", out.url, "a channel, such as shm://camera; options ride in its query")->required();
+    send->add_option("URL", out.url,
+                     "shm://name, pipe:///path, fd://N, unix:///path, tcp://host:port, udp://host:port; then ?options")
+        ->required();
     send->add_option("FILE", out.files, "files to send, one after the other; none, or -, for standard input");
-    send->add_option("--size", out.size, "bytes of a message at most (64 KiB); with KB, MB as units of 1024")
+    send->add_option("--size", out.size,
+                     "bytes of a message at most (64 KiB, or what the channel takes); with KB, MB as units of 1024")
         ->transform(CLI::AsSizeValue(false))
         ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))
         ->type_name("SIZE");
@@ -76,14 +80,17 @@ int main(int argc, char **argv) {
 
     cli::receive_options in;
     auto *receive = app.add_subcommand("recv", "Receives, and writes the bytes to standard output.");
-    receive->add_option("URL", in.url, "a channel, such as shm://camera; options ride in its query")->required();
+    receive
+        ->add_option("URL", in.url,
+                     "shm://name, pipe:///path, fd://N, unix:///path, tcp://host:port, udp://host:port; then ?options")
+        ->required();
     bool hex = false, json = false;
     auto *hex_flag = receive->add_flag("--hex", hex, "each message as a hex dump");
     receive->add_flag("--json", json, "each message as a line of JSON")->excludes(hex_flag);
     receive->add_option("--count", in.count, "end after so many messages, at least 1")->check(CLI::PositiveNumber);
     receive->add_option("--to", in.to, "a file to write to instead");
     receive->add_flag("--until-end", in.until_end, "end when every sender has ended");
-    receive->add_flag("--stats", in.stats, "messages, bytes and rate on standard error at the end");
+    receive->add_flag("--stats", in.stats, "messages, bytes, rate, and what was lost, on standard error at the end");
     receive->add_flag("-q,--quiet", in.quiet, "no progress line");
 
     cli::list_options shown;

@@ -50,8 +50,9 @@ void append_hex(std::string &to, std::span<const std::byte> bytes, const char *b
 
 // As `hexdump -C` has it, under a line that says which message it is.
 std::string as_hex(const ipc::message &m) {
-    std::string text = fmt::format("message {} of {:016x}, tag {}, {} bytes{}\n", m.sequence(), m.sender(), m.tag(),
-                                   m.bytes().size(), m.redelivered() ? ", redelivered" : "");
+    std::string text = fmt::format("message {} of {:016x}, tag {}, {} bytes{}{}{}\n", m.sequence(), m.sender(), m.tag(),
+                                   m.bytes().size(), m.redelivered() ? ", redelivered" : "",
+                                   m.duplicate() ? ", duplicate" : "", m.late() ? ", late" : "");
     for (std::size_t at = 0; at < m.bytes().size(); at += 16) {
         auto row = m.bytes().subspan(at, std::min<std::size_t>(16, m.bytes().size() - at));
         std::string hex, letters;
@@ -67,8 +68,9 @@ std::string as_hex(const ipc::message &m) {
 
 // One object a line. Senders are 64 bits, more than JSON's numbers hold everywhere: a string.
 std::string as_json(const ipc::message &m) {
-    std::string text = fmt::format(R"({{"sender":"{:016x}","sequence":{},"tag":{},"redelivered":{},"size":{},"hex":")",
-                                   m.sender(), m.sequence(), m.tag(), m.redelivered(), m.bytes().size());
+    std::string text = fmt::format(
+        R"({{"sender":"{:016x}","sequence":{},"tag":{},"redelivered":{},"duplicate":{},"late":{},"size":{},"hex":")",
+        m.sender(), m.sequence(), m.tag(), m.redelivered(), m.duplicate(), m.late(), m.bytes().size());
     append_hex(text, m.bytes(), "");
     return text + "\"}\n";
 }
@@ -77,6 +79,17 @@ void write(const output &to, const ipc::message &m, int format) {
     if (format == receive_options::raw) return to.write_all(m.bytes().data(), m.bytes().size());
     std::string text = format == receive_options::hex ? as_hex(m) : as_json(m);
     to.write_all(text.data(), text.size());
+}
+
+void print_stats(const ipc_receiver_counters &c, const progress &shown) {
+    std::string marks;
+    for (auto [count, what] :
+         {std::pair{c.skipped, "skipped"}, std::pair{c.lost, "lost"}, std::pair{c.duplicated, "duplicate"},
+          std::pair{c.reordered, "late"}, std::pair{c.foreign, "foreign"}, std::pair{c.refused, "refused"}})
+        if (count != 0) marks += fmt::format(", {} {}", count, what);
+    fmt::print(stderr, "{} messages, {}, {:.3f} s, {}/s{}\n", shown.messages(),
+               bytes_text(static_cast<double>(shown.bytes())), shown.seconds(),
+               bytes_text(static_cast<double>(shown.bytes()) / shown.seconds()), marks);
 }
 
 ipc_receiver *interrupted_receiver;
@@ -137,10 +150,7 @@ int receive(const receive_options &o) {
         if (all) break;
     }
     shown.clear();
-    if (o.stats)
-        fmt::print(stderr, "{} messages, {}, {:.3f} s, {}/s\n", shown.messages(),
-                   bytes_text(static_cast<double>(shown.bytes())), shown.seconds(),
-                   bytes_text(static_cast<double>(shown.bytes()) / shown.seconds()));
+    if (o.stats) print_stats(from.stats(), shown);
     return was_interrupted ? interrupted : code;
 }
 

@@ -65,10 +65,20 @@ void wait_for_input(ipc::sender &to, const input &from) {
     }
 }
 
+// 64 KiB, or less where the channel takes no such message.
+std::uint64_t suitable_size(ipc::sender &to) {
+    for (std::uint64_t size = 64 << 10;; size /= 2) {
+        std::error_code error;
+        to.reserve(size, ipc::timeout::zero(), error);
+        if (error != std::errc::message_size || size == 1) return size;
+    }
+}
+
 void send_chunks(ipc::sender &to, const input &from, const send_options &o, progress &shown) {
+    const std::uint64_t size = o.size != 0 ? o.size : suitable_size(to);
     for (;;) {
         wait_for_input(to, from);
-        ipc::reservation room = to.reserve(o.size);
+        ipc::reservation room = to.reserve(size);
         std::size_t n = from.read_some(room.bytes());
         if (n == 0) return;
         room.commit(n, o.tag);

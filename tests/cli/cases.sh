@@ -53,14 +53,68 @@ case_a_receiver_that_comes_first_gets_all() {
     same sent got
 }
 
-case_tar_goes_through_a_channel() {
+case_tar_goes_through_a_channel_whichever_side_starts_first() {
     mkdir folder
     random_file folder/one 100000
     echo two >folder/two
     tar c folder | ipc send shm://t &
+    until_true listed '"role":"sender"'
     ipc recv shm://t --until-end | tar t >names
     wait $!
     is "$(sort names | xargs)" "folder/ folder/one folder/two"
+    { ipc recv shm://t --until-end | tar t >names; } &
+    until_true listed '"role":"receiver"'
+    tar c folder | ipc send shm://t
+    wait $!
+    is "$(sort names | xargs)" "folder/ folder/one folder/two"
+}
+
+case_each_transport_takes_standard_input_in_messages_that_fit() {
+    random_file sent 100000 # of udp, what a socket holds without being read
+    local url
+    for url in "shm://small?capacity=64KiB" "pipe://$work/fifo" "unix://$work/socket"; do
+        ipc send "$url" <sent &
+        ipc recv "${url%%\?*}" --until-end >got
+        wait $!
+        same sent got
+    done
+    for url in tcp udp; do
+        ipc recv $url://127.0.0.1:0 --until-end >got &
+        local receiver=$!
+        until_true is_listed 1
+        url=$(own_handles | grep -o "$url://127.0.0.1:[0-9]*")
+        ipc send "$url" <sent
+        wait $receiver
+        same sent got
+    done
+}
+
+case_stats_say_how_much_came_and_what_is_missing() {
+    printf '1\n2\n3\n' | ipc send shm://t --lines &
+    ipc recv shm://t --until-end --stats >got 2>words
+    wait $!
+    grep -Eqx '3 messages, 6 B, [0-9.]+ s, [0-9.]+ [KMG]?i?B/s' words || fail "$(cat words)"
+    ipc recv udp://127.0.0.1:0 --count 2 --stats >got 2>words &
+    local receiver=$!
+    until_true is_listed 1
+    local port
+    port=$(own_handles | grep -o 'udp://127.0.0.1:[0-9]*')
+    port=${port##*:}
+    printf 'not a frame of ours' >"/dev/udp/127.0.0.1/$port"
+    printf '1\n2\n' | ipc send "udp://127.0.0.1:$port" --lines
+    wait $receiver
+    grep -q ', 1 foreign$' words || fail "$(cat words)"
+}
+
+case_progress_shows_the_time_left_on_a_terminal_and_nowhere_else() {
+    needs script
+    head -c 20000000 /dev/zero >sent
+    ipc recv shm://t --until-end 2>words | { sleep 0.5; cat >got; } & # long enough for a line of progress
+    timeout 30 script -qec "$command send shm://t sent" /dev/null >screen </dev/null
+    wait $!
+    same sent got
+    grep -Eq '[0-9.]+ [KM]iB, [0-9.]+ [KMG]iB/s, [0-9]+ s left' screen || fail "$(cat -v screen)"
+    is "$(cat words)" ""
 }
 
 case_several_files_go_one_after_the_other_into_a_file() {
@@ -78,9 +132,9 @@ case_a_line_is_a_message_with_its_newline_and_tag() {
     printf 'a\n\nlast' | ipc send shm://t --lines --tag 7 &
     ipc recv shm://t --json --until-end >got
     wait $!
-    is "$(grep -o '"sequence.*' got)" '"sequence":1,"tag":7,"redelivered":false,"size":2,"hex":"610a"}
-"sequence":2,"tag":7,"redelivered":false,"size":1,"hex":"0a"}
-"sequence":3,"tag":7,"redelivered":false,"size":4,"hex":"6c617374"}'
+    is "$(grep -o '"sequence.*' got)" '"sequence":1,"tag":7,"redelivered":false,"duplicate":false,"late":false,"size":2,"hex":"610a"}
+"sequence":2,"tag":7,"redelivered":false,"duplicate":false,"late":false,"size":1,"hex":"0a"}
+"sequence":3,"tag":7,"redelivered":false,"duplicate":false,"late":false,"size":4,"hex":"6c617374"}'
 }
 
 case_size_cuts_the_input_into_messages() {
