@@ -118,6 +118,9 @@ TEST_CASE_FIXTURE(scratch, "a descriptor that is none, not open, of the wrong ki
     refused("fd://-1", -EINVAL, "`-1`");
     refused("fd://3x", -EINVAL, "`3x`");
     refused("fd://99999999999", -EINVAL, "not the number");
+    // Also those that the handle would open for itself meanwhile.
+    for (int number = 3; number < 60; ++number)
+        if (fcntl(number, F_GETFD) < 0) refused("fd://" + std::to_string(number), -EINVAL, "not open");
     refused("fd://900", -EINVAL, "not open");
     int null = open("/dev/null", O_RDWR | O_CLOEXEC), ends[2], datagrams[2], lone = socket(AF_UNIX, SOCK_STREAM, 0);
     REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
