@@ -4,8 +4,17 @@
     Receiver(url; from=:default, onevent=nothing)
     Receiver(f, url; …)
 
-Listens on the channel that `url` names, such as `shm://camera`. Senders find it, whichever comes first. The second
-form closes it when `f(receiver)` returns.
+Listens on the channel that `url` names. Senders find it, whichever comes first. The second form closes it when
+`f(receiver)` returns. A URL is one of
+
+- `shm://name`: memory of this machine, the fastest, for any number of receivers. Of what follows there is one for each URL:
+- `pipe:///path`, `unix:///path`: a FIFO, or a Unix socket, which the receiver makes and removes
+- `fd://N`: a pipe or socketpair that was inherited
+- `tcp://host:port`, `udp://host:port`: `tcp://:0` takes a free port of this machine, and [`LibIPC.url`](@ref) tells which;
+  `tcp://0.0.0.0:4000?allow=10.1.0.0/16` is for other machines, too
+
+`?framing=raw` behind those but `shm` is for programs that know nothing of libipc; `?capacity=64MiB` says how much may wait
+here. README and ipc.h say what each promises.
 
 - `from`: where to start. `:default`: with the oldest message that waits, or, beside other receivers, the next one;
   `:oldest`: with the oldest that is still there; `:latest`: with the next one.
@@ -23,6 +32,13 @@ s = Sender("shm://greetings")
 Receiver("shm://greetings") do r
     put!(s, "hello")
     String(take!(r))    # "hello"
+end
+
+Receiver("tcp://:0") do r
+    Sender(LibIPC.url(r)) do s
+        put!(s, "hello")
+        String(take!(r))    # "hello"
+    end
 end
 ```
 """

@@ -4,9 +4,9 @@
     Sender(url; capacity=nothing)
     Sender(f, url; …)
 
-Sends on the channel that `url` names, such as `shm://camera`. It and receivers find each other, whichever comes first;
-until then messages wait in its ring. A receiver that comes later is noticed in the next call: `flush(s)` waits for it. The
-second form closes it when `f(sender)` returns, and warns if messages are lost because no receiver is connected.
+Sends on the channel that `url` names (the URLs: [`Receiver`](@ref)). It and receivers find each other, whichever comes
+first; until then messages wait in its ring. A receiver that comes later is noticed in the next call: `flush(s)` waits for
+it. The second form closes it when `f(sender)` returns, and warns if messages are lost because no receiver is connected.
 
 - `capacity`: bytes of the ring, 1 MiB if not given. A message is at most half of it.
 

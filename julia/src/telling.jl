@@ -140,20 +140,22 @@ function runtime_folder()
     return ispath(user) ? joinpath(user, "ipc") : "/tmp/ipc-$(ccall(:getuid, Cuint, ()))"
 end
 
+where_to_meet(x) = startswith(x.handle.url, "shm://") ? " (the runtime folder is $(runtime_folder()))" : ""
+
 within(timeout) = timeout == 0 ? "without waiting" : "within $timeout s"
 
 # Why a wait has run out of time. The lock may be held.
 function in_the_way(r::Receiver, timeout)
     count = length(links(r))
     return "no message came on $(r.handle.url) $(within(timeout)): " *
-           (count == 0 ? "no sender is connected (the runtime folder is $(runtime_folder()))" :
+           (count == 0 ? "no sender is connected$(where_to_meet(r))" :
             count == 1 ? "one sender is connected" : "$count senders are connected")
 end
 
 function in_the_way(s::Sender, timeout)
     told = links(s)
     isempty(told) && return "$(s.handle.url) could not go on $(within(timeout)): no receiver is connected to take what " *
-                            "is in its ring (the runtime folder is $(runtime_folder()))"
+                            "is in its ring$(where_to_meet(s))"
     slowest = told[argmin([l.released for l in told])]
     return "$(s.handle.url) could not go on $(within(timeout)): the receiver of process $(slowest.pid) has " *
            "$(slowest.committed - slowest.released) bytes of the ring that it has not released, and $(slowest.behind) " *
@@ -168,7 +170,8 @@ function Base.show(io::IO, x::Union{Receiver,Sender})
     if isopen(x)
         n = stats(x)
         peers = x isa Receiver ? "sender" : "receiver"
-        print(io, ", ", n.links, " ", peers, n.links == 1 ? "" : "s", ", ", n.messages, " messages)")
+        print(io, ", ", n.links, " ", peers, n.links == 1 ? "" : "s", ", ", n.messages, " message",
+              n.messages == 1 ? "" : "s", ")")
     else
         print(io, ", closed)")
     end

@@ -163,8 +163,8 @@ test("a receiver shows its URL, its senders and its messages") do url
         Sender(url) do s
             put!(s, "x")
             take!(r)
-            @test sprint(show, r) == "Receiver(\"$url\", 1 sender, 1 messages)"
-            @test sprint(show, s) == "Sender(\"$url\", 1 receiver, 1 messages)"
+            @test sprint(show, r) == "Receiver(\"$url\", 1 sender, 1 message)"
+            @test sprint(show, s) == "Sender(\"$url\", 1 receiver, 1 message)"
         end
     end
 end

@@ -140,7 +140,10 @@ int receive(const receive_options &o) {
         }
         if (event->what == ipc::event::sender_died) {
             shown.clear();
-            fmt::print(stderr, "ipc recv: the sender {:016x} died: what it sent may be cut short\n", event->sender);
+            if (event->sender == 0)
+                fmt::print(stderr, "ipc recv: the other end was closed before a sender had said who it is\n");
+            else
+                fmt::print(stderr, "ipc recv: the sender {:016x} died: what it sent may be cut short\n", event->sender);
             if (o.until_end) code = sender_died;
         }
         ended.insert(event->sender);

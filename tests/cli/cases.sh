@@ -186,6 +186,18 @@ case_a_sender_that_is_killed_ends_the_receiver_with_three() {
     grep -q "died" words || fail "not told: $(cat words)"
 }
 
+case_an_inherited_pipe_ends_also_if_nobody_wrote() {
+    printf '1\n2\n' | ipc send fd://1 --lines | ipc recv fd://0 --until-end >got
+    is "$(xargs <got)" "1 2"
+    exits 1 ipc recv fd://0 --until-end </dev/null 2>words
+    grep -q "neither a pipe nor a socket" words || fail "$(cat words)"
+    nobody() { true | exits "$1" ipc recv "$2" --until-end 2>words; }
+    nobody 3 fd://0
+    grep -q "before a sender had said who it is" words || fail "$(cat words)"
+    nobody 0 'fd://0?framing=raw'
+    is "$(cat words)" ""
+}
+
 case_a_full_disk_is_an_error_and_loses_nothing() {
     [ -c /dev/full ] || exit 77
     echo precious | ipc send shm://t &
