@@ -437,3 +437,27 @@ TEST_CASE_TEMPLATE("a sender that comes when no descriptor is free is taken in w
     r.release(m);
     close(peer);
 }
+
+TEST_CASE_FIXTURE(scratch, "tcp and udp go by IPv4 and by IPv6, to one receiver if it listens on every address") {
+    for (std::string scheme : {"tcp://", "udp://"})
+        for (std::string host : {"[::1]", "*"}) {
+            std::string block = host == "*" ? "?allow=192.0.2.0/24" : "";  // besides this machine
+            if (try_receiver(scheme + host + ":0" + block).code != 0) {
+                MESSAGE("a machine without IPv6");
+                continue;
+            }
+            rx r(scheme + host + ":0" + block);
+            std::string url = ipc_receiver_url(r), port = url.substr(url.rfind(':'));
+            std::uint64_t tag = 0;
+            for (std::string to : {"[::1]", "127.0.0.1"}) {
+                if (to == "127.0.0.1" && host != "*") continue;
+                CAPTURE(url);
+                CAPTURE(to);
+                tx s(scheme + to + port);
+                REQUIRE(s.send(++tag) == 0);
+                CHECK(r.take() == tag);
+                s.close();
+                CHECK(r.read(1) == "end");
+            }
+        }
+}
