@@ -174,6 +174,7 @@ TEST_CASE_FIXTURE(scratch, "when the k-th of several handles can't be adopted, a
         REQUIRE(h.library->ipc_sender_reserve(h.senders[i], 64, &room[i], 0) == 0);
         fill(room[i], 64, i);
     }
+    s.await_links(1 + each);
     s.send_all(1, 2);
     for (std::size_t i = 0; i < each; ++i) {
         held[i] = empty_message();

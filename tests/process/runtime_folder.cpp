@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "forge.hpp"
 #include "own_mounts.hpp"
 #include "refusal.hpp"
 
@@ -301,13 +302,16 @@ TEST_CASE_FIXTURE(elsewhere, "a handle stays in its folder when IPC_DIR names an
 TEST_CASE_FIXTURE(elsewhere, "names of the channel's folder that are no sockets of ours do not stand in the way") {
     std::string channel = good("f") + "/t";
     REQUIRE(mkdir(channel.c_str(), 0700) == 0);
-    std::ofstream(channel + "/r1-00000000000000aa.0") << "x";
-    REQUIRE(mkdir((channel + "/r1-00000000000000ab.0").c_str(), 0700) == 0);
-    REQUIRE(symlink("/nowhere", (channel + "/r1-00000000000000ac.0").c_str()) == 0);
-    REQUIRE(mkfifo((channel + "/r1-00000000000000ad.0").c_str(), 0700) == 0);
+    std::string r = channel + "/r" + std::to_string(forge::layout::version);
+    std::ofstream(r + "-00000000000000aa.0") << "x";
+    REQUIRE(mkdir((r + "-00000000000000ab.0").c_str(), 0700) == 0);
+    REQUIRE(symlink("/nowhere", (r + "-00000000000000ac.0").c_str()) == 0);
+    REQUIRE(mkfifo((r + "-00000000000000ad.0").c_str(), 0700) == 0);
+    for (auto name : {"-", "-zz.0", "-00000000000000aa", "-1.0.0"}) std::ofstream(r + name) << "x";
     std::ofstream(channel + "/s-00000000000000ae.0") << "x";
-    for (auto name : {"r1-", "r1-zz.0", "r1-00000000000000aa", "r99999999999999999999-1.0", "r-1-1.0", "s1-", ".new-",
-                      ".new-x", "r", "x", "r1-1.0.0"})
+    for (const std::string &name :
+         std::initializer_list<std::string>{"r99999999999999999999-1.0", "r-1-1.0", ".new-", ".new-x", "r", "x",
+                                            "s" + std::to_string(forge::layout::version) + "-"})
         std::ofstream(channel + "/" + name) << "x";
     {
         tx s;
