@@ -24,7 +24,11 @@ struct site {
     // or -EINTR.
     template <class Alarm>
     int look(std::int64_t timeout_ns, Alarm alarm) {
-        if (uv.stale()) uv.run();
+        // What is passed on may bring at once what the caller waits for: it looks before it sleeps.
+        if (uv.stale()) {
+            uv.run();
+            timeout_ns = 0;
+        }
         return waiting.take(timeout_ns, [&](event_tag tag) {
             if (tag.kind == event_tag::of::stream) {
                 uv.run();

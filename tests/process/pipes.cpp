@@ -333,3 +333,24 @@ TEST_CASE_FIXTURE(scratch,
             CHECK(r.receive(m, briefly) == -ETIMEDOUT);
         }
 }
+
+TEST_CASE_FIXTURE(scratch, "a sender that waits for room sees at once that all has gone into the pipe meanwhile") {
+    std::string url = "pipe://" + folder() + "/fifo";
+    rx r(url);
+    tx s(url + "?capacity=128KiB");
+    ipc_message m = empty_message();
+    for (std::uint64_t i = 1; i <= 20; ++i) {
+        REQUIRE(s.send(2 * i - 1, 65'520) == 0);  // a little more than the pipe takes at once
+        CHECK(r.receive(m, 0) == -EAGAIN);        // but now it has room for the rest
+        auto start = std::chrono::steady_clock::now();
+        REQUIRE(s.send(2 * i, 65'520, limit_ns) == 0);
+        REQUIRE(std::chrono::steady_clock::now() - start < limit / 2);  // and not when the time has passed
+        std::vector<std::uint64_t> tags;
+        REQUIRE(eventually([&] {
+            ipc_sender_flush(s, 0);
+            for (; r.receive(m, 0) == IPC_MESSAGE; r.release(m)) tags.push_back(m.tag);
+            return tags.size() == 2;
+        }));
+        CHECK(tags == std::vector{2 * i - 1, 2 * i});
+    }
+}
