@@ -28,7 +28,7 @@ until_true() { # until_true COMMAND...
 own_handles() { # those of this case: others run beside it
     local line pid
     ipc list --json | while IFS= read -r line; do
-        pid=$(sed -E 's/.*"pid":([0-9]+).*/\1/' <<<"$line")
+        pid=$(sed -E 's/.*"pid":([0-9]+),"program".*/\1/' <<<"$line")
         if grep -qzx "IPC_DIR=$IPC_DIR" "/proc/$pid/environ" 2>/dev/null; then printf '%s\n' "$line"; fi
     done
 }
