@@ -115,7 +115,7 @@ def throughput(title, contenders):
                       for (part, contender, size, _), r in records.items()
                       if part == "throughput" and contender in ideal and "messages_per_s" in r["figures"])
 
-    sizes = sorted({r["size"] for r in results["records"] if r["part"] == "throughput"})
+    sizes = sorted({size for part, _, size, _ in records if part == "throughput"})
     tics = ", ".join(f"'{bytes_text(s)}' {s}" for s in sizes if math.log2(s) % 3 == 0 or len(sizes) < 8)
     return lines(title, contenders, points, "size of a message", "GB/s, written and read",
                  tics, (sizes[0], sizes[-1]))
@@ -187,7 +187,7 @@ def times(size, other):
 
 def gigabytes(contender, size):
     r = rate(contender, size)
-    return f"{number(r * size / 1e9)} GB/s" if r else "?"
+    return f"{number(r * size / 1e9)} GB/s" if r else "-"
 
 
 def wakes(contender, n=1000):

@@ -193,7 +193,7 @@ std::vector<contender> other_transports() {
     // A FIFO's receiver takes half of its capacity, which the sender can't tell it.
     auto fifo = [](std::size_t capacity) { return fresh_file("pipe://") + "?capacity=" + std::to_string(capacity); };
     std::vector<contender> all{
-        on<byte_stream>("libipc pipe", "", fifo),
+        on<byte_stream>("libipc pipe", "", fifo, -1, 32 << 20),
         on<byte_stream>("libipc unix", "", [](std::size_t) { return fresh_file("unix://"); }),
         on<byte_stream>("libipc tcp", "", [](std::size_t) { return "tcp://127.0.0.1:0"; }),
         on<datagrams>(
