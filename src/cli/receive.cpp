@@ -1,6 +1,7 @@
 // ipc recv: messages to standard output or a file, straight from the ring, given back once they are written.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -32,6 +33,11 @@ class output {
         for (auto *p = static_cast<const char *>(from); size > 0;) {
             ssize_t n = write(file_, p, size);
             if (n < 0 && errno == EINTR) continue;
+            if (n < 0 && errno == EAGAIN) {  // whoever shares it has made it so
+                pollfd room{file_, POLLOUT, 0};
+                poll(&room, 1, -1);
+                continue;
+            }
             if (n < 0) throw std::system_error(errno, std::generic_category(), "cannot write to " + name_);
             p += n;
             size -= static_cast<std::size_t>(n);

@@ -54,11 +54,16 @@ void say_if_alone(ipc::sender &to, const send_options &o) {
         fmt::print(stderr, "ipc send: no receiver on {} yet; waiting for one\n", o.url);
 }
 
-// Until there is something to read. A receiver that comes meanwhile is served.
+// Until there is something to read. A receiver that comes meanwhile is served; if none can come any more, it throws.
 void wait_for_input(ipc::sender &to, const input &from) {
     for (;;) {
         pollfd both[] = {{from.file(), POLLIN, 0}, {to.fd(), POLLIN, 0}};
         int timeout = to.arm() ? -1 : 0;
+        if (timeout == 0) {
+            std::error_code error;
+            to.reserve(0, ipc::timeout::zero(), error);
+            if (error == std::errc::broken_pipe) throw std::system_error(error, "cannot send");
+        }
         if (poll(both, 2, timeout) < 0 && errno != EINTR)
             throw std::system_error(errno, std::generic_category(), "cannot wait for input");
         if (both[0].revents != 0) return;
@@ -124,8 +129,13 @@ int send(const send_options &o) {
     for (const input &from : files) (o.lines ? send_lines : send_chunks)(to, from, o, shown);
     say_if_alone(to, o);
     // Without an end for the wait: a receiver that comes later still gets all.
-    to.close(ipc::forever);
-    return success;
+    to.end();
+    to.flush(ipc::forever);
+    std::uint64_t lost = to.stats().lost;
+    if (lost == 0) return success;
+    shown.clear();
+    fmt::print(stderr, "ipc send: {} messages on {} were lost\n", lost, o.url);
+    return failed;
 }
 
 }  // namespace cli

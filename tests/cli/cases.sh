@@ -278,6 +278,13 @@ case_list_shows_each_link_from_both_sides_within_eighty_columns() {
     kill -KILL $sender $receiver
 }
 
+case_send_ends_when_the_reader_of_its_pipe_has_gone() {
+    mkfifo input
+    exec 3<>input # nothing comes of it
+    exits 1 ipc send fd://4 <&3 4> >(true) 2>words
+    grep -q 'other end of its fd:// is closed' words || fail "$(cat words)"
+}
+
 case_list_shows_what_was_lost_on_both_sides() {
     "$command" recv tcp://127.0.0.1:0 --to first &
     local receiver=$!
@@ -285,7 +292,7 @@ case_list_shows_what_was_lost_on_both_sides() {
     local url
     url=tcp://127.0.0.1:$(port_of_receiver)
     mkfifo open
-    "$command" send "$url" --lines open &
+    "$command" send "$url" --lines open 2>words &
     local sender=$!
     exec 3>open
     echo 1 >&3
@@ -301,7 +308,8 @@ case_list_shows_what_was_lost_on_both_sides() {
     until_true listed '"role":"sender".*"lost":5,"layout'
     is "$(list_of "$url" | grep -c 'lost 5$')" 4
     exec 3>&-
-    wait $sender
+    exits 1 wait $sender
+    grep -q '5 messages on .* were lost' words || fail "$(cat words)"
 }
 
 # ---- Programs that know nothing of libipc, on the other end: bare bytes, and files, sockets and ports closed after -----
