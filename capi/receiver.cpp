@@ -130,13 +130,17 @@ int32_t ipc_receiver_close(ipc_receiver *r) {
 }
 
 int32_t ipc_receiver_freeze(ipc_receiver *r, void *state, size_t size) {
-    return is_stream(r) ? -EOPNOTSUPP : freeze(r, state, size);
+    if (!r || (!state && size)) return -EINVAL;
+    return with(r, [=](auto &h) { return freeze(&h, state, size); });
 }
 
 int32_t ipc_receiver_adopt(ipc_receiver **out, const void *state, size_t size, char *errbuf, size_t errlen) {
-    return adopt(out, state, size, errbuf, errlen);
+    return adopt<stream_receiver>(out, state, size, errbuf, errlen);
 }
 
-int32_t ipc_receiver_forget(ipc_receiver *r) { return is_stream(r) ? -EINVAL : forget(r); }
+int32_t ipc_receiver_forget(ipc_receiver *r) {
+    if (!r) return -EINVAL;
+    return with(r, [](auto &h) { return forget(&h); });
+}
 
 }  // extern "C"

@@ -124,13 +124,17 @@ int32_t ipc_sender_close(ipc_sender *s, int64_t linger_ns) {
 }
 
 int32_t ipc_sender_freeze(ipc_sender *s, void *state, size_t size) {
-    return is_stream(s) ? -EOPNOTSUPP : freeze(s, state, size);
+    if (!s || (!state && size)) return -EINVAL;
+    return with(s, [=](auto &h) { return freeze(&h, state, size); });
 }
 
 int32_t ipc_sender_adopt(ipc_sender **out, const void *state, size_t size, char *errbuf, size_t errlen) {
-    return adopt(out, state, size, errbuf, errlen);
+    return adopt<stream_sender>(out, state, size, errbuf, errlen);
 }
 
-int32_t ipc_sender_forget(ipc_sender *s) { return is_stream(s) ? -EINVAL : forget(s); }
+int32_t ipc_sender_forget(ipc_sender *s) {
+    if (!s) return -EINVAL;
+    return with(s, [](auto &h) { return forget(&h); });
+}
 
 }  // extern "C"

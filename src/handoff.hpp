@@ -44,7 +44,7 @@ struct header {
     const handle_words *page;
     std::uint64_t turn;  // of the page, while the handle is frozen
     std::int32_t pid;
-    std::uint32_t reserved;
+    std::uint32_t streams;  // 1: the handle is on pipes or sockets
 };
 static_assert(sizeof(header) == 72);
 
@@ -88,9 +88,14 @@ class archive {
     }
     template <class Container>
     void visit_elements(Container &elements) {
+        using element = typename Container::value_type;
         std::uint64_t count = self().count(elements.size());
         elements.resize(count);
-        for (auto &element : elements) visit(element);
+        if constexpr (std::is_arithmetic_v<element> || std::is_enum_v<element>) {
+            if (count != 0) self().plain(elements.data(), count * sizeof(element));
+        } else {
+            for (auto &e : elements) visit(e);
+        }
     }
     bool visit_presence(bool present) { return self().count(present) != 0; }
 };
@@ -194,6 +199,7 @@ std::size_t freeze(Core &core, void *handle, std::span<std::byte> room) {
     if (size > room.size()) return size;
     header head{};
     head.role = Core::role;
+    head.streams = Core::streams;
     head.shape = shape;
     head.page = core.owner().page();
     head.turn = core.owner().freeze(handle);

@@ -24,6 +24,7 @@ namespace libipc {
 class receiver {
   public:
     static constexpr std::int32_t role = IPC_RECEIVER;
+    static constexpr bool streams = false;
     receiver() = default;
     receiver(endpoint where, std::int32_t from);  // throws failure
     explicit receiver(handoff::reader &state);    // throws, and has taken nothing then

@@ -24,6 +24,7 @@ namespace libipc {
 class sender {
   public:
     static constexpr std::int32_t role = IPC_SENDER;
+    static constexpr bool streams = false;
     sender() = default;
     sender(endpoint where, std::uint64_t capacity);  // throws failure
     explicit sender(handoff::reader &state);         // throws, and has taken nothing then

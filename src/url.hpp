@@ -33,6 +33,11 @@ struct any_endpoint : endpoint {
     std::uint16_t port = 0;          // tcp, udp; 0 (receivers only): any free one
     std::vector<std::string> allow;  // tcp, udp: blocks of addresses, as written
     bool raw = false;                // no framing: bytes as they come
+    template <class Archive>
+    void hand_over(Archive &a) {
+        endpoint::hand_over(a);
+        a(scheme, path, descriptor, host, port, allow, raw);
+    }
 };
 
 // Throws failure in words that say which part is wrong and what it may be. Options of the other role are refused.

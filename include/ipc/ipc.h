@@ -162,8 +162,8 @@
  *
  *   fd:// takes the descriptor: it is closed with the handle (0, 1 and 2 are left open).
  *
- *   _freeze, and `from` other than the default, are for shm:// only (-EOPNOTSUPP). These handles need libuv.so.1, which is loaded
- *   with the first and unloaded with the last; where there is none, _open says so (-EOPNOTSUPP).
+ *   `from` other than the default is for shm:// only (-EOPNOTSUPP). These handles need libuv.so.1, which is loaded with the
+ *   first and unloaded with the last; where there is none, _open says so (-EOPNOTSUPP).
  */
 #ifndef IPC_IPC_H
 #define IPC_IPC_H
@@ -540,6 +540,7 @@ int32_t ipc_sender_freeze(ipc_sender *s, void *state, size_t size);
  *                 open a new one here
  *   -ESTALE       the handle has gone on since
  *   IPC_EFORKED   it is of another process
+ *   -EMFILE, -ENFILE   on a pipe or socket only: a few descriptors more are needed, until the old handle is forgotten
  *   -ENOMEM */
 int32_t ipc_sender_adopt(ipc_sender **out, const void *state, size_t size, char *errbuf, size_t errlen);
 

@@ -18,7 +18,6 @@ const EPIPE = Int32(-Libc.EPIPE)
 const ESTALE = Int32(-Libc.ESTALE)
 const EBUSY = Int32(-Libc.EBUSY)
 const EMSGSIZE = Int32(-Libc.EMSGSIZE)
-const EOPNOTSUPP = Int32(-Libc.EOPNOTSUPP)
 
 const IPC_REDELIVERED = UInt32(1)
 const IPC_DUPLICATE = UInt32(2)

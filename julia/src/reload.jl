@@ -153,7 +153,6 @@ function freeze(h::Handle)
     while true
         f = h.receives ? table.ipc_receiver_freeze : table.ipc_sender_freeze
         size = ccall(f, Int32, (Ptr{Cvoid}, Ptr{UInt8}, Csize_t), h.pointer, state, length(state))
-        size == EOPNOTSUPP && throw(IPCError(size, "$(h.url) cannot go over to another build: close it first"))
         size < 0 && throw_error(h, size)
         size <= length(state) && return state
         resize!(state, size)

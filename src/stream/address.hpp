@@ -31,8 +31,13 @@ address resolve(const any_endpoint &e);
 // Who may talk to a receiver: everybody on this machine, and the blocks that `allow` names.
 class allowed {
   public:
+    allowed() = default;
     allowed(const any_endpoint &e, const address &bound);  // throws failure
     bool has(const address &peer) const;
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(blocks_);
+    }
 
   private:
     struct block {

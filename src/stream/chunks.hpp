@@ -57,6 +57,10 @@ class chunk_scanner {
         return go_on;
     }
     std::uint64_t passed_over() const { return passed_over_; }  // bytes
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(bytes_, begin_, end_, passed_over_);
+    }
 
   private:
     bool find(chunk &c);

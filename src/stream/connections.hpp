@@ -6,37 +6,43 @@
 #include <string>
 #include <vector>
 
-#include "framing.hpp"
+#include "connection.hpp"
 #include "intake.hpp"
 #include "site.hpp"
 
 namespace libipc::stream {
 
-class connections : public source, private watched {
+class connections : public source {
   public:
+    connections() = default;
     connections(site &s, intake &in);
     ~connections() override;
+    void resume(site &s, intake &in) override;
     void listen(fd listener);  // throws failure
     void adopt(fd connected);  // throws failure
 
+    void ready(bool readable, bool writable) override;
     void room(std::uint32_t index) override;
     void dropped(std::uint32_t index) override;
-    bool acknowledges() const override { return !site_.where.raw; }
+    bool acknowledges() const override { return !site_->where.raw; }
     void acknowledge(std::uint32_t index) override;
     void alarm() override;
     void leave() override;
 
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(adopted_, listener_, point_, all_, past_);
+        a.rebuilt(site_, intake_, staging_);
+    }
+
   protected:
     // Why this peer may not come in; empty if it may. Also the place to set what a socket needs.
     virtual std::string admit(int) { return {}; }
-    int listener() const { return listener_.get(); }
-    site &site_;
+    site *site_ = nullptr;
 
   private:
-    class connection;
     friend class connection;
 
-    void ready(bool readable, bool writable) override;
     void take_in(fd socket);
     void remove(std::size_t slot);
     void short_of_fds(int error);
@@ -45,7 +51,7 @@ class connections : public source, private watched {
     std::uint64_t last_of(std::uint64_t sender) const;
     void remember(std::uint64_t sender, std::uint64_t last);
 
-    intake &intake_;
+    intake *intake_ = nullptr;
     bool adopted_ = false;  // one connection is all there will be
     fd listener_;
     watch_point point_;

@@ -22,17 +22,24 @@ constexpr std::size_t frames_a_write = 128;
 
 }  // namespace
 
+void dialer::resume(site &s, outbox &out) {
+    site_ = &s;
+    outbox_ = &out;
+    in_.replace(control_);
+    if (socket_) point_.resume(*s.uv, socket_.get(), *this);
+}
+
 void dialer::adopt(fd connected_socket) {
     adopted_ = true;
     socket_ = std::move(connected_socket);
-    point_ = watch_point(site_.uv, socket_.get(), *this);
+    point_ = watch_point(*site_->uv, socket_.get(), *this);
     connected();
 }
 
 void dialer::begin() {
     int r = dial(socket_);
     if (r == 0 || r == -EINPROGRESS) {
-        point_ = watch_point(site_.uv, socket_.get(), *this);
+        point_ = watch_point(*site_->uv, socket_.get(), *this);
         if (r == 0) return connected();
         state_ = state::connecting;
         return point_.want(false, true);
@@ -42,7 +49,7 @@ void dialer::begin() {
 
 // Gives up this connection; another is tried after a while.
 void dialer::close(std::int64_t retry_ns) {
-    outbox_.end_trial(false);
+    outbox_->end_trial(false);
     point_ = watch_point();
     socket_.reset();
     done_ = 0;
@@ -57,7 +64,7 @@ void dialer::close(std::int64_t retry_ns) {
     if (state_ == state::up) retry_ns_ = 0;
     state_ = state::idle;
     retry_ns_ = std::clamp(2 * retry_ns_, std::max(first_retry_ns, retry_ns), std::max(last_retry_ns, retry_ns));
-    site_.alarm_in(retry_ns_);
+    site_->alarm_in(retry_ns_);
 }
 
 void dialer::alarm() {
@@ -70,19 +77,19 @@ void dialer::alarm() {
 }
 
 void dialer::connected() {
-    if (site_.where.raw) {
+    if (site_->where.raw) {
         state_ = state::up;
         retry_ns_ = 0;
         point_.want(true, false);
         return pump();
     }
-    hello h{site_.id, outbox_.ring().capacity(), settled_, getpid(), 0};
+    hello h{site_->id, outbox_->ring().capacity(), settled_, getpid(), 0};
     owed_.resize(header_bytes + sizeof h);
-    put({kind::hello, sizeof h, 0, outbox_.sent() + 1}, owed_.data());
+    put({kind::hello, sizeof h, 0, outbox_->sent() + 1}, owed_.data());
     std::memcpy(owed_.data() + header_bytes, &h, sizeof h);
     state_ = state::greeting;
     point_.want(true, false);
-    outbox_.begin_trial();
+    outbox_->begin_trial();
     pump();
 }
 
@@ -108,7 +115,7 @@ void dialer::read() {
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) return;
         if (n <= 0) return close(0);
-        if (site_.where.raw) continue;  // nothing that is said there is for us
+        if (site_->where.raw) continue;  // nothing that is said there is for us
         std::span<const std::byte> input(bytes, static_cast<std::size_t>(n));
         for (parser::step s; socket_ && (s = in_.take(input)) != parser::step::more;) {
             if (s == parser::step::header && in_.head().size <= sizeof control_) {
@@ -137,17 +144,17 @@ void dialer::heard() {
         pid_ = a.pid;
         most_ = h.tag;
         // What was sent over an earlier connection either has arrived or is lost.
-        std::uint64_t sent = outbox_.sent_before_trial(), had = std::clamp(h.sequence, settled_, sent);
+        std::uint64_t sent = outbox_->sent_before_trial(), had = std::clamp(h.sequence, settled_, sent);
         lost_ += sent - had;
         settled_ = sent;
-        outbox_.end_trial(true);
+        outbox_->end_trial(true);
         state_ = state::up;
         retry_ns_ = 0;
         return pump();
     }
     if (h.what == kind::released && state_ == state::up) {
-        settled_ = std::clamp(h.sequence, settled_, outbox_.sent());
-        delivered_ = std::clamp(h.tag, settled_, outbox_.sent());
+        settled_ = std::clamp(h.sequence, settled_, outbox_->sent());
+        delivered_ = std::clamp(h.tag, settled_, outbox_->sent());
         return;
     }
     ++refused_;
@@ -194,15 +201,15 @@ void dialer::pump() {
     while (flush()) {
         std::size_t n = 0, frames = 0;
         bool shut = false;
-        outbox_.each([&](const outbox::item &i) {
-            if (site_.where.raw) {
+        outbox_->each([&](const outbox::item &i) {
+            if (site_->where.raw) {
                 shut = i.end;
             } else {
                 put({i.end ? kind::end : kind::message, i.size, i.tag, i.sequence}, headers[frames].data());
                 parts[n++] = {headers[frames].data(), header_bytes};
             }
             if (i.size != 0) parts[n++] = {i.payload, i.size};
-            lengths[frames] = (site_.where.raw ? 0 : header_bytes) + i.size;
+            lengths[frames] = (site_->where.raw ? 0 : header_bytes) + i.size;
             return ++frames < frames_a_write;
         });
         if (frames == 0) return;
@@ -221,7 +228,7 @@ void dialer::pump() {
         done_ += wrote;
         for (std::size_t f = 0; f < frames && done_ >= lengths[f]; ++f) {
             done_ -= lengths[f];
-            outbox_.pop();
+            outbox_->pop();
         }
         if (!all) return;
         if (shut) shutdown(socket_.get(), SHUT_WR);
@@ -229,18 +236,18 @@ void dialer::pump() {
 }
 
 void dialer::ask() {
-    if (state_ != state::up || blocked_ || site_.where.raw || done_ != 0 || asked_ == outbox_.sent() || !flush())
+    if (state_ != state::up || blocked_ || site_->where.raw || done_ != 0 || asked_ == outbox_->sent() || !flush())
         return;
-    asked_ = outbox_.sent();
+    asked_ = outbox_->sent();
     owed_.resize(header_bytes);
     put({kind::ask, 0, 0, asked_}, owed_.data());
     flush();
 }
 
 std::uint64_t dialer::behind(std::uint64_t unreleased) const {
-    if (site_.where.raw) return unreleased;
-    std::uint64_t n = outbox_.sent() - std::max(delivered_, settled_);
-    outbox_.each([&](const outbox::item &i) { return n += !i.end, true; });
+    if (site_->where.raw) return unreleased;
+    std::uint64_t n = outbox_->sent() - std::max(delivered_, settled_);
+    outbox_->each([&](const outbox::item &i) { return n += !i.end, true; });
     return n;
 }
 

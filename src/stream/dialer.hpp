@@ -11,18 +11,21 @@
 
 namespace libipc::stream {
 
-class dialer : public outlet, private watched {
+class dialer : public outlet {
   public:
-    dialer(site &s, outbox &out) : site_(s), outbox_(out) {}
+    dialer() = default;
+    dialer(site &s, outbox &out) : site_(&s), outbox_(&out) {}
+    void resume(site &s, outbox &out) override;
     void adopt(fd connected);  // throws failure
     // The first try: what can never succeed is a failure.
     void begin();
 
+    void ready(bool readable, bool writable) override;
     void pump() override;
     bool linked() const override { return state_ == state::up; }
     bool dead() const override { return state_ == state::over; }
     std::uint64_t most() const override { return most_; }
-    std::uint64_t settled() const override { return site_.where.raw ? outbox_.sent() : settled_; }
+    std::uint64_t settled() const override { return site_->where.raw ? outbox_->sent() : settled_; }
     void ask() override;
     void alarm() override;
     identity peer() const override { return {receiver_, pid_}; }
@@ -31,11 +34,18 @@ class dialer : public outlet, private watched {
     std::uint64_t refused() const override { return refused_; }
     void leave() override;
 
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(socket_, point_, state_, adopted_, blocked_, retry_ns_, done_, owed_, in_, control_);
+        a(most_, receiver_, pid_, settled_, delivered_, asked_, lost_, refused_);
+        a.rebuilt(site_, outbox_);
+    }
+
   protected:
     // A socket that is connected (0) or connecting (-EINPROGRESS), or why there is none now. Throws failure if there
     // will never be one.
     virtual int dial(fd &socket) = 0;
-    site &site_;
+    site *site_ = nullptr;
 
   private:
     enum class state : std::uint8_t {
@@ -45,7 +55,6 @@ class dialer : public outlet, private watched {
         up,
         over,  // an inherited connection that is gone
     };
-    void ready(bool readable, bool writable) override;
     void connected();
     void read();
     void heard();
@@ -53,7 +62,7 @@ class dialer : public outlet, private watched {
     bool write(std::span<iovec> parts, std::size_t &done);
     bool flush();
 
-    outbox &outbox_;
+    outbox *outbox_ = nullptr;
     fd socket_;
     watch_point point_;
     state state_ = state::idle;

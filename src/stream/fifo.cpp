@@ -51,53 +51,51 @@ class fifo_outlet::no_sigpipe {
     bool raised_ = false;
 };
 
-// A sender, as seen by its chunks. Watched for its death.
-class fifo_source::writer final : public watched {
-  public:
-    writer(fifo_source &home, const chunk &c, std::uint32_t index) : sender(c.sender), origin(index), home_(home) {
-        if (c.pid_namespace != home.own_namespace_) return;  // its number means another process here, or none
-        int r = pidfd_of(static_cast<pid_t>(c.pid));
-        process_ = fd(r);
-        if (r == -ESRCH) {
-            dead = home.somebody_died_ = true;
-        } else if (r >= 0) {
-            point_ = watch_point(home.site_.uv, r, *this);
-            point_.want(true, false);
-        }
+fifo_source::writer::writer(fifo_source &home, const chunk &c, std::uint32_t index)
+    : sender(c.sender), origin(index), home_(&home) {
+    if (c.pid_namespace != home.own_namespace_) return;  // its number means another process here, or none
+    int r = pidfd_of(static_cast<pid_t>(c.pid));
+    process_ = fd(r);
+    if (r == -ESRCH) {
+        dead = home.somebody_died_ = true;
+    } else if (r >= 0) {
+        point_ = watch_point(*home.site_->uv, r, *this);
+        point_.want(true, false);
     }
-    void ready(bool, bool) override {
-        point_.want(false, false);
-        dead = home_.somebody_died_ = true;
-        home_.ready(true, false);  // what it has written comes first
-    }
+}
 
-    std::uint64_t sender;
-    std::uint32_t origin;
-    std::uint64_t sequence = 0;  // of the message whose chunks are coming
-    std::uint64_t have = 0;      // bytes of it
-    std::byte *place = nullptr;  // where they go; null: it is passed over
-    bool dead = false;
+void fifo_source::writer::resume(fifo_source &home) {
+    home_ = &home;
+    if (process_) point_.resume(*home.site_->uv, process_.get(), *this);
+}
 
-  private:
-    fifo_source &home_;
-    fd process_;
-    watch_point point_;
-};
+void fifo_source::writer::ready(bool, bool) {
+    point_.want(false, false);
+    dead = home_->somebody_died_ = true;
+    home_->ready(true, false);  // what it has written comes first
+}
 
-fifo_source::fifo_source(site &s, intake &in) : site_(s), intake_(in), own_namespace_(own_pid_namespace()) {}
+fifo_source::fifo_source(site &s, intake &in) : site_(&s), intake_(&in), own_namespace_(own_pid_namespace()) {}
 fifo_source::~fifo_source() = default;
+
+void fifo_source::resume(site &s, intake &in) {
+    site_ = &s;
+    intake_ = &in;
+    if (pipe_) point_.resume(*s.uv, pipe_.get(), *this);
+    for (auto &w : writers_) w->resume(*this);
+}
 
 void fifo_source::read_from(fd pipe) {
     point_ = watch_point();
     pipe_ = std::move(pipe);
-    point_ = watch_point(site_.uv, pipe_.get(), *this);
+    point_ = watch_point(*site_->uv, pipe_.get(), *this);
     point_.want(true, false);
 }
 
 void fifo_source::ready(bool, bool) {
     if (starved_ || !pipe_) return;
     for (int i = 0; i < reads_a_turn; ++i)
-        if (!(site_.where.raw ? read_raw() : read())) return;
+        if (!(site_->where.raw ? read_raw() : read())) return;
 }
 
 // False: nothing more for now.
@@ -115,17 +113,17 @@ bool fifo_source::read() {
     }
     in_.filled(static_cast<std::size_t>(n));
     bool all = in_.each([&](const chunk &c, std::span<const std::byte> payload) { return take(c, payload); });
-    intake_.counters.foreign = in_.passed_over();
+    intake_->counters.foreign = in_.passed_over();
     return all;
 }
 
 bool fifo_source::read_raw() {
     if (!has_raw_origin_) {
-        std::uint64_t capacity = site_.where.capacity.value_or(layout::default_capacity);
-        raw_origin_ = intake_.add(random_id(), capacity, 0);
+        std::uint64_t capacity = site_->where.capacity.value_or(layout::default_capacity);
+        raw_origin_ = intake_->add(random_id(), capacity, 0);
         has_raw_origin_ = true;
     }
-    origin &o = intake_[raw_origin_];
+    origin &o = (*intake_)[raw_origin_];
     std::uint64_t size = std::min<std::uint64_t>(raw_bytes, o.box.most());
     std::byte *room = o.box.place(size);
     if (!room) {
@@ -139,21 +137,21 @@ bool fifo_source::read_raw() {
         all_gone();
         return false;
     }
-    intake_.keep(raw_origin_, static_cast<std::uint64_t>(n), 0, o.last_sequence + 1, o.sender);
+    intake_->keep(raw_origin_, static_cast<std::uint64_t>(n), 0, o.last_sequence + 1, o.sender);
     return true;
 }
 
 void fifo_source::starve(std::uint32_t index) {
     starved_ = true;
-    intake_[index].starved = true;
+    (*intake_)[index].starved = true;
     point_.want(false, false);
 }
 
 void fifo_source::room(std::uint32_t index) {
-    intake_[index].starved = false;
+    (*intake_)[index].starved = false;
     starved_ = false;
     if (!pipe_) return;
-    if (!site_.where.raw && !in_.each([&](const chunk &c, std::span<const std::byte> p) { return take(c, p); })) return;
+    if (!site_->where.raw && !in_.each([&](const chunk &c, std::span<const std::byte> p) { return take(c, p); })) return;
     point_.want(true, false);
 }
 
@@ -162,9 +160,9 @@ fifo_source::writer *fifo_source::writer_of(const chunk &c) {
         if (w->sender == c.sender) return w.get();
     if (writers_.size() == most_writers) return nullptr;
     std::uint64_t capacity =
-        site_.where.capacity.value_or(std::min<std::uint64_t>(default_capacity, most_ring_capacity()));
-    std::uint32_t index = intake_.add(c.sender, capacity, static_cast<std::int32_t>(c.pid));
-    intake_[index].last_sequence = c.sequence - (c.what == kind::message ? 1 : 0);
+        site_->where.capacity.value_or(std::min<std::uint64_t>(default_capacity, most_ring_capacity()));
+    std::uint32_t index = intake_->add(c.sender, capacity, static_cast<std::int32_t>(c.pid));
+    (*intake_)[index].last_sequence = c.sequence - (c.what == kind::message ? 1 : 0);
     writers_.push_back(std::make_unique<writer>(*this, c, index));
     heard_ = true;
     return writers_.back().get();
@@ -179,17 +177,17 @@ bool fifo_source::take(const chunk &c, std::span<const std::byte> payload) {
         w = nullptr;  // no memory for one more sender
     }
     if (!w) {
-        ++intake_.counters.refused;
+        ++intake_->counters.refused;
         return true;
     }
-    origin &o = intake_[w->origin];
+    origin &o = (*intake_)[w->origin];
     if (o.gone) return true;
     if (c.what == kind::end) {
         if (c.sequence > o.last_sequence) {
             o.lost += c.sequence - o.last_sequence;
-            intake_.counters.lost += c.sequence - o.last_sequence;
+            intake_->counters.lost += c.sequence - o.last_sequence;
         }
-        intake_.finish(w->origin, true);
+        intake_->finish(w->origin, true);
         return true;
     }
     if (c.offset == 0) {
@@ -213,8 +211,8 @@ bool fifo_source::take(const chunk &c, std::span<const std::byte> payload) {
     w->place = nullptr;
     std::uint64_t missed = c.sequence - o.last_sequence - 1;
     o.lost += missed;
-    intake_.counters.lost += missed;
-    intake_.keep(w->origin, c.size, c.tag, c.sequence, c.sender);
+    intake_->counters.lost += missed;
+    intake_->keep(w->origin, c.size, c.tag, c.sequence, c.sender);
     return true;
 }
 
@@ -222,24 +220,24 @@ bool fifo_source::take(const chunk &c, std::span<const std::byte> payload) {
 void fifo_source::bury() {
     if (!std::exchange(somebody_died_, false)) return;
     for (auto &w : writers_)
-        if (w->dead) intake_.finish(w->origin, false);
+        if (w->dead) intake_->finish(w->origin, false);
 }
 
 void fifo_source::all_gone() {
-    for (auto &w : writers_) intake_.finish(w->origin, false);
+    for (auto &w : writers_) intake_->finish(w->origin, false);
     point_ = watch_point();
     fd pipe = std::move(pipe_);
     bool others_may_come = reopen(pipe);
     if (has_raw_origin_) {
         // One that came and went without a byte is nothing to tell of, unless it was the only one.
-        if (intake_[raw_origin_].last_sequence == 0 && others_may_come)
-            intake_.drop(raw_origin_);
+        if ((*intake_)[raw_origin_].last_sequence == 0 && others_may_come)
+            intake_->drop(raw_origin_);
         else
-            intake_.finish(raw_origin_, true);
+            intake_->finish(raw_origin_, true);
         has_raw_origin_ = false;
     }
     if (others_may_come) return read_from(std::move(pipe));
-    if (!site_.where.raw && !heard_) intake_.finish_unknown();
+    if (!site_->where.raw && !heard_) intake_->finish_unknown();
 }
 
 void fifo_source::dropped(std::uint32_t index) {
@@ -256,17 +254,23 @@ void fifo_source::leave() {
 // ---- Writing --------------------------------------------------------------------------------------------------------
 
 // What a receiver takes that says nothing of its capacity: it can't say what it takes here.
-std::uint64_t fifo_outlet::most() const { return site_.where.raw ? ~std::uint64_t{0} : default_capacity / 2; }
+std::uint64_t fifo_outlet::most() const { return site_->where.raw ? ~std::uint64_t{0} : default_capacity / 2; }
 
-fifo_outlet::fifo_outlet(site &s, outbox &out) : site_(s), outbox_(out) {
+fifo_outlet::fifo_outlet(site &s, outbox &out) : site_(&s), outbox_(&out) {
     sign(signature_);
     signature_.sender = s.id;
+}
+
+void fifo_outlet::resume(site &s, outbox &out) {
+    site_ = &s;
+    outbox_ = &out;
+    if (pipe_) point_.resume(*s.uv, pipe_.get(), *this);
 }
 
 void fifo_outlet::write_to(fd pipe) {
     adopted_ = true;
     pipe_ = std::move(pipe);
-    point_ = watch_point(site_.uv, pipe_.get(), *this);
+    point_ = watch_point(*site_->uv, pipe_.get(), *this);
     point_.want(true, false);
 }
 
@@ -274,11 +278,11 @@ void fifo_outlet::begin() {
     fd pipe;
     if (open(pipe) < 0) {
         retry_ns_ = std::clamp(2 * retry_ns_, first_retry_ns, last_retry_ns);
-        return site_.alarm_in(retry_ns_);
+        return site_->alarm_in(retry_ns_);
     }
     retry_ns_ = 0;
     pipe_ = std::move(pipe);
-    point_ = watch_point(site_.uv, pipe_.get(), *this);
+    point_ = watch_point(*site_->uv, pipe_.get(), *this);
     // A pipe that is written to is never readable; but that its reader goes is told to whoever waits for anything.
     point_.want(true, false);
     pump();
@@ -289,7 +293,7 @@ void fifo_outlet::alarm() {
     try {
         begin();
     } catch (const failure &) {
-        site_.alarm_in(last_retry_ns);  // what has become impossible since open may be mended
+        site_->alarm_in(last_retry_ns);  // what has become impossible since open may be mended
     }
 }
 
@@ -301,7 +305,7 @@ void fifo_outlet::lost() {
     if (adopted_)
         over_ = true;
     else
-        site_.alarm_in(first_retry_ns);
+        site_->alarm_in(first_retry_ns);
 }
 
 void fifo_outlet::ready(bool readable, bool) {
@@ -331,20 +335,20 @@ bool fifo_outlet::write(no_sigpipe &here, std::byte *payload, std::size_t bytes,
 }
 
 void fifo_outlet::pump() {
-    if (!pipe_ || blocked_ || outbox_.empty()) return;
+    if (!pipe_ || blocked_ || outbox_->empty()) return;
     no_sigpipe here;
     while (pipe_ && !blocked_) {
         outbox::item next{};
         bool any = false;
-        outbox_.each([&](const outbox::item &i) {
+        outbox_->each([&](const outbox::item &i) {
             next = i;
             any = true;
             return false;
         });
         if (!any) return;
-        if (site_.where.raw) {
+        if (site_->where.raw) {
             if (next.end) {
-                outbox_.pop();
+                outbox_->pop();
                 point_ = watch_point();
                 pipe_.reset();  // the end is end-of-file
                 over_ = true;
@@ -365,7 +369,7 @@ void fifo_outlet::pump() {
         }
         if (done_ < next.size) continue;
         done_ = 0;
-        outbox_.pop();
+        outbox_->pop();
     }
 }
 

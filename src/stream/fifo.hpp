@@ -14,23 +14,32 @@
 
 namespace libipc::stream {
 
-class fifo_source : public source, private watched {
+class fifo_source : public source {
   public:
+    fifo_source() = default;
     fifo_source(site &s, intake &in);
     ~fifo_source() override;
+    void resume(site &s, intake &in) override;
+    void ready(bool readable, bool writable) override;
     void room(std::uint32_t index) override;
     void dropped(std::uint32_t index) override;
     void leave() override;
+
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(pipe_, point_, in_, writers_, own_namespace_, starved_, somebody_died_, raw_origin_, has_raw_origin_,
+          heard_);
+        a.rebuilt(site_, intake_);
+    }
 
   protected:
     void read_from(fd pipe);  // throws failure
     // All writers have gone. Leaves in `pipe` what to read from until others come; false: none will.
     virtual bool reopen(fd &) { return false; }
-    site &site_;
+    site *site_ = nullptr;
 
   private:
     class writer;
-    void ready(bool readable, bool writable) override;
     bool read();
     bool read_raw();
     bool take(const chunk &c, std::span<const std::byte> payload);
@@ -39,12 +48,12 @@ class fifo_source : public source, private watched {
     void bury();
     void starve(std::uint32_t index);
 
-    intake &intake_;
+    intake *intake_ = nullptr;
     fd pipe_;
     watch_point point_;
     chunk_scanner in_;
     std::vector<std::unique_ptr<writer>> writers_;
-    std::uint32_t own_namespace_;
+    std::uint32_t own_namespace_ = 0;
     bool starved_ = false;
     bool somebody_died_ = false;
     std::uint32_t raw_origin_ = 0;
@@ -52,16 +61,54 @@ class fifo_source : public source, private watched {
     bool heard_ = false;  // somebody has said who it is
 };
 
-class fifo_outlet : public outlet, private watched {
+// A sender, as seen by its chunks. Watched for its death.
+class fifo_source::writer final : public watched {
   public:
+    writer() = default;
+    writer(fifo_source &home, const chunk &c, std::uint32_t index);  // throws failure
+    void resume(fifo_source &home);                                  // throws failure
+    void ready(bool readable, bool writable) override;
+
+    std::uint64_t sender = 0;
+    std::uint32_t origin = 0;
+    std::uint64_t sequence = 0;  // of the message whose chunks are coming
+    std::uint64_t have = 0;      // bytes of it
+    std::byte *place = nullptr;  // where they go; null: it is passed over
+    bool dead = false;
+
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(sender, origin, sequence, have);
+        a.resource(place, static_cast<std::byte *>(nullptr));
+        a(dead, process_, point_);
+        a.rebuilt(home_);
+    }
+
+  private:
+    fifo_source *home_ = nullptr;
+    fd process_;
+    watch_point point_;
+};
+
+class fifo_outlet : public outlet {
+  public:
+    fifo_outlet() = default;
     fifo_outlet(site &s, outbox &out);
+    void resume(site &s, outbox &out) override;
+    void ready(bool readable, bool writable) override;
     void pump() override;
     bool linked() const override { return static_cast<bool>(pipe_); }
     bool dead() const override { return over_; }
     std::uint64_t most() const override;
-    std::uint64_t settled() const override { return outbox_.sent(); }
+    std::uint64_t settled() const override { return outbox_->sent(); }
     void alarm() override;
     void leave() override;
+
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(pipe_, point_, signature_, blocked_, over_, adopted_, retry_ns_, done_);
+        a.rebuilt(site_, outbox_);
+    }
 
   protected:
     void write_to(fd pipe);  // throws failure
@@ -69,15 +116,14 @@ class fifo_outlet : public outlet, private watched {
     virtual int open(fd &pipe) = 0;
     // Tries, and again later.
     void begin();
-    site &site_;
+    site *site_ = nullptr;
 
   private:
-    void ready(bool readable, bool writable) override;
     void lost();
     class no_sigpipe;
     bool write(no_sigpipe &here, std::byte *payload, std::size_t bytes, const std::byte *header);
 
-    outbox &outbox_;
+    outbox *outbox_ = nullptr;
     fd pipe_;
     watch_point point_;
     chunk signature_{};

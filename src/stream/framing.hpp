@@ -83,6 +83,16 @@ class parser {
     bool placed() const { return phase_ == phase::payload; }
     const char *why() const { return why_; }
 
+    // A payload in the memory of an inbox stays there; for any other, replace() says where it is now.
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(phase_, have_, bytes_, head_);
+        a.resource(payload_, static_cast<std::byte *>(nullptr));
+        a(left_);
+        a.rebuilt(why_);
+    }
+    void replace(std::byte *payload) { payload_ = payload; }
+
   private:
     enum class phase : std::uint8_t { header, unplaced, payload, broken };
     phase phase_ = phase::header;

@@ -41,6 +41,13 @@ class inbox {
     std::uint64_t delivered_sequence() const { return delivered_sequence_; }
     std::uint64_t released_sequence() const { return released_sequence_; }
 
+    // The memory stays where it is: messages that are held, and the one that is coming, have their addresses in it.
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(memory_, starts_, capacity_, most_, head_, next_, tail_, placed_, skipped_, held_, undelivered_,
+          delivered_sequence_, released_sequence_);
+    }
+
   private:
     struct record;
     record &at(std::uint64_t position) const;

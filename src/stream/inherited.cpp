@@ -1,5 +1,5 @@
-// fd://N: a pipe or a connected socket that this process was given, by its parent or by its own code. It is the
-// handle's from then on, and is closed with it; 0, 1 and 2 stay open, as programs count on them.
+#include "inherited.hpp"
+
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -8,16 +8,9 @@
 #include <cerrno>
 
 #include "../failure.hpp"
-#include "connections.hpp"
-#include "dialer.hpp"
-#include "fifo.hpp"
-#include "transports.hpp"
 
 namespace libipc::stream {
 
-namespace {
-
-// Throws words if it can't be read from, or written to.
 bool is_socket(int number, bool to_read) {
     struct stat s;
     fstat(number, &s);  // it is open, as the site has seen
@@ -40,9 +33,7 @@ bool is_socket(int number, bool to_read) {
     return true;
 }
 
-// Ours, so that it can be made non-blocking without anybody noticing who shares it: of a pipe that takes another open
-// of the same end.
-fd take(int number, bool socket, bool to_read) {
+fd take_inherited(int number, bool socket, bool to_read) {
     fd taken;
     if (!socket) {
         std::string path = fmt::format("/proc/self/fd/{}", number);
@@ -55,46 +46,6 @@ fd take(int number, bool socket, bool to_read) {
     }
     if (number > 2) close(number);
     return taken;
-}
-
-class inherited_connection final : public connections {
-  public:
-    inherited_connection(site &s, intake &in, fd socket) : connections(s, in) { adopt(std::move(socket)); }
-};
-
-class inherited_dialer final : public dialer {
-  public:
-    inherited_dialer(site &s, outbox &out, fd socket) : dialer(s, out) { adopt(std::move(socket)); }
-
-  private:
-    int dial(fd &) override { return -ENOTCONN; }
-};
-
-class inherited_source final : public fifo_source {
-  public:
-    inherited_source(site &s, intake &in, fd pipe) : fifo_source(s, in) { read_from(std::move(pipe)); }
-};
-
-class inherited_outlet final : public fifo_outlet {
-  public:
-    inherited_outlet(site &s, outbox &out, fd pipe) : fifo_outlet(s, out) { write_to(std::move(pipe)); }
-
-  private:
-    int open(fd &) override { return -EPIPE; }
-};
-
-}  // namespace
-
-std::unique_ptr<source> adopt_source(site &s, intake &in) {
-    int number = s.where.descriptor;
-    if (is_socket(number, true)) return std::make_unique<inherited_connection>(s, in, take(number, true, true));
-    return std::make_unique<inherited_source>(s, in, take(number, false, true));
-}
-
-std::unique_ptr<outlet> adopt_outlet(site &s, outbox &out) {
-    int number = s.where.descriptor;
-    if (is_socket(number, false)) return std::make_unique<inherited_dialer>(s, out, take(number, true, false));
-    return std::make_unique<inherited_outlet>(s, out, take(number, false, false));
 }
 
 }  // namespace libipc::stream

@@ -11,8 +11,11 @@
 
 #include "../status.hpp"
 #include "inbox.hpp"
+#include "site.hpp"
 
 namespace libipc::stream {
+
+class intake;
 
 // One sender.
 struct origin {
@@ -32,12 +35,19 @@ struct origin {
     std::uint64_t acknowledged = 0;     // it was told that all up to here are
     std::uint64_t acknowledged_at = 0;  // ... when that many bytes were released
     bool unacknowledged = false;        // in the list of those that are to be told
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(generation, used, sender, pid, box, last_sequence, lost, gone, ended, told, active, starved, asked,
+          acknowledged, acknowledged_at, unacknowledged);
+    }
 };
 
 // Where messages come from: connections, a pipe, datagrams.
-class source {
+class source : public watched {
   public:
     virtual ~source() = default;
+    // After its members were handed over: it is at work again. Throws failure.
+    virtual void resume(site &s, intake &in) = 0;
     virtual void room(std::uint32_t) {}                  // a starved origin has room again
     virtual void dropped(std::uint32_t) {}               // an origin is no more
     virtual bool acknowledges() const { return false; }  // senders are told what is released
@@ -49,6 +59,11 @@ class source {
 
 class intake {
   public:
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(origins_, free_, active_, first_, turn_left_, counters);
+        free_.reserve(origins_.size());  // so that drop() needs no memory
+    }
     std::uint32_t add(std::uint64_t sender, std::uint64_t capacity, std::int32_t pid);  // throws failure
     origin &operator[](std::uint32_t index) { return *origins_[index]; }
     std::size_t size() const { return origins_.size(); }

@@ -15,6 +15,14 @@ loop::~loop() {
     while (calls_.loop_close(&uv_) == UV_EBUSY) calls_.run(&uv_, UV_RUN_NOWAIT);
 }
 
+void loop::enter(events &e) {
+    // libuv tells the system what is watched when it runs only. What it finds then it finds again.
+    deaf_ = true;
+    calls_.run(&uv_, UV_RUN_NOWAIT);
+    deaf_ = false;
+    e.add(calls_.backend_fd(&uv_), {event_tag::of::stream});
+}
+
 void loop::run() {
     do calls_.run(&uv_, UV_RUN_NOWAIT);
     while (stale());
@@ -22,14 +30,14 @@ void loop::run() {
 
 struct watch_point::node {
     uv_poll_t handle;
-    const uv_library *calls;
+    loop *home;
     watched *who;
     int events;
 
     static void start(node &n);
 };
 
-watch_point::watch_point(loop &in, int fd, watched &who) : node_(new node{{}, &in.calls_, &who, 0}) {
+watch_point::watch_point(loop &in, int fd, watched &who) : node_(new node{{}, &in, &who, 0}) {
     if (int r = in.calls_.poll_init(&in.uv_, &node_->handle, fd); r < 0) {
         delete node_;
         fail(r, "cannot watch a descriptor: {}", errno_words(-r));
@@ -39,24 +47,31 @@ watch_point::watch_point(loop &in, int fd, watched &who) : node_(new node{{}, &i
 
 watch_point::~watch_point() {
     if (!node_) return;
-    node_->calls->close(reinterpret_cast<uv_handle_t *>(&node_->handle),
-                        [](uv_handle_t *h) { delete static_cast<node *>(h->data); });
+    node_->home->calls_.close(reinterpret_cast<uv_handle_t *>(&node_->handle),
+                              [](uv_handle_t *h) { delete static_cast<node *>(h->data); });
 }
 
 void watch_point::node::start(node &n) {
-    n.calls->poll_start(&n.handle, n.events, [](uv_poll_t *h, int status, int what) {
+    n.home->calls_.poll_start(&n.handle, n.events, [](uv_poll_t *h, int status, int what) {
         node &n = *static_cast<node *>(h->data);
         // At an error libuv stops watching; but data may lie before it, and then the owner wants to hear of it again.
         if (status < 0) start(n);
+        if (n.home->deaf_) return;
         watched &who = *n.who;
         who.ready(status < 0 || (what & UV_READABLE) != 0, status < 0 || (what & UV_WRITABLE) != 0);
     });
 }
 
-void watch_point::want(bool readable, bool writable) {
-    node_->events = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
-    if (node_->events == 0)
-        node_->calls->poll_stop(&node_->handle);
+void watch_point::resume(loop &in, int fd, watched &who) {
+    watch_point fresh(in, fd, who);
+    fresh.want(wanted_);
+    *this = std::move(fresh);
+}
+
+void watch_point::want(int events) {
+    node_->events = wanted_ = events;
+    if (events == 0)
+        node_->home->calls_.poll_stop(&node_->handle);
     else
         node::start(*node_);
 }

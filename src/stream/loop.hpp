@@ -4,10 +4,14 @@
 // Of libuv it is uv_poll that is used, and not its streams: these write without MSG_NOSIGNAL, and a library may not
 // touch SIGPIPE; at EMFILE they take in and close whoever waits to be accepted; they close the descriptors that a
 // handoff must keep; and they read into one buffer, where a payload and what follows it want two.
+//
+// A handoff leaves the loop to the copy of the library that made it. The next copy makes one of its own, for the same
+// descriptors, and both are in the epoll until the first is gone: whoever waits on that misses nothing.
 #pragma once
 
 #include <utility>
 
+#include "../events.hpp"
 #include "uv.hpp"
 
 namespace libipc::stream {
@@ -28,7 +32,9 @@ class loop {
     loop(const loop &) = delete;
     loop &operator=(const loop &) = delete;
 
-    int fd() const { return calls_.backend_fd(&uv_); }
+    // From now on the events tell when something is there to run for. Nobody is called yet, whatever is there. Throws
+    // failure.
+    void enter(events &e);
     // Takes what is there, without waiting, and passes on what has to be watched from now on.
     void run();
     // Something has to be passed on before the descriptor can be waited on.
@@ -40,6 +46,7 @@ class loop {
     friend class watch_point;
     uv_library calls_;
     uv_loop_t uv_;
+    bool deaf_ = false;  // nobody is called
 };
 
 // Watches one descriptor, which stays its owner's and must outlive this.
@@ -47,18 +54,31 @@ class watch_point {
   public:
     watch_point() = default;
     watch_point(loop &in, int fd, watched &who);  // throws failure
-    watch_point(watch_point &&other) noexcept : node_(other.node_) { other.node_ = nullptr; }
+    watch_point(watch_point &&other) noexcept
+        : node_(std::exchange(other.node_, nullptr)), wanted_(std::exchange(other.wanted_, 0)) {}
     watch_point &operator=(watch_point &&other) noexcept {
         std::swap(node_, other.node_);
+        std::swap(wanted_, other.wanted_);
         return *this;
     }
     ~watch_point();
-    explicit operator bool() const { return node_; }
-    void want(bool readable, bool writable);
+    void want(bool readable, bool writable) {
+        want((readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0));
+    }
+    // In the place of one of another copy of the library, and wants the same.
+    void resume(loop &in, int fd, watched &who);  // throws failure
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(wanted_);
+        a.rebuilt(node_);
+    }
 
   private:
     struct node;
+    void want(int events);
+
     node *node_ = nullptr;
+    int wanted_ = 0;
 };
 
 }  // namespace libipc::stream

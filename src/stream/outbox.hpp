@@ -12,6 +12,7 @@ namespace libipc::stream {
 
 class outbox {
   public:
+    outbox() = default;
     explicit outbox(std::uint64_t capacity)
         : memory_(make_ring(capacity)), ring_(memory_.map.get(), capacity) {}  // throws failure
 
@@ -61,6 +62,10 @@ class outbox {
     std::uint64_t sent() const { return sent_; }  // sequence of the last message handed over
     // For a forked child.
     void forget() { memory_.map.forget(); }
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(memory_, ring_, next_, sent_, trial_, trial_from_, trial_sent_);
+    }
 
   private:
     item read(const cursor &at, std::uint64_t sent, std::uint64_t &length) const {

@@ -6,12 +6,15 @@
 #include <cstdint>
 
 #include "outbox.hpp"
+#include "site.hpp"
 
 namespace libipc::stream {
 
-class outlet {
+class outlet : public watched {
   public:
     virtual ~outlet() = default;
+    // After its members were handed over: it is at work again. Throws failure.
+    virtual void resume(site &s, outbox &out) = 0;
     // Hands over what can be without waiting. Called after each commit.
     virtual void pump() = 0;
     virtual bool linked() const = 0;

@@ -3,8 +3,6 @@
 #include <cerrno>
 #include <utility>
 
-#include "transports.hpp"
-
 namespace libipc::stream {
 
 namespace {
@@ -20,8 +18,8 @@ constexpr std::uint64_t acknowledge_bytes = 256 << 10;
 receiver::receiver(any_endpoint where)
     : owner_(ownership::take_new()),
       site_(std::move(where), owner_.page()),
-      status_(site_.where, site_.id, IPC_RECEIVER),
-      source_(open_source(site_, intake_)) {
+      status_(site_.where, site_.id, IPC_RECEIVER) {
+    open_source(source_, site_, intake_);
     if (std::string url = source_->url(); !url.empty()) {
         site_.where.url = url;
         status_.rename(url);
@@ -29,9 +27,24 @@ receiver::receiver(any_endpoint where)
     look(0);
 }
 
+receiver::receiver(handoff::reader &state) {
+    try {
+        hand_over(state);
+        site_.uv.emplace();
+        source_->resume(site_, intake_);
+        site_.uv->enter(site_.waiting);
+        owner_.await(state.turn());
+    } catch (...) {
+        handoff::leaver leave;
+        hand_over(leave);
+        throw;
+    }
+}
+
 receiver::~receiver() {
+    if (owner_.forgotten()) return;
     if (owner_.forked()) {
-        site_.uv.forked();
+        site_.uv->forked();
         status_.forget();
         return;
     }
@@ -94,7 +107,7 @@ void receiver::settle() {
         else
             site_.alarm_in(acknowledge_gap_ns - since);
     }
-    if (site_.uv.stale()) site_.uv.run();
+    site_.pass_on();
 }
 
 void receiver::acknowledge_all() {
@@ -179,7 +192,7 @@ std::uint64_t receiver::shut() {
     if (!std::exchange(shut_, true)) {
         acknowledge_all();
         source_->leave();
-        if (site_.uv.stale()) site_.uv.run();
+        site_.pass_on();
     }
     return intake_.held();
 }

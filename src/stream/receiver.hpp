@@ -4,19 +4,24 @@
 #include <ipc/ipc.h>
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
+#include "../handoff.hpp"
 #include "../ownership.hpp"
 #include "../status.hpp"
 #include "intake.hpp"
 #include "site.hpp"
+#include "transports.hpp"
 
 namespace libipc::stream {
 
 class receiver {
   public:
-    explicit receiver(any_endpoint where);  // throws failure
+    static constexpr std::int32_t role = IPC_RECEIVER;
+    static constexpr bool streams = true;
+    receiver() = default;
+    explicit receiver(any_endpoint where);      // throws failure
+    explicit receiver(handoff::reader &state);  // throws, and has taken nothing then
     ~receiver();
 
     std::int32_t receive(ipc_message &out, std::int64_t timeout_ns);
@@ -31,6 +36,11 @@ class receiver {
     bool is_shut() const { return shut_; }
     ownership &owner() { return owner_; }
 
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(owner_, site_, intake_, status_, source_, unacknowledged_, acknowledged_at_ns_, shut_);
+    }
+
   private:
     std::int32_t take(ipc_message &out);
     std::int32_t wait(ipc_message &out, std::int64_t timeout_ns);
@@ -44,7 +54,7 @@ class receiver {
     site site_;
     intake intake_;
     status_page status_;
-    std::unique_ptr<source> source_;
+    any_source source_;
     std::vector<std::uint32_t> unacknowledged_;
     std::int64_t acknowledged_at_ns_ = 0;
     bool shut_ = false;

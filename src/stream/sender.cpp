@@ -5,22 +5,35 @@
 #include <climits>
 #include <cstring>
 
-#include "transports.hpp"
-
 namespace libipc::stream {
 
 sender::sender(any_endpoint where, std::uint64_t capacity)
     : owner_(ownership::take_new()),
       site_(std::move(where), owner_.page()),
       outbox_(capacity),
-      status_(site_.where, site_.id, IPC_SENDER),
-      outlet_(open_outlet(site_, outbox_)) {
+      status_(site_.where, site_.id, IPC_SENDER) {
+    open_outlet(outlet_, site_, outbox_);
     look(0);
 }
 
+sender::sender(handoff::reader &state) {
+    try {
+        hand_over(state);
+        site_.uv.emplace();
+        outlet_->resume(site_, outbox_);
+        site_.uv->enter(site_.waiting);
+        owner_.await(state.turn());
+    } catch (...) {
+        handoff::leaver leave;
+        hand_over(leave);
+        throw;
+    }
+}
+
 sender::~sender() {
+    if (owner_.forgotten()) return;
     if (owner_.forked()) {
-        site_.uv.forked();
+        site_.uv->forked();
         outbox_.forget();
         status_.forget();
         return;
@@ -32,7 +45,7 @@ sender::~sender() {
 int sender::look(std::int64_t timeout_ns) {
     no_cancel here;
     int r = site_.look(timeout_ns, [&] { outlet_->alarm(); });
-    if (site_.uv.stale()) site_.uv.run();
+    site_.pass_on();
     show();
     return r;
 }

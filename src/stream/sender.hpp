@@ -4,19 +4,24 @@
 #include <ipc/ipc.h>
 
 #include <cstdint>
-#include <memory>
 
+#include "../handoff.hpp"
 #include "../ownership.hpp"
 #include "../status.hpp"
 #include "outbox.hpp"
 #include "outlet.hpp"
 #include "site.hpp"
+#include "transports.hpp"
 
 namespace libipc::stream {
 
 class sender {
   public:
+    static constexpr std::int32_t role = IPC_SENDER;
+    static constexpr bool streams = true;
+    sender() = default;
     sender(any_endpoint where, std::uint64_t capacity);  // throws failure
+    explicit sender(handoff::reader &state);             // throws, and has taken nothing then
     ~sender();
 
     std::int32_t reserve(std::size_t size, void *&data, std::int64_t timeout_ns);
@@ -34,6 +39,12 @@ class sender {
     std::uint64_t finish(std::int64_t linger_ns);
     ownership &owner() { return owner_; }
 
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(owner_, site_, outbox_, status_, outlet_, reserved_, reserved_size_, refused_size_, refused_reserve_, ended_,
+          counters_);
+    }
+
   private:
     template <class Done>
     std::int32_t wait(Done done, std::int64_t timeout_ns);
@@ -46,7 +57,7 @@ class sender {
     site site_;
     outbox outbox_;
     status_page status_;
-    std::unique_ptr<outlet> outlet_;
+    any_outlet outlet_;
     bool reserved_ = false;
     std::size_t reserved_size_ = 0;
     std::size_t refused_size_ = 0;  // what the last refused reserve wanted

@@ -27,7 +27,8 @@ site::site(any_endpoint e, handle_words *words)
     : where(with_open_descriptor(std::move(e))), id(random_id()), waiting(words) {
     // A channel's status page is named for it, and memory files have short names.
     where.name = where.url.substr(0, 200);
-    waiting.add(uv.fd(), {event_tag::of::stream});
+    uv.emplace();
+    uv->enter(waiting);
 }
 
 void site::alarm_in(std::int64_t delay_ns) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "../events.hpp"
 #include "../url.hpp"
@@ -9,15 +10,14 @@
 
 namespace libipc::stream {
 
-class intake;
-
 struct site {
+    site() = default;
     site(any_endpoint e, handle_words *words);  // throws failure
 
     any_endpoint where;
-    std::uint64_t id;
+    std::uint64_t id = 0;
     events waiting;
-    loop uv;
+    std::optional<loop> uv;
     std::int32_t fd_error = 0;  // -EMFILE or -ENFILE to be told, once
 
     // Takes what has happened, waiting for the first of it up to timeout_ns, and calls alarm() if that has gone off. 0,
@@ -25,13 +25,13 @@ struct site {
     template <class Alarm>
     int look(std::int64_t timeout_ns, Alarm alarm) {
         // What is passed on may bring at once what the caller waits for: it looks before it sleeps.
-        if (uv.stale()) {
-            uv.run();
+        if (uv->stale()) {
+            uv->run();
             timeout_ns = 0;
         }
         return waiting.take(timeout_ns, [&](event_tag tag) {
             if (tag.kind == event_tag::of::stream) {
-                uv.run();
+                uv->run();
             } else if (tag.kind == event_tag::of::timer) {
                 waiting.drain_alarm();
                 alarm_at = 0;
@@ -39,10 +39,20 @@ struct site {
             }
         });
     }
+    // Before a wait: what is to be watched from now on.
+    void pass_on() {
+        if (uv->stale()) uv->run();
+    }
 
     // The alarm of the source or outlet goes off after this time, or earlier.
     void alarm_in(std::int64_t delay_ns);
     std::int64_t alarm_at = 0;  // 0: it is not set
+
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(where, id, waiting, fd_error, alarm_at);
+        a.rebuilt(uv);
+    }
 };
 
 }  // namespace libipc::stream

@@ -1,4 +1,5 @@
-// tcp://host:port: between machines, in order. One receiver listens, on loopback unless it names another address.
+#include "tcp.hpp"
+
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -6,10 +7,6 @@
 #include <cerrno>
 
 #include "../failure.hpp"
-#include "address.hpp"
-#include "connections.hpp"
-#include "dialer.hpp"
-#include "transports.hpp"
 
 namespace libipc::stream {
 
@@ -32,69 +29,55 @@ void tune(int socket) {
     set(socket, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
-class tcp_listener final : public connections {
-  public:
-    tcp_listener(site &s, intake &in) : connections(s, in), bound_(resolve(s.where)), allowed_(s.where, bound_) {
-        fd listener(made(make_tcp_socket(bound_), "a socket"));
-        // A connection that a receiver before us had may still be dying.
-        set(listener.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-        if (bound_.family() == AF_INET6) set(listener.get(), IPPROTO_IPV6, IPV6_V6ONLY, s.where.host != "*");
-        if (bind(listener.get(), bound_.get(), bound_.size) != 0 || ::listen(listener.get(), SOMAXCONN) != 0) {
-            int error = errno;
-            if (error == EADDRINUSE)
-                fail(-error,
-                     "{} is in use, by another receiver or another program (ss -ltnp shows which); end that one, "
-                     "or take another port",
-                     bound_.words());
-            if (error == EADDRNOTAVAIL)
-                fail(-error, "{} is no address of this machine (ip addr shows which it has)", bound_.words());
-            if (error == EACCES) fail(-error, "port {} is for root alone; take one from 1024 on", s.where.port);
-            fail(-error, "cannot listen on {}: {}", bound_.words(), errno_words(error));
-        }
-        bound_ = name_of_socket(listener.get());
-        listen(std::move(listener));
-    }
-    std::string url() const override {
-        std::string_view host = site_.where.host;
-        bool v6 = host.find(':') != host.npos;
-        return fmt::format("tcp://{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "", bound_.port());
-    }
-
-  private:
-    std::string admit(int socket) override {
-        tune(socket);
-        address peer = peer_of_socket(socket);
-        if (allowed_.has(peer)) return {};
-        return fmt::format("{} is not within allow= of this receiver", peer.words());
-    }
-
-    address bound_;
-    allowed allowed_;
-};
-
-class tcp_dialer final : public dialer {
-  public:
-    tcp_dialer(site &s, outbox &out) : dialer(s, out), there_(resolve(s.where)) { begin(); }
-
-  private:
-    int dial(fd &socket) override {
-        fd fresh(make_tcp_socket(there_));
-        if (!fresh) return -EMFILE;
-        tune(fresh.get());
-        int r;
-        do r = connect(fresh.get(), there_.get(), there_.size) == 0 ? 0 : -errno;
-        while (r == -EINTR);
-        if (r != 0 && r != -EINPROGRESS) return r;
-        socket = std::move(fresh);
-        return r;
-    }
-
-    address there_;
-};
-
 }  // namespace
 
-std::unique_ptr<source> listen_tcp(site &s, intake &in) { return std::make_unique<tcp_listener>(s, in); }
-std::unique_ptr<outlet> dial_tcp(site &s, outbox &out) { return std::make_unique<tcp_dialer>(s, out); }
+tcp_listener::tcp_listener(site &s, intake &in)
+    : connections(s, in), bound_(resolve(s.where)), allowed_(s.where, bound_) {
+    fd listener(made(make_tcp_socket(bound_), "a socket"));
+    // A connection that a receiver before us had may still be dying.
+    set(listener.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+    if (bound_.family() == AF_INET6) set(listener.get(), IPPROTO_IPV6, IPV6_V6ONLY, s.where.host != "*");
+    if (bind(listener.get(), bound_.get(), bound_.size) != 0 || ::listen(listener.get(), SOMAXCONN) != 0) {
+        int error = errno;
+        if (error == EADDRINUSE)
+            fail(-error,
+                 "{} is in use, by another receiver or another program (ss -ltnp shows which); end that one, or take "
+                 "another port",
+                 bound_.words());
+        if (error == EADDRNOTAVAIL)
+            fail(-error, "{} is no address of this machine (ip addr shows which it has)", bound_.words());
+        if (error == EACCES) fail(-error, "port {} is for root alone; take one from 1024 on", s.where.port);
+        fail(-error, "cannot listen on {}: {}", bound_.words(), errno_words(error));
+    }
+    bound_ = name_of_socket(listener.get());
+    listen(std::move(listener));
+}
+
+std::string tcp_listener::url() const {
+    std::string_view host = site_->where.host;
+    bool v6 = host.find(':') != host.npos;
+    return fmt::format("tcp://{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "", bound_.port());
+}
+
+std::string tcp_listener::admit(int socket) {
+    tune(socket);
+    address peer = peer_of_socket(socket);
+    if (allowed_.has(peer)) return {};
+    return fmt::format("{} is not within allow= of this receiver", peer.words());
+}
+
+tcp_dialer::tcp_dialer(site &s, outbox &out) : dialer(s, out), there_(resolve(s.where)) { begin(); }
+
+int tcp_dialer::dial(fd &socket) {
+    fd fresh(make_tcp_socket(there_));
+    if (!fresh) return -EMFILE;
+    tune(fresh.get());
+    int r;
+    do r = connect(fresh.get(), there_.get(), there_.size) == 0 ? 0 : -errno;
+    while (r == -EINTR);
+    if (r != 0 && r != -EINPROGRESS) return r;
+    socket = std::move(fresh);
+    return r;
+}
 
 }  // namespace libipc::stream

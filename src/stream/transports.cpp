@@ -6,36 +6,42 @@
 
 namespace libipc::stream {
 
-std::unique_ptr<source> open_source(site &s, intake &in) {
+void open_source(any_source &into, site &s, intake &in) {
+    int number = s.where.descriptor;
     switch (s.where.scheme) {
         case transport::unix_socket:
-            return listen_unix(s, in);
+            return into.make<unix_listener>(s, in);
         case transport::tcp:
-            return listen_tcp(s, in);
+            return into.make<tcp_listener>(s, in);
         case transport::pipe:
-            return read_fifo(s, in);
+            return into.make<pipe_source>(s, in);
         case transport::fd:
-            return adopt_source(s, in);
+            if (is_socket(number, true))
+                return into.make<inherited_connection>(s, in, take_inherited(number, true, true));
+            return into.make<inherited_source>(s, in, take_inherited(number, false, true));
         case transport::udp:
-            return bind_udp(s, in);
+            return into.make<udp_source>(s, in);
         case transport::shm:
             break;
     }
     fail(-EINVAL, "shared memory is no stream");
 }
 
-std::unique_ptr<outlet> open_outlet(site &s, outbox &out) {
+void open_outlet(any_outlet &into, site &s, outbox &out) {
+    int number = s.where.descriptor;
     switch (s.where.scheme) {
         case transport::unix_socket:
-            return dial_unix(s, out);
+            return into.make<unix_dialer>(s, out);
         case transport::tcp:
-            return dial_tcp(s, out);
+            return into.make<tcp_dialer>(s, out);
         case transport::pipe:
-            return write_fifo(s, out);
+            return into.make<pipe_outlet>(s, out);
         case transport::fd:
-            return adopt_outlet(s, out);
+            if (is_socket(number, false))
+                return into.make<inherited_dialer>(s, out, take_inherited(number, true, false));
+            return into.make<inherited_outlet>(s, out, take_inherited(number, false, false));
         case transport::udp:
-            return send_udp(s, out);
+            return into.make<udp_outlet>(s, out);
         case transport::shm:
             break;
     }

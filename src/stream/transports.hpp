@@ -1,27 +1,22 @@
-// Which source or outlet an endpoint has. Each is made in the file of its transport.
+// Which source or outlet an endpoint has. Each is in the file of its transport.
 #pragma once
 
-#include <memory>
-
-#include "intake.hpp"
-#include "outlet.hpp"
-#include "site.hpp"
+#include "inherited.hpp"
+#include "one_of.hpp"
+#include "pipe.hpp"
+#include "tcp.hpp"
+#include "udp.hpp"
+#include "unix.hpp"
 
 namespace libipc::stream {
 
-// All throw failure.
-std::unique_ptr<source> open_source(site &s, intake &in);
-std::unique_ptr<outlet> open_outlet(site &s, outbox &out);
+using any_source =
+    one_of<source, unix_listener, tcp_listener, pipe_source, inherited_connection, inherited_source, udp_source>;
+using any_outlet =
+    one_of<outlet, unix_dialer, tcp_dialer, pipe_outlet, inherited_dialer, inherited_outlet, udp_outlet>;
 
-std::unique_ptr<source> listen_unix(site &s, intake &in);
-std::unique_ptr<outlet> dial_unix(site &s, outbox &out);
-std::unique_ptr<source> listen_tcp(site &s, intake &in);
-std::unique_ptr<outlet> dial_tcp(site &s, outbox &out);
-std::unique_ptr<source> read_fifo(site &s, intake &in);
-std::unique_ptr<outlet> write_fifo(site &s, outbox &out);
-std::unique_ptr<source> adopt_source(site &s, intake &in);
-std::unique_ptr<outlet> adopt_outlet(site &s, outbox &out);
-std::unique_ptr<source> bind_udp(site &s, intake &in);
-std::unique_ptr<outlet> send_udp(site &s, outbox &out);
+// Both throw failure.
+void open_source(any_source &into, site &s, intake &in);
+void open_outlet(any_outlet &into, site &s, outbox &out);
 
 }  // namespace libipc::stream

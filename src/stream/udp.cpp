@@ -1,5 +1,5 @@
-// udp://host:port: a message is a datagram, and no datagram is sure to arrive, or once, or in order. What is lost,
-// comes twice or late is counted and marked, and nothing is put right.
+#include "udp.hpp"
+
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -9,10 +9,6 @@
 
 #include "../failure.hpp"
 #include "../layout.hpp"
-#include "address.hpp"
-#include "chunks.hpp"
-#include "outlet.hpp"
-#include "transports.hpp"
 
 namespace libipc::stream {
 
@@ -20,11 +16,11 @@ namespace {
 
 constexpr std::size_t most_datagram = 65'507;  // that IPv4 takes
 constexpr std::size_t datagrams_a_call = 16;
+constexpr std::size_t slot = 65'536;  // of each
 constexpr std::uint64_t default_capacity = 8 << 20;
 constexpr int socket_buffer = 4 << 20;  // as far as the system lets us (net.core.rmem_max)
 constexpr std::size_t most_senders = 1024;
 constexpr std::size_t most_ended = 256;
-constexpr std::uint64_t window = 1024;  // sequences looked back for a message that comes twice
 // An end is a datagram, and may be lost as any other.
 constexpr int times_to_end = 3;
 
@@ -35,292 +31,248 @@ int make_udp_socket(const address &a) {
 
 void set(int socket, int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); }
 
-// What came of one sender, to tell what is missing.
-struct record {
-    std::uint64_t sender;
-    address from;
-    std::uint32_t origin;
-    std::uint64_t first, highest;
-    std::uint64_t came = 0;     // different ones
-    std::uint64_t dropped = 0;  // ... for want of room
-    std::uint64_t heard = 0;    // when, in datagrams of all
-    std::array<std::uint64_t, window / 64> seen{};
-
-    std::uint64_t &word(std::uint64_t sequence) { return seen[sequence % window / 64]; }
-    static std::uint64_t bit(std::uint64_t sequence) { return std::uint64_t{1} << (sequence % 64); }
-
-    // What this one is: 0, IPC_LATE, IPC_DUPLICATE.
-    std::uint32_t note(std::uint64_t sequence) {
-        if (sequence > highest) {
-            std::uint64_t ahead = sequence - highest;
-            for (std::uint64_t s = ahead >= window ? sequence - window + 1 : highest + 1; s <= sequence; ++s)
-                word(s) &= ~bit(s);
-            highest = sequence;
-        } else if (highest - sequence >= window) {
-            // So late that nobody knows any more whether it came: it was counted as lost.
-            ++came;
-            return IPC_LATE;
-        } else if (word(sequence) & bit(sequence)) {
-            return IPC_DUPLICATE;
-        }
-        first = std::min(first, sequence);
-        word(sequence) |= bit(sequence);
-        ++came;
-        return sequence < highest ? IPC_LATE : 0;
-    }
-    std::uint64_t lost() const {
-        std::uint64_t expected = highest - first + 1;
-        return dropped + (expected > came ? expected - came : 0);
-    }
-};
-
-class udp_source final : public source, private watched {
-  public:
-    udp_source(site &s, intake &in)
-        : site_(s), intake_(in), bound_(resolve(s.where)), allowed_(s.where, bound_), room_(datagrams_a_call * slot) {
-        socket_ = made(make_udp_socket(bound_), "a socket");
-        set(socket_.get(), SOL_SOCKET, SO_RCVBUF, socket_buffer);
-        set(socket_.get(), SOL_SOCKET, SO_RCVBUFFORCE, socket_buffer);  // root may have more
-        if (bound_.family() == AF_INET6) set(socket_.get(), IPPROTO_IPV6, IPV6_V6ONLY, s.where.host != "*");
-        if (bind(socket_.get(), bound_.get(), bound_.size) != 0) {
-            int error = errno;
-            if (error == EADDRINUSE)
-                fail(-error,
-                     "{} is in use, by another receiver or another program (ss -lunp shows which); end that one, or "
-                     "take "
-                     "another port",
-                     bound_.words());
-            if (error == EADDRNOTAVAIL)
-                fail(-error, "{} is no address of this machine (ip addr shows which it has)", bound_.words());
-            if (error == EACCES) fail(-error, "port {} is for root alone; take one from 1024 on", s.where.port);
-            fail(-error, "cannot bind {}: {}", bound_.words(), errno_words(error));
-        }
-        bound_ = name_of_socket(socket_.get());
-        point_ = watch_point(site_.uv, socket_.get(), *this);
-        point_.want(true, false);
-    }
-    std::string url() const override {
-        std::string_view host = site_.where.host;
-        bool v6 = host.find(':') != host.npos;
-        return fmt::format("udp://{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "", bound_.port());
-    }
-    void dropped(std::uint32_t index) override {
-        std::erase_if(records_, [&](const record &r) { return r.origin == index; });
-    }
-    void leave() override {
-        point_ = watch_point();
-        socket_.reset();
-    }
-
-  private:
-    static constexpr std::size_t slot = 65'536;
-
-    void ready(bool, bool) override {
-        for (int turns = 0; turns < 16 && socket_; ++turns) {
-            std::array<mmsghdr, datagrams_a_call> messages{};
-            std::array<iovec, datagrams_a_call> parts;
-            std::array<address, datagrams_a_call> from;
-            for (std::size_t i = 0; i < datagrams_a_call; ++i) {
-                parts[i] = {room_.data() + i * slot, slot};
-                messages[i].msg_hdr.msg_iov = &parts[i];
-                messages[i].msg_hdr.msg_iovlen = 1;
-                messages[i].msg_hdr.msg_name = from[i].get();
-                messages[i].msg_hdr.msg_namelen = sizeof from[i].storage;
-            }
-            int n = recvmmsg(socket_.get(), messages.data(), datagrams_a_call, MSG_DONTWAIT, nullptr);
-            if (n < 0 && errno == EINTR) continue;
-            if (n <= 0) return;
-            for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
-                from[i].size = messages[i].msg_hdr.msg_namelen;
-                take({room_.data() + i * slot, messages[i].msg_len}, from[i]);
-            }
-            if (n < static_cast<int>(datagrams_a_call)) return;
-        }
-    }
-
-    void take(std::span<const std::byte> datagram, const address &from) {
-        if (!allowed_.has(from)) return drop_foreign();
-        if (site_.where.raw) {
-            record *r = record_of(raw_sender(from), 1, from);
-            if (!r) return drop_foreign();
-            r->highest = ++r->came;
-            return keep(*r, datagram, 0, r->highest, 0);
-        }
-        chunk c;
-        if (datagram.size() < chunk_header_bytes || !get(datagram.data(), c) || c.offset != 0 || c.size != c.bytes ||
-            datagram.size() != chunk_header_bytes + c.bytes)
-            return drop_foreign();
-        // An end is sent more than once; and what was overtaken by it was counted as lost.
-        if (std::find(ended_.begin(), ended_.end(), c.sender) != ended_.end()) return;
-        record *r = record_of(c.sender, c.sequence + (c.what == kind::end), from);
-        if (!r || !(r->from == from)) return drop_foreign();
-        if (c.what == kind::end) {
-            // What was sent and is missing at the end is known by its sequence.
-            if (c.sequence > r->highest) count_lost(*r, [&] { r->highest = c.sequence; });
-            if (ended_.size() == most_ended) ended_.erase(ended_.begin());
-            ended_.push_back(c.sender);
-            return intake_.finish(r->origin, true);
-        }
-        std::uint32_t flags = 0;
-        count_lost(*r, [&] { flags = r->note(c.sequence); });
-        if (flags == IPC_DUPLICATE) ++intake_.counters.duplicated;
-        if (flags == IPC_LATE) ++intake_.counters.reordered;
-        keep(*r, datagram.subspan(chunk_header_bytes), c.tag, c.sequence, flags);
-    }
-
-    template <class F>
-    void count_lost(record &r, F change) {
-        std::uint64_t before = r.lost();
-        change();
-        intake_.counters.lost += r.lost() - before;  // unsigned: what comes late takes away again
-        intake_[r.origin].lost = r.lost();
-    }
-
-    void keep(record &r, std::span<const std::byte> payload, std::uint64_t tag, std::uint64_t sequence,
-              std::uint32_t flags) {
-        origin &o = intake_[r.origin];
-        std::byte *place = payload.size() <= o.box.most() ? o.box.place(payload.size()) : nullptr;
-        if (!place) {
-            // The user is so far behind that there is no room: as if the system had had none.
-            return count_lost(r, [&] { ++r.dropped; });
-        }
-        if (!payload.empty()) std::memcpy(place, payload.data(), payload.size());
-        intake_.keep(r.origin, payload.size(), tag, sequence, r.sender, flags);
-    }
-
-    void drop_foreign() { ++intake_.counters.foreign; }
-
-    std::uint64_t raw_sender(const address &from) {
-        for (const record &r : records_)
-            if (r.from == from) return r.sender;
-        return random_id();
-    }
-
-    record *record_of(std::uint64_t sender, std::uint64_t sequence, const address &from) {
-        ++heard_;
-        for (record &r : records_)
-            if (r.sender == sender) {
-                r.heard = heard_;
-                return &r;
-            }
-        if (records_.size() == most_senders) {
-            // Whoever sends from made-up ids makes us forget the one that was silent for longest.
-            auto silent = std::min_element(records_.begin(), records_.end(),
-                                           [](const record &a, const record &b) { return a.heard < b.heard; });
-            intake_.finish(silent->origin, false);
-            records_.erase(silent);
-        }
-        try {
-            std::uint32_t index = intake_.add(sender, site_.where.capacity.value_or(default_capacity), 0);
-            records_.push_back({sender, from, index, sequence, sequence - 1, 0, 0, heard_, {}});
-            return &records_.back();
-        } catch (const failure &) {
-            return nullptr;
-        }
-    }
-
-    site &site_;
-    intake &intake_;
-    address bound_;
-    allowed allowed_;
-    fd socket_;
-    watch_point point_;
-    std::vector<std::byte> room_;
-    std::vector<record> records_;
-    std::vector<std::uint64_t> ended_;  // senders of which nothing more is taken, the latest at the end
-    std::uint64_t heard_ = 0;
-};
-
-class udp_outlet final : public outlet, private watched {
-  public:
-    udp_outlet(site &s, outbox &out) : site_(s), outbox_(out), there_(resolve(s.where)) {
-        socket_ = made(make_udp_socket(there_), "a socket");
-        set(socket_.get(), SOL_SOCKET, SO_SNDBUF, socket_buffer);
-        if (connect(socket_.get(), there_.get(), there_.size) != 0)
-            fail(-errno, "there is no way to {}: {}", there_.words(), errno_words(errno));
-        point_ = watch_point(site_.uv, socket_.get(), *this);
-        sign(signature_);
-        signature_.sender = s.id;
-    }
-    bool linked() const override { return true; }
-    std::uint64_t most() const override { return most_datagram - (site_.where.raw ? 0 : chunk_header_bytes); }
-    std::uint64_t settled() const override { return outbox_.sent(); }
-    std::uint64_t lost() const override { return lost_; }
-    void leave() override { pump(); }
-
-    void pump() override {
-        while (!blocked_) {
-            std::array<mmsghdr, datagrams_a_call> messages{};
-            std::array<std::array<iovec, 2>, datagrams_a_call> parts;
-            std::array<std::array<std::byte, chunk_header_bytes>, datagrams_a_call> headers;
-            std::size_t n = 0, items = 0;
-            bool raw = site_.where.raw, ends = false;
-            outbox_.each([&](const outbox::item &i) {
-                ends = i.end;
-                ++items;
-                if (raw && i.end) return false;  // nothing says so
-                chunk c = signature_;
-                c.what = i.end ? kind::end : kind::message;
-                c.bytes = static_cast<std::uint16_t>(i.size);
-                c.sequence = i.sequence;
-                c.tag = i.tag;
-                c.size = i.size;
-                c.offset = 0;
-                put(c, headers[n].data());
-                parts[n] = {{{headers[n].data(), chunk_header_bytes}, {i.payload, i.size}}};
-                messages[n].msg_hdr.msg_iov = raw ? &parts[n][1] : parts[n].data();
-                messages[n].msg_hdr.msg_iovlen = raw ? 1 : 2;
-                return ++n < datagrams_a_call;
-            });
-            if (items == 0) return;
-            int sent = n == 0 ? 0 : sendmmsg(socket_.get(), messages.data(), static_cast<unsigned>(n), MSG_NOSIGNAL);
-            if (sent < 0 && errno == EINTR) continue;
-            if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS)) {
-                blocked_ = true;
-                return point_.want(false, true);
-            }
-            if (sent < 0) {
-                // Nobody listened to an earlier one (the other machine said so), or this one can't go that way.
-                if (errno == ECONNREFUSED && refused_in_a_row_++ < 3) continue;
-                refused_in_a_row_ = 0;
-                ++lost_;
-                sent = 1;
-            }
-            refused_in_a_row_ = 0;
-            bool all = static_cast<std::size_t>(sent) == n;
-            for (int i = 0; i < sent; ++i) outbox_.pop();
-            if (!all || !ends) continue;
-            if (raw) {
-                outbox_.pop();
-            } else {
-                for (int again = 1; again < times_to_end; ++again)
-                    sendmsg(socket_.get(), &messages[n - 1].msg_hdr, MSG_NOSIGNAL);
-            }
-            return;
-        }
-    }
-
-  private:
-    void ready(bool, bool) override {
-        blocked_ = false;
-        point_.want(false, false);
-        pump();
-    }
-
-    site &site_;
-    outbox &outbox_;
-    address there_;
-    fd socket_;
-    watch_point point_;
-    chunk signature_{};
-    bool blocked_ = false;
-    int refused_in_a_row_ = 0;
-    std::uint64_t lost_ = 0;
-};
-
 }  // namespace
 
-std::unique_ptr<source> bind_udp(site &s, intake &in) { return std::make_unique<udp_source>(s, in); }
-std::unique_ptr<outlet> send_udp(site &s, outbox &out) { return std::make_unique<udp_outlet>(s, out); }
+std::uint32_t udp_source::record::note(std::uint64_t sequence) {
+    if (sequence > highest) {
+        std::uint64_t ahead = sequence - highest;
+        for (std::uint64_t s = ahead >= window ? sequence - window + 1 : highest + 1; s <= sequence; ++s)
+            word(s) &= ~bit(s);
+        highest = sequence;
+    } else if (highest - sequence >= window) {
+        // So late that nobody knows any more whether it came: it was counted as lost.
+        ++came;
+        return IPC_LATE;
+    } else if (word(sequence) & bit(sequence)) {
+        return IPC_DUPLICATE;
+    }
+    first = std::min(first, sequence);
+    word(sequence) |= bit(sequence);
+    ++came;
+    return sequence < highest ? IPC_LATE : 0;
+}
+
+udp_source::udp_source(site &s, intake &in)
+    : site_(&s), intake_(&in), bound_(resolve(s.where)), allowed_(s.where, bound_), room_(datagrams_a_call * slot) {
+    socket_ = made(make_udp_socket(bound_), "a socket");
+    set(socket_.get(), SOL_SOCKET, SO_RCVBUF, socket_buffer);
+    set(socket_.get(), SOL_SOCKET, SO_RCVBUFFORCE, socket_buffer);  // root may have more
+    if (bound_.family() == AF_INET6) set(socket_.get(), IPPROTO_IPV6, IPV6_V6ONLY, s.where.host != "*");
+    if (bind(socket_.get(), bound_.get(), bound_.size) != 0) {
+        int error = errno;
+        if (error == EADDRINUSE)
+            fail(-error,
+                 "{} is in use, by another receiver or another program (ss -lunp shows which); end that one, or take "
+                 "another port",
+                 bound_.words());
+        if (error == EADDRNOTAVAIL)
+            fail(-error, "{} is no address of this machine (ip addr shows which it has)", bound_.words());
+        if (error == EACCES) fail(-error, "port {} is for root alone; take one from 1024 on", s.where.port);
+        fail(-error, "cannot bind {}: {}", bound_.words(), errno_words(error));
+    }
+    bound_ = name_of_socket(socket_.get());
+    point_ = watch_point(*site_->uv, socket_.get(), *this);
+    point_.want(true, false);
+}
+
+void udp_source::resume(site &s, intake &in) {
+    site_ = &s;
+    intake_ = &in;
+    room_.resize(datagrams_a_call * slot);
+    if (socket_) point_.resume(*s.uv, socket_.get(), *this);
+}
+
+std::string udp_source::url() const {
+    std::string_view host = site_->where.host;
+    bool v6 = host.find(':') != host.npos;
+    return fmt::format("udp://{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "", bound_.port());
+}
+
+void udp_source::dropped(std::uint32_t index) {
+    std::erase_if(records_, [&](const record &r) { return r.origin == index; });
+}
+
+void udp_source::leave() {
+    point_ = watch_point();
+    socket_.reset();
+}
+
+void udp_source::ready(bool, bool) {
+    for (int turns = 0; turns < 16 && socket_; ++turns) {
+        std::array<mmsghdr, datagrams_a_call> messages{};
+        std::array<iovec, datagrams_a_call> parts;
+        std::array<address, datagrams_a_call> from;
+        for (std::size_t i = 0; i < datagrams_a_call; ++i) {
+            parts[i] = {room_.data() + i * slot, slot};
+            messages[i].msg_hdr.msg_iov = &parts[i];
+            messages[i].msg_hdr.msg_iovlen = 1;
+            messages[i].msg_hdr.msg_name = from[i].get();
+            messages[i].msg_hdr.msg_namelen = sizeof from[i].storage;
+        }
+        int n = recvmmsg(socket_.get(), messages.data(), datagrams_a_call, MSG_DONTWAIT, nullptr);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return;
+        for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+            from[i].size = messages[i].msg_hdr.msg_namelen;
+            take({room_.data() + i * slot, messages[i].msg_len}, from[i]);
+        }
+        if (n < static_cast<int>(datagrams_a_call)) return;
+    }
+}
+
+void udp_source::take(std::span<const std::byte> datagram, const address &from) {
+    if (!allowed_.has(from)) return drop_foreign();
+    if (site_->where.raw) {
+        record *r = record_of(raw_sender(from), 1, from);
+        if (!r) return drop_foreign();
+        r->highest = ++r->came;
+        return keep(*r, datagram, 0, r->highest, 0);
+    }
+    chunk c;
+    if (datagram.size() < chunk_header_bytes || !get(datagram.data(), c) || c.offset != 0 || c.size != c.bytes ||
+        datagram.size() != chunk_header_bytes + c.bytes)
+        return drop_foreign();
+    // An end is sent more than once; and what was overtaken by it was counted as lost.
+    if (std::find(ended_.begin(), ended_.end(), c.sender) != ended_.end()) return;
+    record *r = record_of(c.sender, c.sequence + (c.what == kind::end), from);
+    if (!r || !(r->from == from)) return drop_foreign();
+    if (c.what == kind::end) {
+        // What was sent and is missing at the end is known by its sequence.
+        if (c.sequence > r->highest) count_lost(*r, [&] { r->highest = c.sequence; });
+        if (ended_.size() == most_ended) ended_.erase(ended_.begin());
+        ended_.push_back(c.sender);
+        return intake_->finish(r->origin, true);
+    }
+    std::uint32_t flags = 0;
+    count_lost(*r, [&] { flags = r->note(c.sequence); });
+    if (flags == IPC_DUPLICATE) ++intake_->counters.duplicated;
+    if (flags == IPC_LATE) ++intake_->counters.reordered;
+    keep(*r, datagram.subspan(chunk_header_bytes), c.tag, c.sequence, flags);
+}
+
+template <class F>
+void udp_source::count_lost(record &r, F change) {
+    std::uint64_t before = r.lost();
+    change();
+    intake_->counters.lost += r.lost() - before;  // unsigned: what comes late takes away again
+    (*intake_)[r.origin].lost = r.lost();
+}
+
+void udp_source::keep(record &r, std::span<const std::byte> payload, std::uint64_t tag, std::uint64_t sequence,
+                      std::uint32_t flags) {
+    origin &o = (*intake_)[r.origin];
+    std::byte *place = payload.size() <= o.box.most() ? o.box.place(payload.size()) : nullptr;
+    if (!place) {
+        // The user is so far behind that there is no room: as if the system had had none.
+        return count_lost(r, [&] { ++r.dropped; });
+    }
+    if (!payload.empty()) std::memcpy(place, payload.data(), payload.size());
+    intake_->keep(r.origin, payload.size(), tag, sequence, r.sender, flags);
+}
+
+std::uint64_t udp_source::raw_sender(const address &from) {
+    for (const record &r : records_)
+        if (r.from == from) return r.sender;
+    return random_id();
+}
+
+udp_source::record *udp_source::record_of(std::uint64_t sender, std::uint64_t sequence, const address &from) {
+    ++heard_;
+    for (record &r : records_)
+        if (r.sender == sender) {
+            r.heard = heard_;
+            return &r;
+        }
+    if (records_.size() == most_senders) {
+        // Whoever sends from made-up ids makes us forget the one that was silent for longest.
+        auto silent = std::min_element(records_.begin(), records_.end(),
+                                       [](const record &a, const record &b) { return a.heard < b.heard; });
+        intake_->finish(silent->origin, false);
+        records_.erase(silent);
+    }
+    try {
+        std::uint32_t index = intake_->add(sender, site_->where.capacity.value_or(default_capacity), 0);
+        records_.push_back({sender, from, index, sequence, sequence - 1, 0, 0, heard_, {}});
+        return &records_.back();
+    } catch (const failure &) {
+        return nullptr;
+    }
+}
+
+udp_outlet::udp_outlet(site &s, outbox &out) : site_(&s), outbox_(&out), there_(resolve(s.where)) {
+    socket_ = made(make_udp_socket(there_), "a socket");
+    set(socket_.get(), SOL_SOCKET, SO_SNDBUF, socket_buffer);
+    if (connect(socket_.get(), there_.get(), there_.size) != 0)
+        fail(-errno, "there is no way to {}: {}", there_.words(), errno_words(errno));
+    point_ = watch_point(*site_->uv, socket_.get(), *this);
+    sign(signature_);
+    signature_.sender = s.id;
+}
+
+void udp_outlet::resume(site &s, outbox &out) {
+    site_ = &s;
+    outbox_ = &out;
+    point_.resume(*s.uv, socket_.get(), *this);
+}
+
+std::uint64_t udp_outlet::most() const { return most_datagram - (site_->where.raw ? 0 : chunk_header_bytes); }
+
+void udp_outlet::pump() {
+    while (!blocked_) {
+        std::array<mmsghdr, datagrams_a_call> messages{};
+        std::array<std::array<iovec, 2>, datagrams_a_call> parts;
+        std::array<std::array<std::byte, chunk_header_bytes>, datagrams_a_call> headers;
+        std::size_t n = 0, items = 0;
+        bool raw = site_->where.raw, ends = false;
+        outbox_->each([&](const outbox::item &i) {
+            ends = i.end;
+            ++items;
+            if (raw && i.end) return false;  // nothing says so
+            chunk c = signature_;
+            c.what = i.end ? kind::end : kind::message;
+            c.bytes = static_cast<std::uint16_t>(i.size);
+            c.sequence = i.sequence;
+            c.tag = i.tag;
+            c.size = i.size;
+            c.offset = 0;
+            put(c, headers[n].data());
+            parts[n] = {{{headers[n].data(), chunk_header_bytes}, {i.payload, i.size}}};
+            messages[n].msg_hdr.msg_iov = raw ? &parts[n][1] : parts[n].data();
+            messages[n].msg_hdr.msg_iovlen = raw ? 1 : 2;
+            return ++n < datagrams_a_call;
+        });
+        if (items == 0) return;
+        int sent = n == 0 ? 0 : sendmmsg(socket_.get(), messages.data(), static_cast<unsigned>(n), MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR) continue;
+        if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS)) {
+            blocked_ = true;
+            return point_.want(false, true);
+        }
+        if (sent < 0) {
+            // Nobody listened to an earlier one (the other machine said so), or this one can't go that way.
+            if (errno == ECONNREFUSED && refused_in_a_row_++ < 3) continue;
+            refused_in_a_row_ = 0;
+            ++lost_;
+            sent = 1;
+        }
+        refused_in_a_row_ = 0;
+        bool all = static_cast<std::size_t>(sent) == n;
+        for (int i = 0; i < sent; ++i) outbox_->pop();
+        if (!all || !ends) continue;
+        if (raw) {
+            outbox_->pop();
+        } else {
+            for (int again = 1; again < times_to_end; ++again)
+                sendmsg(socket_.get(), &messages[n - 1].msg_hdr, MSG_NOSIGNAL);
+        }
+        return;
+    }
+}
+
+void udp_outlet::ready(bool, bool) {
+    blocked_ = false;
+    point_.want(false, false);
+    pump();
+}
 
 }  // namespace libipc::stream

@@ -6,17 +6,21 @@
 #include <ipc/ipc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <new>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "failure.hpp"
 #include "ownership.hpp"
 #include "receiver.hpp"
 #include "sender.hpp"
+#include "stream/receiver.hpp"
+#include "stream/sender.hpp"
 
 using namespace libipc;
 
@@ -31,6 +35,8 @@ void check_lists();
 class coverage {
   public:
     coverage(void *object, std::size_t size) : object_(static_cast<std::byte *>(object)), covered_(size) {}
+    // The compiler's pointer to the functions of an object that has virtual ones.
+    void table() { std::fill_n(covered_.begin(), sizeof(void *), true); }
     template <class... Members>
     void operator()(Members &...members) {
         (note(&members, sizeof members), ...);
@@ -78,6 +84,7 @@ template <class T>
 void check_lists() {
     T object;
     coverage c(&object, sizeof object);
+    if (std::is_polymorphic_v<T>) c.table();
     object.hand_over(c);
     unsigned char before[sizeof object];
     auto *bytes = reinterpret_cast<unsigned char *>(&object);
@@ -98,6 +105,8 @@ void check_lists() {
 
 TEST_CASE("every member of a sender and of all that it is made of is handed over") { check_lists<sender>(); }
 TEST_CASE("every member of a receiver and of all that it is made of is handed over") { check_lists<receiver>(); }
+TEST_CASE("every member of a sender on any stream is handed over") { check_lists<stream::sender>(); }
+TEST_CASE("every member of a receiver on any stream is handed over") { check_lists<stream::receiver>(); }
 
 // ---- Handles to hand over -------------------------------------------------------------------------------------------
 
@@ -132,6 +141,28 @@ struct pair {
         }
         REQUIRE(rx.release(held[2]) == 0);
         held.erase(held.begin() + 2);
+    }
+};
+
+// The same over a stream, with one receiver.
+struct stream_pair {
+    folder_for_a_test folder;
+    stream::receiver rx;
+    stream::sender tx;
+    std::vector<ipc_message> held;
+    explicit stream_pair(const std::string &scheme)
+        : rx(parse_url(scheme + "://" + folder.path + "/x", false)),
+          tx(parse_url(scheme + "://" + folder.path + "/x", true), layout::least_capacity) {
+        ipc_message m{};
+        m.struct_size = sizeof m;
+        rx.receive(m, 0);  // takes in who connects
+        for (int i = 0; i < 4; ++i) REQUIRE(tx.send("hello", 5, 7, 0) == 0);
+        for (int i = 0; i < 3; ++i) {
+            REQUIRE(rx.receive(m, 1'000'000'000) == IPC_MESSAGE);
+            held.push_back(m);
+        }
+        REQUIRE(rx.release(held[1]) == 0);
+        held.erase(held.begin() + 1);
     }
 };
 
@@ -279,4 +310,30 @@ TEST_CASE_FIXTURE(pair, "adopting takes nothing when memory runs out, wherever t
     CHECK(std::memcmp(m.data, "again", 5) == 0);
     CHECK(rx.release(m) == 0);
     CHECK(tx.links(nullptr, 0) == 2);
+}
+
+TEST_CASE("adopting a stream takes nothing when memory runs out, wherever that is") {
+    for (const char *scheme : {"unix", "pipe"}) {
+        CAPTURE(scheme);
+        stream_pair p(scheme);
+        std::size_t descriptors = open_descriptors();
+        auto tx_state = frozen(p.tx), rx_state = frozen(p.rx);
+        CHECK(adopt_with_each_allocation_failing<stream::sender>(tx_state) > 3);
+        CHECK(adopt_with_each_allocation_failing<stream::receiver>(rx_state) > 3);
+        CHECK(open_descriptors() == descriptors);
+        p.tx.owner().thaw();
+        p.rx.owner().thaw();
+        for (const ipc_message &m : p.held) {
+            CHECK(std::memcmp(m.data, "hello", 5) == 0);
+            CHECK(p.rx.release(m) == 0);
+        }
+        CHECK(p.tx.send("again", 5, 8, 0) == 0);
+        for (std::uint64_t tag : {7, 8}) {
+            ipc_message m{};
+            m.struct_size = sizeof m;
+            REQUIRE(p.rx.receive(m, 1'000'000'000) == IPC_MESSAGE);
+            CHECK(m.tag == tag);
+            CHECK(p.rx.release(m) == 0);
+        }
+    }
 }

@@ -1,0 +1,47 @@
+// What speaks to a receiver or a sender of streams without the library: connections, and frames as framing.hpp has them.
+#pragma once
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+#include "support.hpp"
+
+// A connection to a receiver, as a stranger makes it.
+inline int connect_bare(const std::string &url) {
+    int s;
+    if (url.starts_with("unix://")) {
+        s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        sockaddr_un a{};
+        a.sun_family = AF_UNIX;
+        url.copy(a.sun_path, sizeof a.sun_path - 1, 7);
+        REQUIRE(connect(s, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
+    } else {
+        s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        sockaddr_in a{};
+        a.sin_family = AF_INET;
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        a.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
+        REQUIRE(connect(s, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
+    }
+    return s;
+}
+
+inline std::string frame(unsigned char kind, std::uint64_t size, std::uint64_t tag, std::uint64_t sequence) {
+    std::string f(32, '\0');
+    std::memcpy(f.data(), "ipcf\1", 5);
+    f[5] = static_cast<char>(kind);
+    std::memcpy(&f[8], &size, 8);
+    std::memcpy(&f[16], &tag, 8);
+    std::memcpy(&f[24], &sequence, 8);
+    return f;
+}
+
+inline std::string hello(std::uint64_t id = 77, std::uint64_t capacity = 1 << 20) {
+    std::uint64_t words[4] = {id, capacity, 0, 0};
+    return frame(3, 32, 0, 1) + std::string(reinterpret_cast<char *>(words), 32);
+}
