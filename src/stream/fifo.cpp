@@ -194,6 +194,7 @@ bool fifo_source::take(const chunk &c, std::span<const std::byte> payload) {
         if (o.box.placed()) o.box.give_up();
         w->place = nullptr;
         w->sequence = c.sequence;
+        w->size = c.size;
         w->have = 0;
         if (c.sequence <= o.last_sequence) return true;
         if (c.size <= o.box.most()) {
@@ -204,7 +205,8 @@ bool fifo_source::take(const chunk &c, std::span<const std::byte> payload) {
             }
         }
     }
-    if (!w->place || c.sequence != w->sequence || c.offset != w->have || c.offset + c.bytes > c.size) return true;
+    // Whoever writes other things than we do gets no more room than its first chunk has asked for.
+    if (!w->place || c.sequence != w->sequence || c.size != w->size || c.offset != w->have) return true;
     if (!payload.empty()) std::memcpy(w->place + c.offset, payload.data(), payload.size());
     w->have += payload.size();
     if (w->have != c.size) return true;

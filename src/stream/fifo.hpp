@@ -72,13 +72,14 @@ class fifo_source::writer final : public watched {
     std::uint64_t sender = 0;
     std::uint32_t origin = 0;
     std::uint64_t sequence = 0;  // of the message whose chunks are coming
-    std::uint64_t have = 0;      // bytes of it
+    std::uint64_t size = 0;      // ... in all
+    std::uint64_t have = 0;      // ... of them here
     std::byte *place = nullptr;  // where they go; null: it is passed over
     bool dead = false;
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(sender, origin, sequence, have);
+        a(sender, origin, sequence, size, have);
         a.resource(place, static_cast<std::byte *>(nullptr));
         a(dead, process_, point_);
         a.rebuilt(home_);

@@ -196,6 +196,36 @@ TEST_CASE_FIXTURE(scratch, "garbage in a FIFO is passed over and counted, and me
     CHECK(r.stats().lost == 0);
 }
 
+TEST_CASE_FIXTURE(scratch, "a forged chunk that says another size than the first of its message gets no other room") {
+    std::string url = over_pipe::url(folder());
+    rx r(url);
+    tx s(url);
+    int fd = open((folder() + "/fifo").c_str(), O_WRONLY | O_CLOEXEC);
+    auto forge = [&](std::uint64_t size, std::uint64_t offset, std::uint16_t bytes) {
+        std::string c(64 + bytes, 'f');
+        std::memset(c.data(), 0, 64);
+        std::memcpy(c.data(), "ipcc\1\1", 6);
+        std::memcpy(&c[6], &bytes, 2);
+        std::uint64_t words[5] = {77, 1, 5, size, offset};  // sender, sequence, tag, ...
+        std::memcpy(&c[8], words, sizeof words);
+        std::uint32_t sum = 2166136261u;
+        for (int i = 0; i < 56; ++i) sum = (sum ^ static_cast<unsigned char>(c[static_cast<std::size_t>(i)])) * 16777619u;
+        std::memcpy(&c[56], &sum, 4);
+        REQUIRE(write(fd, c.data(), c.size()) == static_cast<ssize_t>(c.size()));
+    };
+    forge(100, 0, 60);
+    forge(60 + 4000, 60, 4000);
+    REQUIRE(s.send(9) == 0);
+    CHECK(r.take() == 9);
+    forge(100, 60, 40);  // what the first has promised
+    ipc_message m;
+    REQUIRE(r.receive(m) == IPC_MESSAGE);
+    CHECK(m.size == 100);
+    CHECK(m.tag == 5);
+    CHECK(r.release(m) == 0);
+    close(fd);
+}
+
 TEST_CASE_FIXTURE(scratch, "a sender survives that the reader of its FIFO goes, with SIGPIPE as programs have it") {
     std::string url = over_pipe::url(folder());
     child sender = start("sends_to_url_until_told", {url});
