@@ -21,6 +21,7 @@ constexpr std::uint64_t default_capacity = 8 << 20;
 constexpr int socket_buffer = 4 << 20;  // as far as the system lets us (net.core.rmem_max)
 constexpr std::size_t most_senders = 1024;
 constexpr std::size_t most_ended = 256;
+constexpr std::uint64_t most_sequence = std::uint64_t{1} << 62;  // so that no sum of them is too large
 // An end is a datagram, and may be lost as any other.
 constexpr int times_to_end = 3;
 
@@ -130,7 +131,8 @@ void udp_source::take(std::span<const std::byte> datagram, const address &from) 
     }
     chunk c;
     if (datagram.size() < chunk_header_bytes || !get(datagram.data(), c) || c.offset != 0 || c.size != c.bytes ||
-        datagram.size() != chunk_header_bytes + c.bytes)
+        datagram.size() != chunk_header_bytes + c.bytes || c.sequence > most_sequence ||
+        (c.sequence == 0 && c.what == kind::message))
         return drop_foreign();
     // An end is sent more than once; and what was overtaken by it was counted as lost.
     if (std::find(ended_.begin(), ended_.end(), c.sender) != ended_.end()) return;

@@ -258,3 +258,25 @@ TEST_CASE_FIXTURE(scratch, "datagrams of any program are received raw") {
     }
     CHECK(r.stats().foreign == 0);
 }
+
+TEST_CASE_FIXTURE(scratch, "a datagram with a sequence that no sender reaches is foreign") {
+    rx r("udp://127.0.0.1:0");
+    relay between(ipc_receiver_url(r));
+    tx s(between.url());
+    REQUIRE(s.send(1) == 0);
+    std::string honest = between.next();
+    for (std::uint64_t sequence : {std::uint64_t{0}, ~std::uint64_t{0}, ~std::uint64_t{0} - 1, std::uint64_t{1} << 63}) {
+        std::string forged = honest;
+        forged[8] ^= 1;  // another sender
+        std::memcpy(&forged[16], &sequence, 8);
+        std::uint32_t sum = 2166136261u;
+        for (std::size_t i = 0; i < 56; ++i) sum = (sum ^ static_cast<unsigned char>(forged[i])) * 16777619u;
+        std::memcpy(&forged[56], &sum, 4);
+        between.pass(forged);
+    }
+    between.pass(honest);
+    CHECK(r.take() == 1);
+    CHECK(r.stats().foreign == 4);
+    CHECK(r.stats().lost == 0);
+    CHECK(r.stats().links == 1);
+}
