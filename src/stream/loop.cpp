@@ -25,7 +25,8 @@ void loop::enter(events &e) {
 
 void loop::run() {
     do calls_.run(&uv_, UV_RUN_NOWAIT);
-    while (stale());
+    while (stale() && !thrown_);
+    if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
 }
 
 struct watch_point::node {
@@ -57,8 +58,12 @@ void watch_point::node::start(node &n) {
         // At an error libuv stops watching; but data may lie before it, and then the owner wants to hear of it again.
         if (status < 0) start(n);
         if (n.home->deaf_) return;
-        watched &who = *n.who;
-        who.ready(status < 0 || (what & UV_READABLE) != 0, status < 0 || (what & UV_WRITABLE) != 0);
+        loop &home = *n.home;
+        try {
+            n.who->ready(status < 0 || (what & UV_READABLE) != 0, status < 0 || (what & UV_WRITABLE) != 0);
+        } catch (const std::exception &) {
+            home.thrown_ = std::current_exception();  // through libuv, which it would leave half done, it must not go
+        }
     });
 }
 

@@ -9,6 +9,7 @@
 // descriptors, and both are in the epoll until the first is gone: whoever waits on that misses nothing.
 #pragma once
 
+#include <exception>
 #include <utility>
 
 #include "../events.hpp"
@@ -35,7 +36,8 @@ class loop {
     // From now on the events tell when something is there to run for. Nobody is called yet, whatever is there. Throws
     // failure.
     void enter(events &e);
-    // Takes what is there, without waiting, and passes on what has to be watched from now on.
+    // Takes what is there, without waiting, and passes on what has to be watched from now on. Throws what they throw who
+    // are called.
     void run();
     // Something has to be passed on before the descriptor can be waited on.
     bool stale() const { return calls_.loop_alive(&uv_) && calls_.backend_timeout(&uv_) == 0; }
@@ -46,6 +48,7 @@ class loop {
     friend class watch_point;
     uv_library calls_;
     uv_loop_t uv_;
+    std::exception_ptr thrown_;  // by somebody who was called
     bool deaf_ = false;  // nobody is called
 };
 
@@ -65,6 +68,9 @@ class watch_point {
     void want(bool readable, bool writable) {
         want((readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0));
     }
+    // Only errors and that the peer is gone, both ways. libuv has no name for this; but with whatever is watched these are
+    // told, and urgent data is what nobody sends.
+    void want_hang_up() { want(UV_PRIORITIZED); }
     // In the place of one of another copy of the library, and wants the same.
     void resume(loop &in, int fd, watched &who);  // throws failure
     template <class Archive>

@@ -153,6 +153,27 @@ TEST_CASE_FIXTURE(scratch,
     }
 }
 
+TEST_CASE_FIXTURE(scratch, "a stream receiver that finds no memory for a newcomer says so, and takes the next one") {
+    for (std::string url : {"unix://" + folder() + "/socket", "pipe://" + folder() + "/fifo"})
+        each_fault(true, [&](auto faulty) {
+            CAPTURE(url);
+            rx r(url);
+            tx one(url), other(url);
+            REQUIRE(one.send(1, 64, 0) == 0);
+            REQUIRE(other.send(2, 64, 0) == 0);
+            ipc_receiver_counters c{};
+            c.struct_size = sizeof c;
+            int code = faulty([&] { return ipc_receiver_stats(r, &c); });
+            CHECK((code == 0 || code == -ENOMEM));
+            tx next(url);
+            REQUIRE(next.send(3, 64, 0) == 0);
+            CHECK(eventually([&] {
+                ipc_message m;
+                return r.receive(m, briefly) == IPC_MESSAGE && proven(m) && r.release(m) == 0 && m.tag == 3;
+            }));
+        });
+}
+
 TEST_CASE_FIXTURE(scratch, "a sender that finds no memory for a newcomer goes on, and connects to it later") {
     for (bool and_all_after : {false, true})
         each_fault(and_all_after, [&](auto faulty) {
