@@ -158,7 +158,9 @@
  *   Hosts are numbers, or names in /etc/hosts. A peer that says anything but frames is refused alone.
  *
  *   ?framing=raw, on both or on either side: no frames, but bytes as any program writes and reads them (cat, nc, ffmpeg).
- *   What one read brings is a message, with tag 0; end-of-file is IPC_END. A sender writes payloads and nothing else.
+ *   What one read brings is a message, with tag 0; end-of-file is IPC_END. A sender writes payloads and nothing else, also
+ *   to a peer that has shut its own way (nc -N -l). On tcp that looks like a peer that has gone: what is sent first then is
+ *   lost, and not counted.
  *
  *   fd:// takes the descriptor: it is closed with the handle (0, 1 and 2 are left open).
  *

@@ -1,5 +1,6 @@
 #include "dialer.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,6 +20,10 @@ constexpr std::int64_t last_retry_ns = 200'000'000;
 constexpr std::int64_t refused_retry_ns = 1'000'000'000;
 
 constexpr std::size_t frames_a_write = 128;
+
+// Whoever says more than we care to hear must not keep us here.
+constexpr int reads_a_turn = 16;
+constexpr int reads_to_leave = 1024;
 
 }  // namespace
 
@@ -54,7 +59,7 @@ void dialer::close(std::int64_t retry_ns) {
     socket_.reset();
     done_ = 0;
     owed_.clear();
-    blocked_ = false;
+    blocked_ = silent_ = false;
     asked_ = 0;
     in_ = parser();
     if (adopted_) {
@@ -80,7 +85,7 @@ void dialer::connected() {
     if (site_->where.raw) {
         state_ = state::up;
         retry_ns_ = 0;
-        point_.want(true, false);
+        watch();
         return pump();
     }
     hello h{site_->id, outbox_->ring().capacity(), settled_, getpid(), 0};
@@ -88,9 +93,25 @@ void dialer::connected() {
     put({kind::hello, sizeof h, 0, outbox_->sent() + 1}, owed_.data());
     std::memcpy(owed_.data() + header_bytes, &h, sizeof h);
     state_ = state::greeting;
-    point_.want(true, false);
+    watch();
     outbox_->begin_trial();
     pump();
+}
+
+void dialer::watch() {
+    if (silent_ && !blocked_)
+        point_.want_hang_up();
+    else
+        point_.want(!silent_, blocked_);
+}
+
+// Of a peer that says no more.
+bool dialer::hung_up() {
+    pollfd p{socket_.get(), 0, 0};
+    if (poll(&p, 1, 0) == 1) return true;
+    std::byte urgent;
+    recv(socket_.get(), &urgent, 1, MSG_OOB | MSG_DONTWAIT);
+    return false;
 }
 
 void dialer::ready(bool readable, bool writable) {
@@ -100,20 +121,27 @@ void dialer::ready(bool readable, bool writable) {
         if (getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) return close(0);
         return connected();
     }
+    if (silent_ && hung_up()) return close(0);
     if (writable && blocked_) {
         blocked_ = false;
-        point_.want(true, false);
+        watch();
         pump();
     }
-    if (readable && socket_) read();
+    if (readable && socket_ && !silent_) read();
 }
 
 void dialer::read() {
     std::byte bytes[1024];
-    for (;;) {
+    for (int i = 0; i < reads_a_turn; ++i) {
         ssize_t n = recv(socket_.get(), bytes, sizeof bytes, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) return;
+        if (n == 0 && site_->where.raw) {
+            // Programs that only listen say so: `nc -N -l`, and any with nothing on its standard input. If it is gone
+            // altogether, that is told by the next write, or by a hang-up.
+            silent_ = true;
+            return watch();
+        }
         if (n <= 0) return close(0);
         if (site_->where.raw) continue;  // nothing that is said there is for us
         std::span<const std::byte> input(bytes, static_cast<std::size_t>(n));
@@ -180,7 +208,7 @@ bool dialer::write(std::span<iovec> parts, std::size_t &done) {
     }
     if (done == all) return true;
     blocked_ = true;
-    point_.want(true, true);
+    watch();
     return false;
 }
 
@@ -257,8 +285,7 @@ void dialer::leave() {
     if (!socket_) return;
     // A TCP socket that is closed with something unread in it takes back what it has not delivered yet.
     std::byte bytes[1024];
-    while (recv(socket_.get(), bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
-    }
+    for (int i = 0; i < reads_to_leave && recv(socket_.get(), bytes, sizeof bytes, MSG_DONTWAIT) > 0;) ++i;
     shutdown(socket_.get(), SHUT_WR);
 }
 

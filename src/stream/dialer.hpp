@@ -36,7 +36,7 @@ class dialer : public outlet {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(socket_, point_, state_, adopted_, blocked_, retry_ns_, done_, owed_, in_, control_);
+        a(socket_, point_, state_, adopted_, blocked_, silent_, retry_ns_, done_, owed_, in_, control_);
         a(most_, receiver_, pid_, settled_, delivered_, asked_, lost_, refused_);
         a.rebuilt(site_, outbox_);
     }
@@ -56,6 +56,8 @@ class dialer : public outlet {
         over,  // an inherited connection that is gone
     };
     void connected();
+    void watch();
+    bool hung_up();
     void read();
     void heard();
     void close(std::int64_t retry_ns);
@@ -68,6 +70,7 @@ class dialer : public outlet {
     state state_ = state::idle;
     bool adopted_ = false;
     bool blocked_ = false;  // the socket takes nothing now
+    bool silent_ = false;   // its peer says no more, and may listen still
     std::int64_t retry_ns_ = 0;
     std::size_t done_ = 0;         // bytes of the oldest frame that the socket has
     std::vector<std::byte> owed_;  // of frames that are no messages

@@ -470,6 +470,38 @@ case_socat_listens_on_a_tcp_port() {
     all_closed
 }
 
+# Programs that have nothing to say shut that way of a connection at once, and listen all the same.
+
+case_nc_listens_on_a_unix_socket_and_says_nothing() {
+    needs nc
+    random_file sent 3000000
+    timeout 30 nc -N -l -U socket >got </dev/null &
+    sends "unix://$work/socket"
+    wait $!
+    same sent got
+    all_closed
+}
+
+case_nc_listens_on_a_tcp_port_and_says_nothing() {
+    needs nc
+    random_file sent 3000000
+    timeout 30 nc -N -l -v -n 127.0.0.1 0 >got 2>words </dev/null &
+    sends "tcp://127.0.0.1:$(port_in words)"
+    wait $!
+    same sent got
+    all_closed
+}
+
+case_socat_listens_on_a_tcp_port_and_says_nothing() {
+    needs socat
+    random_file sent 3000000
+    timeout 30 socat -t 30 -d -d TCP-LISTEN:0,bind=127.0.0.1 - >got 2>words </dev/null &
+    sends "tcp://127.0.0.1:$(port_in words)"
+    wait $!
+    same sent got
+    all_closed
+}
+
 case_two_that_speak_to_a_port_at_once_are_told_apart() {
     needs nc
     random_file one 200000
