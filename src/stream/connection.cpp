@@ -40,10 +40,15 @@ origin &connection::its_origin() const { return from()[origin_]; }
 
 bool connection::raw() const { return home_->site_->where.raw; }
 
-void connection::watch() { point_.want(!starved_, false); }
+void connection::watch() { point_.want(!starved_, !owed_.empty()); }
 
-void connection::ready(bool readable, bool) {
-    if (readable) read();
+void connection::ready(bool readable, bool writable) {
+    if (writable && !owed_.empty()) {
+        bool all = flush();
+        watch();
+        if (all && std::exchange(acknowledgement_owed_, false) && has_origin_) acknowledge();
+    }
+    if (readable && !starved_) read();
     if (dead_) home_->remove(slot);  // and this is no more
 }
 
@@ -58,6 +63,10 @@ void connection::room() {
 }
 
 void connection::acknowledge() {
+    if (!flush()) {
+        acknowledgement_owed_ = true;
+        return watch();
+    }
     origin &o = its_origin();
     o.acknowledged = o.box.released_sequence();
     o.acknowledged_at = o.box.released();
@@ -253,22 +262,22 @@ void connection::answer_with(const std::string &words, std::uint64_t had) {
     say({kind::answer, sizeof a, most, had}, std::as_bytes(std::span(&a, 1)));
 }
 
-// Without waiting. What the socket doesn't take comes out at the next opportunity: an acknowledgement is overtaken
-// by the next one, but a frame that was begun must be finished.
+// Without waiting. What the socket doesn't take comes out when it takes something again; meanwhile nothing else is said.
 void connection::say(const header &h, std::span<const std::byte> payload) {
     if (!flush()) return;
     std::array<std::byte, header_bytes + sizeof(answer)> frame;
     put(h, frame.data());
     std::copy(payload.begin(), payload.end(), frame.begin() + header_bytes);
     owed_.assign(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(header_bytes + payload.size()));
-    flush();
+    if (!flush()) watch();
 }
 
 bool connection::flush() {
     while (!owed_.empty()) {
         ssize_t n = send(socket_.get(), owed_.data(), owed_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;  // a sender that is gone is told of by reading
+        if (n < 0 && errno == EAGAIN) return false;
+        if (n < 0) return owed_.clear(), true;  // that a sender is gone is told by reading
         owed_.erase(owed_.begin(), owed_.begin() + n);
     }
     return true;

@@ -34,15 +34,18 @@ class connection final : public watched {
     bool is_of(std::uint32_t origin) const { return has_origin_ && origin_ == origin; }
     void origin_dropped() { has_origin_ = false; }
     std::uint64_t sender() const;
+    // It has not said who it is.
+    bool silent() const { return !raw() && !greeted_; }
     // As this handle's own going, so that a child that holds a copy of the socket doesn't keep the sender waiting.
     void leave();
 
     std::size_t slot = 0;
+    std::uint64_t arrival = 0;  // the how-manieth it is
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(slot, socket_, point_, in_, control_, rest_, owed_, origin_, has_origin_, had_, greeted_, starved_,
-          dead_);
+        a(slot, arrival, socket_, point_, in_, control_, rest_, owed_, origin_, has_origin_, had_, greeted_, starved_,
+          acknowledgement_owed_, dead_);
         a.rebuilt(home_);
     }
 
@@ -75,7 +78,8 @@ class connection final : public watched {
     bool has_origin_ = false;
     std::uint64_t had_ = 0;  // all of its messages up to this one came before, or are lost
     bool greeted_ = false;
-    bool starved_ = false;  // nothing is read until there is room
+    bool starved_ = false;               // nothing is read until there is room
+    bool acknowledgement_owed_ = false;  // it comes when the peer has read what it was told before
     bool dead_ = false;
 };
 

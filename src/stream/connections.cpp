@@ -14,6 +14,10 @@ namespace {
 constexpr std::size_t staging_bytes = 64 << 10;
 constexpr std::int64_t fd_retry_ns = 100'000'000;
 constexpr std::size_t most_past = 256;
+// Whoever connects faster than we accept must not keep us here.
+constexpr int accepted_a_turn = 64;
+// Peers that have not said who they are. Some may always be on their way.
+constexpr std::size_t most_silent = 32;
 
 }  // namespace
 
@@ -50,17 +54,26 @@ void connections::take_in(fd socket) {
         all_[slot]->refuse(why);
         return remove(slot);
     }
-    if (site_->where.raw) all_[slot]->begin_raw();
+    all_[slot]->arrival = ++arrivals_;
+    if (!site_->where.raw) return void(drop_silent(most_silent));
+    try {
+        all_[slot]->begin_raw();
+    } catch (...) {
+        remove(slot);
+        throw;
+    }
 }
 
 // A connection from the listening socket.
 void connections::ready(bool, bool) {
-    for (;;) {
+    for (int i = 0; i < accepted_a_turn; ++i) {
         int s = accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (s < 0) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
-            if (errno == EMFILE || errno == ENFILE) short_of_fds(-errno);
-            return;
+            if (errno != EMFILE && errno != ENFILE) return;
+            int error = -errno;
+            if (drop_silent(0)) continue;
+            return short_of_fds(error);
         }
         try {
             take_in(fd(s));
@@ -68,6 +81,23 @@ void connections::ready(bool, bool) {
             ++intake_->counters.refused;  // no memory for it; it finds the connection closed, and tries again
         }
     }
+}
+
+// If more than so many have not said yet who they are, the one that came first is let go: it had its time, and all can't
+// wait for it. True if it is.
+bool connections::drop_silent(std::size_t more_than) {
+    std::size_t n = 0;
+    connection *first = nullptr;
+    for (auto &c : all_)
+        if (c && c->silent()) {
+            ++n;
+            if (!first || c->arrival < first->arrival) first = c.get();
+        }
+    if (n <= more_than) return false;
+    std::size_t slot = first->slot;
+    first->ready(true, false);  // it may have spoken since we listened
+    if (all_[slot] && all_[slot]->silent()) remove(slot);
+    return !all_[slot];
 }
 
 // Whoever waits to be accepted stays in the queue of the socket.

@@ -31,7 +31,7 @@ class connections : public source {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(adopted_, listener_, point_, all_, past_);
+        a(adopted_, listener_, point_, all_, past_, arrivals_);
         a.rebuilt(site_, intake_, staging_);
     }
 
@@ -46,6 +46,7 @@ class connections : public source {
     void take_in(fd socket);
     void remove(std::size_t slot);
     void short_of_fds(int error);
+    bool drop_silent(std::size_t more_than);
     connection *of(std::uint32_t origin);
     // What is known of senders that were here: it comes to light what was lost between.
     std::uint64_t last_of(std::uint64_t sender) const;
@@ -61,6 +62,7 @@ class connections : public source {
         std::uint64_t sender, last;
     };
     std::vector<past> past_;  // the latest at the end
+    std::uint64_t arrivals_ = 0;
 };
 
 }  // namespace libipc::stream

@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "bare.hpp"
+#include "lowered_limit.hpp"
 #include "refusal.hpp"
 #include "transports.hpp"
 
@@ -422,4 +423,188 @@ TEST_CASE_FIXTURE(scratch, "tcp and udp go by IPv4 and by IPv6, to one receiver 
                 CHECK(r.read(1) == "end");
             }
         }
+}
+
+// ---- Peers that mean no good, or know no better ----------------------------------------------------------------------
+
+namespace {
+
+// A program that listens where `url` says, and takes one connection.
+class listener {
+  public:
+    explicit listener(const std::string &url) {
+        if (url.starts_with("unix://")) {
+            socket_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+            sockaddr_un a{};
+            a.sun_family = AF_UNIX;
+            url.copy(a.sun_path, sizeof a.sun_path - 1, 7);
+            REQUIRE(bind(socket_, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
+            path_ = a.sun_path;
+        } else {
+            socket_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+            sockaddr_in a{};
+            a.sin_family = AF_INET;
+            a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+            a.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
+            int yes = 1;
+            setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+            REQUIRE(bind(socket_, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
+        }
+        REQUIRE(listen(socket_, 10) == 0);
+    }
+    ~listener() {
+        close(socket_);
+        if (!path_.empty()) unlink(path_.c_str());
+    }
+    // The sender connects when it is called.
+    int accept(const tx &s) const {
+        REQUIRE(eventually([&] {
+            s.stats();
+            pollfd p{socket_, POLLIN, 0};
+            return poll(&p, 1, 0) == 1;
+        }));
+        return accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC);
+    }
+
+  private:
+    int socket_;
+    std::string path_;
+};
+
+std::string read_exactly(int from, std::size_t count) {
+    std::string got;
+    while (got.size() < count) {
+        char bytes[4096];
+        pollfd p{from, POLLIN, 0};
+        if (poll(&p, 1, static_cast<int>(limit_ns / 1'000'000)) != 1) break;
+        ssize_t n = recv(from, bytes, std::min(sizeof bytes, count - got.size()), 0);
+        if (n <= 0) break;
+        got.append(bytes, static_cast<std::size_t>(n));
+    }
+    return got;
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("a raw sender goes on to write to a peer that says no more, and learns that it is gone", T,
+                   CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    listener there(url);
+    tx s(url + "?framing=raw");
+    int peer = there.accept(s);
+    REQUIRE(ipc_sender_send(s, "one ", 4, 0, limit_ns) == 0);
+    CHECK(read_exactly(peer, 4) == "one ");
+    shutdown(peer, SHUT_WR);
+    CHECK(eventually([&] { return s.stats().links == 1 && ipc_sender_arm(s) == 1; }));
+    pollfd quiet{ipc_sender_fd(s), POLLIN, 0};
+    CHECK(eventually([&] { return ipc_sender_arm(s) == 1 && poll(&quiet, 1, 0) == 0; }));
+    REQUIRE(ipc_sender_send(s, "two ", 4, 0, limit_ns) == 0);
+    CHECK(read_exactly(peer, 4) == "two ");
+    // More than the system takes at once.
+    std::string much(3'000'000, 'x'), got;
+    std::thread reader([&] { got = read_exactly(peer, much.size()); });
+    for (std::size_t at = 0; at < much.size(); at += 500'000)
+        CHECK(ipc_sender_send(s, much.data() + at, 500'000, 0, limit_ns) == 0);
+    CHECK(ipc_sender_flush(s, limit_ns) == 0);
+    reader.join();
+    CHECK(got == much);
+    CHECK(s.stats().links == 1);
+    close(peer);
+    // Over TCP the end of a connection looks like the end of what is said, until something is sent.
+    if (url.starts_with("tcp:")) REQUIRE(ipc_sender_send(s, "gone", 4, 0, limit_ns) == 0);
+    peer = there.accept(s);
+    CHECK(eventually([&] {
+        s.stats();
+        char c;
+        return ipc_sender_send(s, "x", 1, 0, limit_ns) == 0 && recv(peer, &c, 1, MSG_DONTWAIT) == 1;
+    }));
+    close(peer);
+}
+
+TEST_CASE_TEMPLATE("a peer that never stops talking doesn't keep a raw sender", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    listener there(url);
+    tx s(url + "?framing=raw");
+    int peer = there.accept(s);
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> talkers;
+    for (int i = 0; i < 2; ++i)
+        talkers.emplace_back([&] {
+            std::string much(1 << 16, 'y');
+            while (!stop) send(peer, much.data(), much.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        });
+    for (int i = 0; i < 200; ++i) CHECK(s.stats().links == 1);
+    CHECK(ipc_sender_send(s, "heard", 5, 0, limit_ns) == 0);
+    CHECK(read_exactly(peer, 5) == "heard");
+    CHECK(s.close() == 0);
+    stop = true;
+    for (auto &t : talkers) t.join();
+    close(peer);
+}
+
+TEST_CASE_TEMPLATE("any number of peers that say nothing take a bounded number of descriptors", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    std::vector<int> silent;
+    for (int i = 0; i < 200; ++i) {
+        silent.push_back(connect_bare(url));
+        if (i % 10 == 0) r.stats();
+    }
+    r.stats();
+    auto hung_up = [&] {
+        std::size_t n = 0;
+        for (int s : silent) {
+            pollfd p{s, POLLIN, 0};
+            n += poll(&p, 1, 0) == 1;
+        }
+        return n;
+    };
+    CHECK(eventually([&] {
+        r.stats();
+        return hung_up() >= 150;
+    }));
+    tx s(url);
+    CHECK(s.send(1) == 0);
+    CHECK(r.take() == 1);
+    for (int i : silent) close(i);
+}
+
+TEST_CASE_TEMPLATE("peers that say nothing and hold all descriptors make room for a sender", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    CHECK(s.send(1) == 0);
+    CHECK(r.take() == 1);
+    std::vector<int> silent;
+    for (int i = 0; i < 20; ++i) silent.push_back(connect_bare(url));
+    tx late(url);
+    CHECK(late.send(2) == 0);
+    few_fds few(6);
+    CHECK(r.take() == 2);
+    for (int i : silent) close(i);
+}
+
+TEST_CASE_FIXTURE(scratch, "a sender that does not read for long hears of the last release all the same") {
+    std::string url = over_unix::url(folder());
+    rx r(url);
+    tx s(url);
+    constexpr int count = 2000;
+    std::vector<ipc_message> held;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        REQUIRE(s.send(i, 1) == 0);
+        held.emplace_back();
+        REQUIRE(r.receive(held.back()) == IPC_MESSAGE);
+    }
+    s.stats();
+    CHECK(ipc_sender_flush(s, 0) == count);  // asks
+    r.stats();
+    for (const ipc_message &m : held) CHECK(r.release(m) == 0);  // each is told, more than the socket takes
+    CHECK(eventually([&] {
+        r.stats();
+        return ipc_sender_flush(s, 0) == 0;
+    }));
 }
