@@ -57,7 +57,6 @@ class events {
             if (timeout_ns != 0) words_->sleeper.store(pthread_self(), std::memory_order_relaxed);
             int n = wait_events(epoll_.get(), some, timeout_ns);
             words_->sleeper.store(0, std::memory_order_relaxed);
-            looked_ = coarse_now_ns();
             if (n < 0) return n;
             for (int i = 0; i < n; ++i) f(event_tag::unpack(some[i].data.u64));
             if (n < 64) return 0;
@@ -66,8 +65,7 @@ class events {
         return 0;
     }
 
-    // True about once a clock tick (1 to 4 ms), and at the first call after a pause: time to look at the events, unless
-    // they were looked at in this tick.
+    // True about once a clock tick (1 to 4 ms), and at the first call after a pause: time to look at the events.
     // Reading the clock takes as long as half a small message (5 of 12 ns, measured), so in a rush of calls it is read
     // at every eighth only; a rush that stops dead may thus keep the next seven calls from looking.
     bool due() {
