@@ -98,8 +98,10 @@ const char *ipc_strerror(int32_t code) {
         case -ECANCELED:
             return "the call was interrupted";
         case -EMSGSIZE:
-            return "the message is larger than this sender takes, which is half of its capacity, on pipes at most "
-                   "32 MiB, on udp 65,443 bytes: open the sender with a larger capacity";
+            return "the message is larger than this sender takes, which is half of its max_capacity, or of its "
+                   "capacity "
+                   "if it has only that, on pipes at most 32 MiB, on udp 65,443 bytes: open the sender with a larger "
+                   "one";
         case -EPIPE:
             return "the sender has ended already, or the other end of its fd:// is closed";
         case -ESTALE:

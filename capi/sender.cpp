@@ -43,11 +43,18 @@ int32_t ipc_sender_open(ipc_sender **out, const char *url, const ipc_sender_opti
         any_endpoint where = parse_url(url, true);
         if (options && !known(options))
             fail(-EINVAL, "options.struct_size is {}, not {}", options->struct_size, sizeof *options);
-        std::uint64_t capacity = layout::default_capacity;
-        if (options && options->capacity) check_capacity(capacity = options->capacity);
-        if (where.capacity) capacity = *where.capacity;
-        if (where.scheme != transport::shm) return tag<ipc_sender>(new stream_sender(std::move(where), capacity));
-        return new ipc_sender(std::move(where), capacity);
+        if (options && !where.capacity && !where.max_capacity) {
+            if (options->capacity) check_capacity(*(where.capacity = options->capacity));
+            if (options->max_capacity) check_capacity(*(where.max_capacity = options->max_capacity), "max_capacity");
+        }
+        if (where.scheme == transport::shm) {
+            ring_sizes sizes = sizes_for(where.capacity, where.max_capacity);
+            return new ipc_sender(std::move(where), sizes);
+        }
+        if (where.max_capacity)
+            fail(-EINVAL, "options.max_capacity is for shm: what grows is a ring in shared memory; give a capacity");
+        std::uint64_t capacity = where.capacity.value_or(layout::default_capacity);
+        return tag<ipc_sender>(new stream_sender(std::move(where), capacity));
     });
 }
 

@@ -1,41 +1,57 @@
 #include "incoming.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 namespace libipc {
 
-incoming::incoming(const layout::hello &hello, mapping ring, mapping link, fd data_bell, fd space_bell,
-                   std::int32_t from, bool membarrier)
-    : ring_(std::move(ring)),
+read_ring::read_ring(const layout::ring_place &place, mapping ring, mapping shared)
+    : base(place.base),
+      capacity(place.capacity),
+      memory(std::move(ring)),
+      bits(std::move(shared)),
+      held_memory(make_private(layout::bitmap_words(capacity) * 8)),
+      held(reinterpret_cast<bitmap::word *>(held_memory.get()), capacity),
+      early(reinterpret_cast<bitmap::word *>(bits.get()), capacity) {}
+
+incoming::incoming(const layout::hello &hello, std::vector<read_ring> rings, mapping link, fd data_bell, fd space_bell,
+                   bool membarrier)
+    : coming_(std::move(rings)),
       link_(std::move(link)),
-      held_memory_(make_private(layout::bitmap_words(hello.capacity) * 8)),
-      capacity_(hello.capacity),
-      held_(reinterpret_cast<bitmap::word *>(held_memory_.get()), capacity_),
-      early_(reinterpret_cast<bitmap::word *>(link_.get() + layout::link_bitmap_offset), capacity_),
       membarrier_(membarrier && hello.membarrier),
       sender_(hello.sender),
       pid_(hello.pid),
       data_bell_(std::move(data_bell)),
       space_bell_(std::move(space_bell)) {
-    start_at(hello, from);
+    enter_next();
 }
 
-void incoming::start_at(const layout::hello &hello, std::int32_t from) {
+void incoming::start(const layout::hello &hello, std::int32_t from) {
     bool oldest = from == IPC_FROM_OLDEST;
     std::uint64_t start = oldest ? hello.oldest : hello.start;
-    at_ = {start, start % capacity_};
+    while (!coming_.empty() && coming_.front().base <= start) enter_next();
+    at_ = {start, start % now_.capacity};
     sequence_ = oldest ? hello.oldest_sequence : hello.start_sequence;
     redelivered_from_ = hello.start;
     redelivered_until_ = hello.redelivered_until;
     released_ = start;
-    early_.each_set(start, redelivered_until_, [&](std::uint64_t) { ++early_count_; });
+    auto count = [&](read_ring &r, std::uint64_t end) {
+        r.early.each_set(std::max(start, r.base), std::min(end, redelivered_until_),
+                         [&](std::uint64_t) { ++r.early_count; });
+    };
+    for (std::size_t i = 0; i <= coming_.size(); ++i)
+        count(i == 0 ? now_ : coming_[i - 1], i < coming_.size() ? coming_[i].base : redelivered_until_);
     if (from == IPC_FROM_LATEST) {
         // Passed over frame by frame, so that an end among them is still seen: it stays the next to take.
         frame f;
-        while (read_frame(ring_.get(), capacity_, at_, f) == frame_state::good && f.kind == layout::kind::message &&
-               at_.position + f.length - start <= capacity_) {
-            at_.advance(f.length, capacity_);
+        while (look(f) == frame_state::good && f.kind != layout::kind::end &&
+               at_.position + f.length - std::max(start, now_.base) <= now_.capacity) {
+            if (f.kind == layout::kind::continued) {
+                if (!enter_at(at_.position + f.length)) break;
+                continue;
+            }
+            at_.advance(f.length, now_.capacity);
             ++sequence_;
             ++skipped_;
         }
@@ -51,10 +67,12 @@ void incoming::start_at(const layout::hello &hello, std::int32_t from) {
     release_up_to(at_.position);
 }
 
+inline frame_state incoming::look(frame &out) const { return read_frame(now_.memory.get(), now_.capacity, at_, out); }
+
 incoming::next incoming::take(ipc_message &out) {
     for (;;) {
         frame f;
-        switch (read_frame(ring_.get(), capacity_, at_, f)) {
+        switch (look(f)) {
             case frame_state::nothing:
                 return next::nothing;
             case frame_state::broken:
@@ -63,17 +81,21 @@ incoming::next incoming::take(ipc_message &out) {
                 break;
         }
         // More than a ring's worth can't be unreleased: a sender that claims so would lead us out of our bitmaps.
-        if (at_.position + f.length - released_ > capacity_) return next::broken;
+        if (at_.position + f.length - std::max(released_, now_.base) > now_.capacity) return next::broken;
+        if (f.kind == layout::kind::continued) [[unlikely]] {
+            if (!go_on(at_.position + f.length)) return next::unannounced;
+            continue;
+        }
         std::uint64_t position = at_.position, offset = at_.offset;
         bool again = position >= redelivered_from_ && position < redelivered_until_;
-        at_.advance(f.length, capacity_);
+        at_.advance(f.length, now_.capacity);
         if (f.kind == layout::kind::end) {
             ended_ = true;
             if (held_count_ == 0) release_up_to(at_.position);
             return next::end;
         }
         std::uint64_t sequence = sequence_++;
-        if (again && early_.test(offset)) {  // the receiver before us released it early
+        if (again && now_.early.test(offset)) {  // the receiver before us released it early
             if (held_count_ == 0) release_up_to(at_.position);
             continue;
         }
@@ -83,8 +105,8 @@ incoming::next incoming::take(ipc_message &out) {
         if (held_count_++ == 0) {
             lone_ = position;
         } else {
-            if (lone_ != none) held_.set(at_.offset_of(std::exchange(lone_, none), capacity_));
-            held_.set(offset);
+            if (lone_ != none) now_.held.set(at_.offset_of(std::exchange(lone_, none), now_.capacity));
+            now_.held.set(offset);
         }
         out.data = f.payload;
         out.size = f.size;
@@ -107,42 +129,135 @@ std::int32_t incoming::release(std::uint64_t position) {
     }
     if (position >= at_.position || position % layout::frame_align != 0) return -EINVAL;
     if (position < released_) return -ESTALE;
-    std::uint64_t offset = at_.offset_of(position, capacity_);
-    if (!held_.test(offset)) return -ESTALE;
-    held_.clear(offset);
+    if (position < now_.base) [[unlikely]]
+        return release_older(position);
+    std::uint64_t offset = at_.offset_of(position, now_.capacity);
+    if (!now_.held.test(offset)) return -ESTALE;
+    now_.held.clear(offset);
     --held_count_;
     if (held_count_ == 0) {
         release_up_to(at_.position);
     } else if (position == released_) {
-        release_up_to(position + held_.distance_to_set(offset, at_.position - position));
+        release_up_to(position + now_.held.distance_to_set(offset, at_.position - position));
     } else {
-        early_.set(offset);
-        ++early_count_;
+        now_.early.set(offset);
+        ++now_.early_count;
     }
     return 0;
 }
 
+// Pairs with outgoing::refresh. Weaker: the sender may write over a message while its user still reads it.
+inline void incoming::set_released(std::uint64_t position) {
+    released_ = position;
+    words().released.store(position, std::memory_order_release);
+}
+
+// What is released is all in the ring that is read now.
 void incoming::release_up_to(std::uint64_t position) {
     std::uint64_t from = released_;
-    released_ = position;
-    // Pairs with outgoing::refresh. Weaker: the sender may write over a message while its user still reads it.
-    words().released.store(position, std::memory_order_release);
-    if (early_count_ != 0) {
+    set_released(position);
+    if (now_.early_count != 0) {
         // `released` first, then its bits: a death between the two leaves bits that say nothing any more, the other
         // order would leave messages that seem unreleased. A death falls between two instructions, so that it is the
         // compiler that must keep to it.
         compiler_fence();
-        for (std::uint64_t offset = at_.offset_of(from, capacity_), left = position - from; early_count_ != 0;) {
-            std::uint64_t step = early_.distance_to_set(offset, left);
-            if (step >= left) break;
-            left -= step;
-            offset = (offset + step) % capacity_;
-            early_.clear(offset);
-            --early_count_;
-        }
+        clear_early(now_, from, position);
     }
     tell_sender();
 }
+
+void incoming::clear_early(read_ring &ring, std::uint64_t from, std::uint64_t until) {
+    for (from = std::max(from, ring.base); ring.early_count != 0 && from < until; --ring.early_count) {
+        from += ring.early.distance_to_set(from % ring.capacity, until - from);
+        if (from >= until) return;
+        ring.early.clear(from % ring.capacity);
+    }
+}
+
+// ---- From ring to ring ----------------------------------------------------------------------------------------------
+
+bool incoming::announce(std::uint64_t after, read_ring ring) {
+    // Those that were announced after the same one will never be gone on in.
+    while (!coming_.empty() && coming_.back().base > after) coming_.pop_back();
+    if (after != (coming_.empty() ? now_ : coming_.back()).base || ring.base <= after ||
+        older_.size() + coming_.size() + 1 >= layout::most_rings)
+        return false;
+    coming_.push_back(std::move(ring));
+    return true;
+}
+
+void incoming::enter_next() {
+    now_ = std::move(coming_.front());
+    coming_.erase(coming_.begin());
+}
+
+// The ring that follows this one is the first: what is announced after the same one replaces what was. So if another
+// begins at `base`, it is one that we have not heard of, or a lie.
+bool incoming::enter_at(std::uint64_t base) {
+    if (coming_.empty() || coming_.front().base != base) return false;
+    at_ = {base, base % coming_.front().capacity};
+    enter_next();
+    return true;
+}
+
+// At a `continued` frame. False if its ring is not known.
+bool incoming::go_on(std::uint64_t base) {
+    if (coming_.empty() || coming_.front().base != base) return false;
+    older_.reserve(layout::most_rings);
+    if (lone_ != none) now_.held.set(at_.offset_of(std::exchange(lone_, none), now_.capacity));
+    if (held_count_ != 0) older_.push_back(std::move(now_));
+    enter_at(base);
+    if (held_count_ == 0) {
+        set_released(base);
+        tell_sender();
+    }
+    return true;
+}
+
+void incoming::pass_continued() {
+    for (frame f; look(f) == frame_state::good && f.kind == layout::kind::continued;)
+        if (!go_on(at_.position + f.length)) return;
+}
+
+bool incoming::stuck() const {
+    frame f;
+    return look(f) == frame_state::good && f.kind == layout::kind::continued &&
+           (coming_.empty() || coming_.front().base != at_.position + f.length);
+}
+
+std::int32_t incoming::release_older(std::uint64_t position) {
+    std::size_t in = older_.size();
+    do {
+        if (in-- == 0) return -ESTALE;
+    } while (older_[in].base > position);
+    read_ring &ring = older_[in];
+    std::uint64_t offset = position % ring.capacity;
+    if (!ring.held.test(offset)) return -ESTALE;
+    ring.held.clear(offset);
+    --held_count_;
+    if (position != released_) {
+        ring.early.set(offset);
+        ++ring.early_count;
+        return 0;
+    }
+    // Up to the next that is held, in whichever ring.
+    std::uint64_t from = released_, until = position;
+    for (; in < older_.size(); ++in) {
+        std::uint64_t end = end_of(in);
+        until += older_[in].held.distance_to_set(until % older_[in].capacity, end - until);
+        if (until != end) break;
+    }
+    if (in == older_.size()) until += now_.held.distance_to_set(until % now_.capacity, at_.position - until);
+    set_released(until);
+    compiler_fence();  // as in release_up_to
+    for (std::size_t i = 0; i < older_.size(); ++i) clear_early(older_[i], from, std::min(until, end_of(i)));
+    clear_early(now_, from, until);
+    while (!older_.empty() && end_of(0) <= until) older_.erase(older_.begin());
+    tell_sender();
+    return 0;
+}
+
+// ---- Telling --------------------------------------------------------------------------------------------------------
 
 void incoming::tell_sender() {
     layout::link_words &w = words();
@@ -159,10 +274,17 @@ void incoming::fill(ipc_link &out) const {
     out.peer = sender_;
     out.pid = pid_;
     out.state = ended_ ? IPC_LINK_ENDED : IPC_LINK_UP;
+    const read_ring *ring = &now_;
     cursor end = at_;
-    for (frame f;
-         read_frame(ring_.get(), capacity_, end, f) == frame_state::good && end.position - released_ < capacity_;)
-        end.advance(f.length, capacity_);
+    std::size_t coming = 0;
+    for (frame f; read_frame(ring->memory.get(), ring->capacity, end, f) == frame_state::good &&
+                  end.position - std::max(released_, ring->base) < ring->capacity;) {
+        end.advance(f.length, ring->capacity);
+        if (f.kind != layout::kind::continued) continue;
+        if (coming == coming_.size() || coming_[coming].base != end.position) break;
+        ring = &coming_[coming++];
+        end.offset = end.position % ring->capacity;
+    }
     out.committed = end.position;
     out.delivered = at_.position;
     out.released = released_;
@@ -175,9 +297,15 @@ layout::status_link incoming::shown(bool gone) const {
 }
 
 void incoming::forget() {
-    ring_.forget();
+    auto forget = [](read_ring &ring) {
+        ring.memory.forget();
+        ring.bits.forget();
+        ring.held_memory.forget();
+    };
+    forget(now_);
+    for (auto *rings : {&older_, &coming_})
+        for (read_ring &ring : *rings) forget(ring);
     link_.forget();
-    held_memory_.forget();
 }
 
 }  // namespace libipc

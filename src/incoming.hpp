@@ -5,6 +5,7 @@
 #include <ipc/ipc.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "bitmap.hpp"
 #include "layout.hpp"
@@ -15,19 +16,44 @@
 
 namespace libipc {
 
+// A ring as a receiver has it.
+struct read_ring {
+    read_ring() = default;
+    read_ring(const layout::ring_place &place, mapping ring, mapping bits);  // throws failure
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(base, capacity, memory, bits, held_memory, held, early, early_count);
+    }
+
+    std::uint64_t base = 0, capacity = 0;
+    mapping memory, bits, held_memory;
+    bitmap held;                    // private: started and not released; a double release finds its bit gone
+    bitmap early;                   // shared: released before an older one
+    std::uint64_t early_count = 0;  // bits set in it
+};
+
 class incoming {
   public:
     incoming() = default;
-    // What was made of a sender's hello. Takes the link's words as the sender left them, and starts as `from` says.
-    incoming(const layout::hello &hello, mapping ring, mapping link, fd data_bell, fd space_bell, std::int32_t from,
-             bool membarrier);  // throws failure
+    // What was made of a sender's hello, and its rings in order. Takes the link's words as the sender left them. Then
+    // announce() for what it has said since, then start() as `from` says.
+    incoming(const layout::hello &hello, std::vector<read_ring> rings, mapping link, fd data_bell, fd space_bell,
+             bool membarrier);
+    // Another ring, in which the stream may go on after the one that begins at `after`. False if that can't be.
+    bool announce(std::uint64_t after, read_ring ring);
+    void start(const layout::hello &hello, std::int32_t from);
+    // Goes on in another ring if that is next: whoever receives no more must not keep the one before it.
+    void pass_continued();
+    // The stream goes on in a ring that is not known.
+    bool stuck() const;
 
-    enum class next { nothing, message, end, broken };
+    // unannounced: the stream goes on in a ring that is not known yet. It was announced before that was committed.
+    enum class next { nothing, message, end, unannounced, broken };
     // Takes the next frame. A message is held from now on: `out` but struct_size and link is filled.
     next take(ipc_message &out);
     // Something is there to take. As the sleeper's last look it must come after set_asleep and a fence, which the
     // acquire alone would not see to; it pairs with ring_writer::commit.
-    bool waiting() const { return frame_at(ring_.get(), at_.offset).word.load(std::memory_order_acquire) != 0; }
+    bool waiting() const { return frame_at(now_.memory.get(), at_.offset).word.load(std::memory_order_acquire) != 0; }
 
     // 0, -ESTALE or -EINVAL; rings the sender if it waits for the room.
     std::int32_t release(std::uint64_t position);
@@ -53,33 +79,40 @@ class incoming {
     void forget();
     template <class Archive>
     void hand_over(Archive &a) {
-        a(ring_, link_, held_memory_, capacity_, at_, released_, sequence_, redelivered_from_, redelivered_until_,
-          held_, early_, lone_);
-        a(held_count_, early_count_, leave_, membarrier_, ended_, sender_, pid_, skipped_, rings_);
+        a(now_, older_, coming_, link_, at_, released_, sequence_, redelivered_from_, redelivered_until_, lone_);
+        a(held_count_, leave_, membarrier_, ended_, sender_, pid_, skipped_, rings_);
         a(data_bell_, space_bell_);
     }
 
   private:
     layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(link_.get()); }
-    void start_at(const layout::hello &hello, std::int32_t from);
+    frame_state look(frame &out) const;
+    bool go_on(std::uint64_t base);
+    bool enter_at(std::uint64_t base);
+    void enter_next();
+    std::int32_t release_older(std::uint64_t position);
     void release_up_to(std::uint64_t position);
+    void set_released(std::uint64_t position);
+    static void clear_early(read_ring &ring, std::uint64_t from, std::uint64_t until);
+    std::uint64_t end_of(std::size_t older) const {
+        return older + 1 < older_.size() ? older_[older + 1].base : now_.base;
+    }
     void tell_sender();
 
-    mapping ring_, link_, held_memory_;
-    std::uint64_t capacity_ = 0;
+    read_ring now_;                  // that at_ is in
+    std::vector<read_ring> older_;   // in which messages are held; the oldest held one is in the first
+    std::vector<read_ring> coming_;  // announced: those of the hello that are not read yet, then what may come after
+    mapping link_;
     cursor at_;                   // next frame to take
     std::uint64_t released_ = 0;  // as in link_words; while messages are held, the start of the oldest of them
     std::uint64_t sequence_ = 0;  // of the next message
     std::uint64_t redelivered_from_ = 0,
                   redelivered_until_ = 0;  // what a receiver that is gone had got, and not released
-    bitmap held_;                          // private: started and not released; a double release finds its bit gone
-    bitmap early_;                         // shared: released before an older one
-    // A message held alone has no bit in held_ (receive, release, receive, ... is what most do, and saves 3 ns a
-    // message).
+    // A message held alone has no bit in `held` (receive, release, receive, ... is what most do, and saves 3 ns a
+    // message). It is in the ring that is read now.
     static constexpr std::uint64_t none = ~std::uint64_t{0};
     std::uint64_t lone_ = none;
     std::uint64_t held_count_ = 0;
-    std::uint64_t early_count_ = 0;  // bits set in early_
     fence_leave leave_;
     bool membarrier_ = false;  // both sides are registered
     bool ended_ = false;

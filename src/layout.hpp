@@ -29,13 +29,14 @@ inline constexpr std::size_t frame_align = 16;
 inline constexpr std::size_t payload_align = 64;        // of payloads of at least
 inline constexpr std::size_t payload_align_from = 256;  // so many bytes
 
-// What a ring never lends out: the zeroed word after the last frame, and the end frame, which therefore never waits.
+// What a ring never lends out: the zeroed word after the last frame, and its last frame, an end or a `continued`, which
+// therefore never waits.
 inline constexpr std::size_t kept_back = 32;
 
 enum class kind : unsigned {
     message = 1,
     end = 2,
-    continued = 3,  // the stream goes on in a larger ring; reserved for rings that grow
+    continued = 3,  // the stream goes on in another ring, which begins right behind this frame
 };
 
 // The header word: bits 0-3 kind, 4-7 payload offset from the header in units of 16, 8-15 zero, 16-63 payload bytes.
@@ -63,6 +64,7 @@ constexpr std::size_t payload_offset_for(std::uint64_t offset, std::uint64_t siz
 inline constexpr std::uint64_t least_capacity = 64 << 10;
 inline constexpr std::uint64_t default_capacity = 1 << 20;
 inline constexpr std::uint64_t most_capacity = std::uint64_t{64} << 30;
+inline constexpr std::size_t most_rings = 16;  // of one sender at a time
 
 // ---- Links ----------------------------------------------------------------------------------------------------------
 
@@ -85,20 +87,20 @@ struct link_words {
 static_assert(offsetof(link_words, delivered) == 64 && offsetof(link_words, released) == 72);
 static_assert(offsetof(link_words, wants) == 128 && sizeof(link_words) == 192);
 
-// After the first page: one bit for each 16 bytes of ring, set while a message that starts there is released though an
-// older one is not. `released` is stored first, then the bits before it are cleared, so that at any instant
-// [released, delivered) and its bits tell exactly what is not released.
-inline constexpr std::size_t link_bitmap_offset = 4096;
+inline constexpr std::size_t link_bytes = 4096;  // of its memory
+
+// For each ring of the sender a link has a memory of bits: one for each 16 bytes of the ring, set while a message that
+// starts there is released though an older one is not. `released` is stored first, then the bits before it are cleared,
+// so that at any instant [released, delivered) and the bits tell exactly what is not released.
 constexpr std::size_t bitmap_words(std::uint64_t capacity) { return capacity / frame_align / 64; }
-constexpr std::uint64_t link_bytes(std::uint64_t capacity) {
-    return link_bitmap_offset + round_up(bitmap_words(capacity) * 8, 4096);
-}
+constexpr std::uint64_t bits_bytes(std::uint64_t capacity) { return round_up(bitmap_words(capacity) * 8, 4096); }
 
 // ---- Hello and answer -----------------------------------------------------------------------------------------------
 
 inline constexpr std::uint64_t hello_magic = 0x6f6c6c6568637069;   // "ipchello"
 inline constexpr std::uint64_t answer_magic = 0x72776e6173637069;  // "ipcsanwr"
 inline constexpr std::uint64_t notice_magic = 0x6563696f6e637069;  // "ipcnoice"
+inline constexpr std::uint64_t ring_magic = 0x676e697277637069;    // "ipcwring"
 
 // The first 16 bytes of anything sent over a link's socket never change, whatever the version.
 struct preamble {
@@ -108,13 +110,22 @@ struct preamble {
 };
 static_assert(sizeof(preamble) == 16);
 
-// From the sender, right after connect, with these descriptors.
-enum hello_fd { ring_fd, link_fd, data_bell_fd, space_bell_fd, sender_pid_fd, hello_fds };
+// A part of the stream: what is at position p from `base` on lies at p % capacity of this ring, up to the next one's.
+struct ring_place {
+    std::uint64_t base;
+    std::uint64_t capacity;
+};
+static_assert(sizeof(ring_place) == 16);
+
+// From the sender, right after connect, with these descriptors, and after them two for each ring: its memory, and the
+// link's bits for it.
+enum hello_fd { link_fd, data_bell_fd, space_bell_fd, sender_pid_fd, first_ring_fd };
+inline constexpr std::size_t ring_fds = 2;
+constexpr std::size_t hello_fds(std::size_t rings) { return first_ring_fd + ring_fds * rings; }
 
 struct hello {
     preamble head;
     std::uint64_t sender;
-    std::uint64_t capacity;
     std::uint64_t start;           // where the receiver starts if it has no wish
     std::uint64_t start_sequence;  // sequence of the first message at or after start
     std::uint64_t oldest;          // where it may start with from=oldest; the link gates here until it has chosen
@@ -123,8 +134,20 @@ struct hello {
     std::uint64_t committed;          // none of these positions is beyond it
     std::uint32_t membarrier;         // 1: the sender is registered for global expedited membarrier
     std::int32_t pid;
+    std::uint64_t rings;          // so many of the places count; `oldest` lies in the first
+    ring_place ring[most_rings];  // each begins where the one before it is continued
 };
-static_assert(sizeof(hello) == 88);
+static_assert(sizeof(hello) == 88 + 16 * most_rings);
+
+// From the sender, at any time after the hello, with the two descriptors of a ring: the stream may go on there. It does
+// when a `continued` that ends at `base` has been committed; if another ring is announced after the same one, it never
+// will.
+struct ring_notice {
+    preamble head;
+    std::uint64_t after;  // base of the ring that is continued
+    ring_place place;
+};
+static_assert(sizeof(ring_notice) == 40);
 
 // From the receiver, with its pidfd. A refusal carries no pidfd, but words, for whoever looks at the socket with
 // strace.

@@ -171,6 +171,20 @@ void check_peer_file(int file, const char *what, std::uint64_t bytes, int seals)
     if ((have & seals) != seals) fail(-EINVAL, "the {} is not sealed: its memory could be taken away", what);
 }
 
+// Written by both sides of a link.
+shared_memory make_common_memory(const char *what, const char *name, std::uint64_t bytes) {
+    check_file_limit(what, bytes);
+    fd file = make_memfd(name, bytes);
+    seal(file, link_seals);
+    mapping map = map_once(file.get(), bytes, PROT_READ | PROT_WRITE);
+    return {std::move(file), std::move(map)};
+}
+
+mapping map_common(int file, const char *what, std::uint64_t bytes) {
+    check_peer_file(file, what, bytes, link_seals);
+    return map_once(file, bytes, PROT_READ | PROT_WRITE);
+}
+
 }  // namespace
 
 mapping::~mapping() {
@@ -185,12 +199,9 @@ shared_memory make_ring(std::uint64_t capacity) {
     return {std::move(file), std::move(map)};
 }
 
-shared_memory make_link_memory(std::uint64_t bytes) {
-    check_file_limit("a link", bytes);
-    fd file = make_memfd("ipc-link", bytes);
-    seal(file, link_seals);
-    mapping map = map_once(file.get(), bytes, PROT_READ | PROT_WRITE);
-    return {std::move(file), std::move(map)};
+shared_memory make_link_memory(std::uint64_t bytes) { return make_common_memory("a link", "ipc-link", bytes); }
+shared_memory make_bits_memory(std::uint64_t bytes) {
+    return make_common_memory("a memory of bits", "ipc-bits", bytes);
 }
 
 shared_memory make_status_memory(const std::string &name, std::size_t bytes) {
@@ -206,10 +217,8 @@ mapping map_peer_ring(int file, std::uint64_t capacity) {
     return map_twice(file, capacity, PROT_READ);
 }
 
-mapping map_peer_link(int file, std::uint64_t bytes) {
-    check_peer_file(file, "link memory", bytes, link_seals);
-    return map_once(file, bytes, PROT_READ | PROT_WRITE);
-}
+mapping map_peer_link(int file, std::uint64_t bytes) { return map_common(file, "link memory", bytes); }
+mapping map_peer_bits(int file, std::uint64_t bytes) { return map_common(file, "memory of bits", bytes); }
 
 mapping make_private(std::size_t bytes) {
     void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -51,15 +51,17 @@ struct shared_memory {
 // before, as beyond them lies a signal and not an error.
 shared_memory make_ring(std::uint64_t capacity);
 
-// A link's words and bits: writable by both sides, of fixed size. Throws failure.
+// A link's words, and its bits for a ring: writable by both sides, of fixed size. Throw failure.
 shared_memory make_link_memory(std::uint64_t bytes);
+shared_memory make_bits_memory(std::uint64_t bytes);
 
 // A page that others read through /proc. Throws failure.
 shared_memory make_status_memory(const std::string &name, std::size_t bytes);
 
-// What came from a peer. Both throw failure with words for the peer if it is not what it should be.
+// What came from a peer. They throw failure with words for the peer if it is not what it should be.
 mapping map_peer_ring(int file, std::uint64_t capacity);
 mapping map_peer_link(int file, std::uint64_t bytes);
+mapping map_peer_bits(int file, std::uint64_t bytes);
 
 // Private zeroed memory that takes space as it is touched. Throws failure.
 mapping make_private(std::size_t bytes);

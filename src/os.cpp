@@ -157,8 +157,9 @@ received receive_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, 
 
 void drop_message(int socket) {
     char byte;
-    // Without room for descriptors the kernel drops those of the message.
-    [[maybe_unused]] ssize_t n = recv(socket, &byte, 1, MSG_DONTWAIT);
+    // Without room for descriptors the kernel drops those of the message. ECONNRESET comes once, before what is queued.
+    for (int tries = 0; tries < 3 && recv(socket, &byte, 1, MSG_DONTWAIT) < 0 && errno != EAGAIN; ++tries) {
+    }
 }
 
 bool is_anon_inode(int fd, const char *kind) {

@@ -90,8 +90,8 @@ struct received {
     bool fds_cut;       // it came with more descriptors than were taken
     std::size_t count;  // descriptors taken; each is the caller's
 };
-// No message of ours comes with more. If fewer were taken and it was cut, this process has none free.
-inline constexpr std::size_t most_fds = 5;
+// No message of ours comes with more.
+inline constexpr std::size_t most_fds = 36;
 // Looks at the next message and leaves it there, but takes copies of its descriptors.
 received peek_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds);
 received receive_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds);

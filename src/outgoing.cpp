@@ -4,27 +4,20 @@
 
 namespace libipc {
 
-namespace {
-
-bitmap bits_of(const shared_memory &memory, std::uint64_t capacity) {
-    return {reinterpret_cast<bitmap::word *>(memory.map.get() + layout::link_bitmap_offset), capacity};
-}
-
-}  // namespace
-
-outgoing::outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t start, const place *predecessor)
-    : memory_(make_link_memory(layout::link_bytes(capacity))),
-      early_(bits_of(memory_, capacity)),
-      start_(start),
-      released_(oldest),
-      delivered_(oldest),
-      redelivered_until_(predecessor ? predecessor->delivered : 0) {
+outgoing::outgoing(std::span<const layout::ring_place> rings, std::uint64_t oldest, std::uint64_t start)
+    : memory_(make_link_memory(layout::link_bytes)), start_(start), released_(oldest), delivered_(oldest) {
     // Relaxed: the receiver gets to know this memory through a socket.
     words().released.store(oldest, std::memory_order_relaxed);
     words().delivered.store(oldest, std::memory_order_relaxed);  // with from=oldest it starts there
-    if (!predecessor || !predecessor->early) return;
-    predecessor->early.each_set(predecessor->released, predecessor->delivered,
-                                [&](std::uint64_t offset) { early_.set(offset); });
+    for (const layout::ring_place &ring : rings) early_.add(ring);
+}
+
+int outgoing::announce(std::uint64_t after, const layout::ring_place &next, int ring_file) {
+    layout::ring_notice notice{{layout::ring_magic, layout::version, sizeof notice}, after, next};
+    int fds[layout::ring_fds] = {ring_file, early_.last_file()};
+    int r = send_with_fds(socket.get(), std::as_bytes(std::span(&notice, 1)), fds);
+    if (r == 0) early_.close_files();
+    return r;
 }
 
 bool outgoing::refresh(std::uint64_t head) {
@@ -43,7 +36,7 @@ bool outgoing::refresh(std::uint64_t head) {
 place outgoing::where() const {
     // Never before `released_`: what lies there may be overwritten.
     std::uint64_t released = chosen() ? released_ : std::max(start_, released_);
-    return {released, std::max({released, delivered_, redelivered_until_}), early_, {}};
+    return {released, std::max({released, delivered_, redelivered_until_})};
 }
 
 void outgoing::fill(ipc_link &out, std::uint64_t head) const {

@@ -5,8 +5,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
-#include "bitmap.hpp"
+#include "early.hpp"
 #include "layout.hpp"
 #include "memory.hpp"
 #include "os.hpp"
@@ -15,28 +16,27 @@
 namespace libipc {
 
 // A receiver's place in the stream, which the next one takes when it has left: all before `released` is done with,
-// messages before `delivered` may have been seen, and those in `early` were released out of turn.
+// messages before `delivered` may have been seen.
 struct place {
     std::uint64_t released = 0;
     std::uint64_t delivered = 0;
-    bitmap early;          // in a link that is still there, or in
-    shared_memory memory;  // kept from one that is gone
-
-    bool needs(std::uint64_t position) const {
-        return position >= released && !(early && position < delivered && early.test(position % early.capacity()));
-    }
     template <class Archive>
     void hand_over(Archive &a) {
-        a(released, delivered, early, memory);
+        a(released, delivered);
     }
 };
 
 class outgoing {
   public:
     outgoing() = default;
-    // A link that gates at `oldest` until the receiver has chosen to start there or at `start`. `predecessor` is whose
-    // place it takes, or null. Throws failure.
-    outgoing(std::uint64_t capacity, std::uint64_t oldest, std::uint64_t start, const place *predecessor);
+    // A link that gates at `oldest`, in the first of the rings, until the receiver has chosen to start there or at
+    // `start`. Throws failure.
+    outgoing(std::span<const layout::ring_place> rings, std::uint64_t oldest, std::uint64_t start);
+    // It takes the place of one that is gone, and had released `early` out of turn.
+    void succeed(const place &predecessor, const early_bits &early) {
+        redelivered_until_ = predecessor.delivered;
+        early_.copy(early, predecessor.released, predecessor.delivered);
+    }
 
     // Reads released and delivered. False if they are not what a receiver may write: backwards, or past `head`.
     bool refresh(std::uint64_t head);
@@ -44,21 +44,36 @@ class outgoing {
     std::uint64_t redelivered_until() const { return redelivered_until_; }
     // Its place, as of the last refresh.
     place where() const;
-    shared_memory take_memory() { return std::move(memory_); }
+    const early_bits &early() const { return early_; }
+    early_bits take_early() { return std::move(early_); }
     // Whether it keeps the message at `position` from being released. What one that left had not got is not for it.
     bool needs(std::uint64_t position) const {
         return position >= released_ && (!left || position < delivered_) && !released_early(position);
     }
     bool released_early(std::uint64_t position) const {
-        return position < std::max(delivered_, redelivered_until_) && early_.test(position % early_.capacity());
+        return position < std::max(delivered_, redelivered_until_) && early_.test(position);
     }
 
     layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(memory_.map.get()); }
     int memory_file() const { return memory_.file.get(); }
-    void close_memory_file() { memory_.file.reset(); }
+    void close_files() {
+        memory_.file.reset();
+        early_.close_files();
+    }
     void fill(ipc_link &out, std::uint64_t head) const;
     layout::status_link shown(std::uint64_t head) const;
-    void forget() { memory_.map.forget(); }
+    void forget() {
+        memory_.map.forget();
+        early_.forget();
+    }
+
+    // A ring in which the stream may go on: bits for it (throws failure), the word to the receiver (0 or -errno), and
+    // that it does not go on there.
+    void prepare(const layout::ring_place &next) { early_.add(next); }
+    int announce(std::uint64_t after, const layout::ring_place &next, int ring_file);
+    void withdraw(const layout::ring_place &next) { early_.withdraw(next.base); }
+    // The rings before `base` are released by all.
+    void drop_before(std::uint64_t base) { early_.drop_before(base); }
 
     // The sleeper's part of waking.hpp, for room: true if a membarrier is due before sleep_until.
     bool take_back() { return leave_.take_back(words().sender_unfenced); }
@@ -92,7 +107,7 @@ class outgoing {
     bool chosen() const { return words().accepted.load(std::memory_order_acquire) != 0; }
 
     shared_memory memory_;
-    bitmap early_;
+    early_bits early_;
     std::uint64_t start_ = 0;
     std::uint64_t released_ = 0;
     std::uint64_t delivered_ = 0;

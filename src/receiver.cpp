@@ -42,7 +42,7 @@ constexpr time_t litter_age_s = 60;
 constexpr std::size_t most_silent = 32;
 
 constexpr std::uint64_t most_position = std::uint64_t{1} << 62;  // far from where counting would start again
-static_assert(most_fds == layout::hello_fds);
+static_assert(most_fds == layout::hello_fds(layout::most_rings));
 
 // A forked child may hold a copy of the socket: only shutdown tells the sender in any case.
 void hang_up(fd &socket) {
@@ -50,28 +50,70 @@ void hang_up(fd &socket) {
     socket.reset();
 }
 
+// How many descriptors belong to what says that it is a hello.
+std::size_t fds_of(const layout::hello &h) {
+    return layout::hello_fds(std::min<std::uint64_t>(h.rings, layout::most_rings));
+}
+
+void check_place(const layout::ring_place &place) {
+    if (place.capacity < layout::least_capacity || place.capacity > layout::most_capacity || place.capacity % 4096 != 0)
+        fail(-EINVAL, "a ring of {} bytes is none of ours", place.capacity);
+    if (place.base % layout::frame_align != 0 || place.base > most_position)
+        fail(-EINVAL, "a ring that begins at {} is none of ours", place.base);
+}
+
 // Throws words for the sender.
-void check_hello(const layout::hello &h, const received &got) {
-    auto size = static_cast<std::size_t>(got.size);
-    if (size < sizeof(layout::preamble) || h.head.magic != layout::hello_magic)
-        fail(-EINVAL, "these are not the first bytes of a libipc sender");
-    if (h.head.version != layout::version)
+void check_head(const layout::preamble &head, const received &got, std::uint64_t magic, const char *what,
+                std::size_t size) {
+    auto heard = static_cast<std::size_t>(got.size);
+    if (heard < sizeof(layout::preamble) || head.magic != magic)
+        fail(-EINVAL, "these are not the first bytes of a libipc sender's {}", what);
+    if (head.version != layout::version)
         fail(IPC_EVERSION,
              "the sender has memory layout {}, this receiver has {}: build both with the same version of libipc",
-             h.head.version, layout::version);
-    if (size != sizeof h || h.head.size != sizeof h)
-        fail(-EINVAL, "the hello has {} bytes instead of {}", size, sizeof h);
-    if (got.count != layout::hello_fds || got.fds_cut)
-        fail(-EINVAL, "the hello came with {}{} descriptors instead of {}", got.fds_cut ? "more than " : "", got.count,
-             +layout::hello_fds);
-    if (h.capacity < layout::least_capacity || h.capacity > layout::most_capacity || h.capacity % 4096 != 0)
-        fail(-EINVAL, "a ring of {} bytes is none of ours", h.capacity);
-    bool aligned = (h.start | h.oldest | h.redelivered_until | h.committed) % layout::frame_align == 0;
-    if (!aligned || h.oldest > h.start || h.start > h.committed || h.committed - h.oldest > h.capacity ||
-        h.redelivered_until > h.committed || h.committed > most_position || h.start_sequence < h.oldest_sequence ||
-        h.sender == 0)
-        fail(-EINVAL, "the positions in the hello contradict each other");
+             head.version, layout::version);
+    if (heard != size || head.size != size) fail(-EINVAL, "the {} has {} bytes instead of {}", what, heard, size);
 }
+
+void check_fds(const received &got, const char *what, std::size_t count) {
+    if (got.count != count || got.fds_cut)
+        fail(-EINVAL, "the {} came with {}{} descriptors instead of {}", what, got.fds_cut ? "more than " : "",
+             got.count, count);
+}
+
+void check_hello(const layout::hello &h, const received &got) {
+    check_head(h.head, got, layout::hello_magic, "hello", sizeof h);
+    if (h.rings == 0 || h.rings > layout::most_rings)
+        fail(-EINVAL, "{} rings are none of ours; a sender has 1 to {}", h.rings, layout::most_rings);
+    check_fds(got, "hello", fds_of(h));
+    bool good = (h.start | h.oldest | h.redelivered_until | h.committed) % layout::frame_align == 0 &&
+                h.oldest <= h.start && h.start <= h.committed && h.redelivered_until <= h.committed &&
+                h.committed <= most_position && h.start_sequence >= h.oldest_sequence && h.sender != 0 &&
+                h.ring[0].base <= h.oldest;
+    for (std::size_t i = 0; i < h.rings; ++i) {
+        check_place(h.ring[i]);
+        // Its part of the stream from `oldest` on lies in it. Only the first can begin before that.
+        std::uint64_t from = i == 0 ? h.oldest : h.ring[i].base;
+        std::uint64_t until = i + 1 < h.rings ? h.ring[i + 1].base : h.committed;
+        good = good && from <= until && until - from <= h.ring[i].capacity && (i + 1 == h.rings || from < until);
+    }
+    if (!good) fail(-EINVAL, "the positions in the hello contradict each other");
+}
+
+void check_notice(const layout::ring_notice &n, const received &got) {
+    check_head(n.head, got, layout::ring_magic, "ring", sizeof n);
+    check_fds(got, "ring", layout::ring_fds);
+    check_place(n.place);
+}
+
+// Throws words for the sender.
+read_ring map_ring(const layout::ring_place &place, const fd &memory, const fd &bits) {
+    return {place, map_peer_ring(memory.get(), place.capacity),
+            map_peer_bits(bits.get(), layout::bits_bytes(place.capacity))};
+}
+
+// What a process may lack now and have later, and not a fault of the peer's.
+bool is_lack(int code) { return code == -ENOMEM || code == -ENOSPC || code == -EMFILE || code == -ENFILE; }
 
 }  // namespace
 
@@ -285,11 +327,7 @@ void receiver::greet(std::uint32_t index) {
     while (got.size == -ECONNRESET && ++resets < 3);  // comes once, before what is still queued
     if (got.size == -EAGAIN) return;
     if (got.size <= 0) return drop(index);
-    if (got.fds_cut && got.count < most_fds) {
-        p.hello_waits = true;
-        events_.remove(p.socket.get());  // which would be ready all the time
-        return short_of_fds(-EMFILE);
-    }
+    if (got.fds_cut && got.count < fds_of(hello)) return wait_for_fds(index, -EMFILE);
     drop_message(p.socket.get());
     try {
         check_hello(hello, got);
@@ -299,28 +337,32 @@ void receiver::greet(std::uint32_t index) {
         }
         if (!is_anon_inode(fds[layout::sender_pid_fd].get(), "anon_inode:[pidfd]"))
             fail(-EINVAL, "the sender's pidfd is none");
-        mapping ring = map_peer_ring(fds[layout::ring_fd].get(), hello.capacity);
-        mapping link = map_peer_link(fds[layout::link_fd].get(), layout::link_bytes(hello.capacity));
+        std::vector<read_ring> rings;
+        for (std::size_t i = 0; i < hello.rings; ++i) {
+            const libipc::fd *its = &fds[layout::first_ring_fd + layout::ring_fds * i];
+            rings.push_back(map_ring(hello.ring[i], its[0], its[1]));
+        }
+        mapping link = map_peer_link(fds[layout::link_fd].get(), layout::link_bytes);
         hello.pid = peer_of(p.socket.get()).pid;
         int data_bell = fds[layout::data_bell_fd].get();
-        p.link.emplace(hello, std::move(ring), std::move(link), std::move(fds[layout::data_bell_fd]),
-                       std::move(fds[layout::space_bell_fd]), from_, membarrier_);
+        p.link.emplace(hello, std::move(rings), std::move(link), std::move(fds[layout::data_bell_fd]),
+                       std::move(fds[layout::space_bell_fd]), membarrier_);
         ++counters_.links;
-        counters_.skipped += p.link->skipped();
         p.pid = std::move(fds[layout::sender_pid_fd]);
         events_.add(data_bell, {of::data_bell, index, p.generation}, true);
         events_.add(p.pid.get(), {of::peer_pid, index, p.generation});
-        if (p.hello_waits) events_.add(p.socket.get(), {of::peer_socket, index, p.generation});
+        if (p.waits) events_.add(p.socket.get(), {of::peer_socket, index, p.generation});
     } catch (const failure &f) {
         // Hung up on without an answer, it comes again: perhaps we have what we lack by then.
-        for (int lack : {ENOMEM, ENOSPC, EMFILE, ENFILE})
-            if (f.code == -lack) return drop(index);
-        return refuse(index, f.words);
+        return is_lack(f.code) ? drop(index) : refuse(index, f.words);
     } catch (const std::bad_alloc &) {
         return drop(index);
     }
-    p.hello_waits = false;
+    p.waits = false;
     std::erase(silent_, index);
+    heard more = hear(index);  // so that what was committed since can be passed over, too
+    p.link->start(hello, from_);
+    counters_.skipped += p.link->skipped();
     layout::answer yes{};
     yes.head = {layout::answer_magic, layout::version, sizeof yes};
     yes.receiver = id_;
@@ -331,40 +373,86 @@ void receiver::greet(std::uint32_t index) {
     if (send_with_fds(p.socket.get(), std::as_bytes(std::span(&yes, 1)), std::span(&own_pid, 1)) == -ETOOMANYREFS)
         send_with_fds(p.socket.get(), std::as_bytes(std::span(&yes, 1)), {});
     activate(index);
+    if (more != heard::all) act_on(index, more);
 }
 
-void receiver::refuse(std::uint32_t index, std::string_view words) {
+void receiver::say_no(const peer &p, std::string_view words) {
     layout::answer no{};
     no.head = {layout::answer_magic, layout::version, sizeof no};
     no.receiver = id_;
     no.refused = 1;
     words.copy(no.words, sizeof no.words - 1);
-    send_with_fds(peers_[index]->socket.get(), std::as_bytes(std::span(&no, 1)), {});
+    send_with_fds(p.socket.get(), std::as_bytes(std::span(&no, 1)), {});
     ++counters_.refused;
+}
+
+void receiver::refuse(std::uint32_t index, std::string_view words) {
+    say_no(*peers_[index], words);
     drop(index);
 }
 
-void receiver::read_socket(std::uint32_t index) {
+// What it has said stays in its socket, which would be ready all the time.
+void receiver::wait_for_fds(std::uint32_t index, int error) {
     peer &p = *peers_[index];
-    if (!p.link) return greet(index);
-    char byte;
-    for (int resets = 0;;) {
-        ssize_t n = recv(p.socket.get(), &byte, 1, MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-        if (n < 0 && errno == ECONNRESET && ++resets < 3) continue;
-        if (n > 0) ++counters_.refused;  // a sender says nothing after its hello: this is none
-        return lost(index);
+    if (!std::exchange(p.waits, true)) events_.remove(p.socket.get());
+    short_of_fds(error);
+}
+
+void receiver::read_socket(std::uint32_t index) {
+    if (!peers_[index]->link) return greet(index);
+    act_on(index, hear(index));
+}
+
+// Reads what a sender has said after its hello: in which rings its stream may go on.
+receiver::heard receiver::hear(std::uint32_t index) {
+    peer &p = *peers_[index];
+    int resets = 0;
+    // More than a socket holds. The rest is read at the next look: whoever talks without end keeps nobody up.
+    for (int times = 0; times < 512; ++times) {
+        layout::ring_notice notice{};
+        std::array<libipc::fd, most_fds> fds;
+        received got = peek_with_fds(p.socket.get(), std::as_writable_bytes(std::span(&notice, 1)), fds);
+        if (got.size == -EAGAIN || got.size == -EINTR) return heard::all;
+        if (got.size == -ECONNRESET && ++resets < 3) continue;
+        if (got.size <= 0) return heard::hang_up;
+        if (got.fds_cut && got.count < layout::ring_fds) return wait_for_fds(index, -EMFILE), heard::part;
+        try {
+            check_notice(notice, got);
+            if (!p.link->announce(notice.after, map_ring(notice.place, fds[0], fds[1])))
+                fail(-EINVAL, "a ring that begins at {}, after the one at {}, is in no place of the stream",
+                     notice.place.base, notice.after);
+        } catch (const failure &f) {
+            if (is_lack(f.code)) return wait_for_fds(index, f.code), heard::part;
+            say_no(p, f.words);
+            return heard::nonsense;
+        } catch (const std::bad_alloc &) {
+            return wait_for_fds(index, -ENOMEM), heard::part;
+        }
+        drop_message(p.socket.get());
     }
+    return heard::part;
+}
+
+void receiver::act_on(std::uint32_t index, heard what) {
+    peer &p = *peers_[index];
+    if (what != heard::part && std::exchange(p.waits, false)) {
+        if (!p.gone) events_.try_add(p.socket.get(), {of::peer_socket, index, p.generation});
+        activate(index);
+    }
+    p.link->pass_continued();
+    if (what == heard::hang_up || what == heard::nonsense || (p.gone && !p.waits)) lost(index);
 }
 
 void receiver::lost(std::uint32_t index) {
     peer &p = *peers_[index];
     if (!p.link) return drop(index);
     p.gone = true;
-    events_.remove(p.socket.get());
     events_.remove(p.pid.get());
-    hang_up(p.socket);
     p.pid.reset();
+    if (!p.waits) {  // what is in the socket still is needed
+        events_.remove(p.socket.get());
+        hang_up(p.socket);
+    }
     if (p.told) return drop_if_done(index);
     activate(index);
 }
@@ -432,6 +520,7 @@ void receiver::handle(event_tag tag) {
             if (!p.used || p.generation != tag.generation) return;
             if (tag.kind == of::data_bell) return activate(tag.index);
             if (tag.kind == of::peer_socket) return read_socket(tag.index);
+            if (!p.waits) hear(tag.index);  // a forked child may keep the socket open, but nothing more comes
             return lost(tag.index);
         }
         default:
@@ -458,7 +547,7 @@ void receiver::retry_fds() {
     counters_.waiting_for_fds = 0;
     int told_before = fd_error_;
     for (std::uint32_t i = 0; i < peers_.size() && !counters_.waiting_for_fds; ++i)
-        if (peers_[i]->used && !peers_[i]->link) greet(i);
+        if (peers_[i]->used && (!peers_[i]->link || peers_[i]->waits)) read_socket(i);
     if (!counters_.waiting_for_fds) accept();
     fd_error_ = told_before;  // it is told once, until all have come in
     if (counters_.waiting_for_fds) return;
@@ -550,7 +639,20 @@ inline std::int32_t receiver::take_from(std::uint32_t index, peer &p, ipc_messag
         return IPC_MESSAGE;
     }
     if (what == incoming::next::nothing && !p.gone) return 0;
+    if (what == incoming::next::unannounced) return follow(index, p, out);
     return finish(index, what == incoming::next::end, what == incoming::next::broken, out);
+}
+
+// Its stream goes on in a ring of which it has told us, though we have not heard of it yet.
+std::int32_t receiver::follow(std::uint32_t index, peer &p, ipc_message &out) {
+    no_cancel here;
+    if (p.socket && !p.waits) act_on(index, hear(index));
+    if (!p.link->stuck()) return take_from(index, p, out);
+    if (!p.waits) return finish(index, false, !p.gone, out);
+    p.active = false;
+    serving_ = nullptr;
+    std::erase(active_, index);
+    return 0;
 }
 
 // Nothing more comes from this sender.
@@ -583,12 +685,17 @@ inline void receiver::end_turn() {
 // The next message, end or death of the active links, in turn; 0 if there is none.
 std::int32_t receiver::take(ipc_message &out) {
     end_turn();
-    for (std::size_t looked = 0; looked < active_.size(); ++looked, ++turn_) {
+    for (std::size_t looked = 0; looked < active_.size();) {
         if (turn_ >= active_.size()) turn_ = 0;
         std::uint32_t index = active_[turn_];
         peer &p = *peers_[index];
         std::int32_t r = take_from(index, p, out);
-        if (r == 0) continue;
+        if (r == 0) {
+            if (!p.active) continue;  // it waits for descriptors: the next is in its place
+            ++looked;
+            ++turn_;
+            continue;
+        }
         if (r == IPC_MESSAGE) {
             serving_ = &p;
             turn_left_ = messages_a_turn - 1;

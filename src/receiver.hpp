@@ -63,14 +63,14 @@ class receiver {
         std::optional<incoming> link;
         std::uint32_t generation = 0;
         bool used = false;             // this place in peers_ is taken
-        bool hello_waits = false;      // until descriptors are free; its socket is not watched meanwhile
+        bool waits = false;            // what it says, until descriptors are free; its socket is not watched meanwhile
         bool active = false;           // in active_: looked at in each call. If not, its bell is armed
         bool gone = false;             // hung up or dead: what is in the ring is all that comes
         bool told = false;             // its end or death was received
         std::uint32_t idle_looks = 0;  // looks at the events since its last message
         template <class Archive>
         void hand_over(Archive &a) {
-            a(socket, pid, link, generation, used, hello_waits, active, gone, told, idle_looks);
+            a(socket, pid, link, generation, used, waits, active, gone, told, idle_looks);
         }
     };
 
@@ -83,6 +83,11 @@ class receiver {
     void accept();
     void read_socket(std::uint32_t index);
     void greet(std::uint32_t index);
+    enum class heard { all, part, hang_up, nonsense };
+    heard hear(std::uint32_t index);
+    void act_on(std::uint32_t index, heard what);
+    void wait_for_fds(std::uint32_t index, int error);
+    void say_no(const peer &p, std::string_view words);
     void refuse(std::uint32_t index, std::string_view words);
     void lost(std::uint32_t index);
     void drop(std::uint32_t index);
@@ -96,6 +101,7 @@ class receiver {
     void set_alarm(std::int64_t first_ns = 0);
     void keep_fences();
     std::int32_t take_from(std::uint32_t index, peer &p, ipc_message &out);
+    std::int32_t follow(std::uint32_t index, peer &p, ipc_message &out);
     std::int32_t finish(std::uint32_t index, bool end, bool broken, ipc_message &out);
     void end_turn();
     std::int32_t take(ipc_message &out);

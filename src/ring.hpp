@@ -6,12 +6,15 @@
 //   readers   read_frame: any number, in any process, each with a cursor of its own.
 // Both see the ring mapped twice in a row, so that a frame never wraps.
 //
-// Invariants. head and tail are positions in the stream; what is at a position lies at position % capacity.
-//   (1) tail <= head <= tail + capacity - 16, and both are multiples of 16.
+// Invariants. base, head and tail are positions in the stream; what is at a position lies at position % capacity. The
+// ring's part of the stream begins at base; where it begins later than the tail, what is said here of the tail holds
+// for base.
+//   (1) tail <= head <= tail + capacity - 16, and all are multiples of 16.
 //   (2) [tail, head) is a row of whole frames. They are not written again until the tail has passed them.
 //   (3) The word at the head is 0, and was so before the frame in front of it became visible. So a reader that has read
 //       all frames sees nothing, and not old payload that looks like a frame.
-//   (4) Until the end is committed, head + kept_back <= tail + capacity: the end and the zero after it always fit.
+//   (4) Until its last frame is committed, an end or a `continued`, head + kept_back <= tail + capacity: that frame and
+//       the zero after it always fit.
 //   (5) The tail passes a frame only when every receiver has released it; sender::refresh_tail sees to that.
 //   (6) A frame is at most 64 + capacity / 2 bytes long, so that one at any offset stays inside the two mappings. The
 //       writer keeps to it, and a reader checks.
@@ -30,6 +33,7 @@
 // a reader starts it learns over a socket, which orders at least as much.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -75,7 +79,7 @@ inline bool well_formed(std::uint64_t word, std::uint64_t capacity) {
     std::size_t payload_offset = layout::payload_offset_of(word);
     return layout::reserved_bits_clear(word) && payload_offset >= sizeof(layout::frame_header) &&
            payload_offset <= layout::payload_align && layout::size_of(word) <= capacity / 2 &&
-           layout::kind_of(word) >= layout::kind::message && layout::kind_of(word) <= layout::kind::end;
+           layout::kind_of(word) >= layout::kind::message && layout::kind_of(word) <= layout::kind::continued;
 }
 
 // Looks at the frame at `at`; `out` is whole only if it is good.
@@ -96,9 +100,11 @@ class ring_writer {
   public:
     ring_writer() = default;
     // A fresh ring is all zero, as a memfd is.
-    ring_writer(std::byte *ring, std::uint64_t capacity) : ring_(ring), capacity_(capacity), limit_(capacity) {}
+    ring_writer(std::byte *ring, std::uint64_t capacity, std::uint64_t base = 0)
+        : ring_(ring), capacity_(capacity), limit_(base + capacity), base_(base), head_{base, base % capacity} {}
 
     std::uint64_t capacity() const { return capacity_; }
+    std::uint64_t base() const { return base_; }
     std::uint64_t most() const { return capacity_ / 2; }  // bytes of the largest message
     const cursor &head() const { return head_; }
     std::byte *memory() const { return ring_; }
@@ -113,7 +119,7 @@ class ring_writer {
     }
     bool fits(std::uint64_t size) const { return room_needs(size) + capacity_ <= limit_; }
     // All before `position` is ours again.
-    void reclaim(std::uint64_t position) { limit_ = position + capacity_; }
+    void reclaim(std::uint64_t position) { limit_ = std::max(position, base_) + capacity_; }
     std::uint64_t tail() const { return limit_ - capacity_; }
 
     std::byte *payload_for(std::uint64_t size) {
@@ -134,14 +140,15 @@ class ring_writer {
         header.word.store(word, std::memory_order_release);  // pairs with the acquire in read_frame
         head_ = next;
     }
-    void commit_end() {
+    // An end or a `continued`, for which there is always room.
+    void commit_last(layout::kind kind) {
         payload_offset_ = sizeof(layout::frame_header);
-        commit(layout::kind::end, 0, 0);
+        commit(kind, 0, 0);
     }
 
-    // Calls f(position, kind) for each frame from `from`, which is not before the tail, to the head. Where a frame
-    // starts is a receiver's word (`released`): if it is not true, payload is taken for headers, which nearly never
-    // lead to the head. Then it stops and returns false; in no case does it leave the ring or go on for ever.
+    // Calls f(position, kind) for each frame from `from`, which is before neither tail nor base, to the head. Where a
+    // frame starts is a receiver's word (`released`): if it is not true, payload is taken for headers, which nearly
+    // never lead to the head. Then it stops and returns false; in no case does it leave the ring or go on for ever.
     template <class F>
     bool each_frame(std::uint64_t from, F f) const {
         cursor at{from, head_.offset_of(from, capacity_)};
@@ -155,14 +162,12 @@ class ring_writer {
         }
         return true;
     }
-    bool starts_frame(std::uint64_t position) const {
-        return each_frame(position, [](std::uint64_t, layout::kind) {});
-    }
 
   private:
     std::byte *ring_ = nullptr;
     std::uint64_t capacity_ = 0;
     std::uint64_t limit_ = 0;  // the head may not pass it
+    std::uint64_t base_ = 0;
     cursor head_;
     std::size_t payload_offset_ = 0;
 };

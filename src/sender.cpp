@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -19,9 +20,21 @@ using of = event_tag::of;
 constexpr std::int64_t first_retry_ns = 1'000'000;
 constexpr std::int64_t last_retry_ns = 100'000'000;
 constexpr std::int64_t folder_look_ns = 1'000'000'000;
+
+// A ring that is full, and of which nothing is released for so long, grows. A receiver that is only slower than we are
+// frees room all the time: a larger ring would be as full, and out of the cache it is slower.
+constexpr std::int64_t stall_ns = 10'000'000;
+// Where processors are short, a receiver may be kept from running for so long now and then, and a sender that is faster
+// finds its ring full each time. So a ring that has become large already waits for longer.
+constexpr std::int64_t large_stall_ns = 100'000'000;
+constexpr std::uint64_t large_factor = 16;
+constexpr std::int64_t growth_retry_ns = 100'000'000;
+// A ring that was not needed for so long is given up for the small one.
+constexpr std::int64_t large_for_ns = 1'000'000'000;
+
 }  // namespace
 
-sender::sender(endpoint where, std::uint64_t capacity)
+sender::sender(endpoint where, ring_sizes sizes)
     : where_(std::move(where)),
       id_(random_id()),
       owner_(ownership::take_new()),
@@ -31,8 +44,8 @@ sender::sender(endpoint where, std::uint64_t capacity)
       space_bell_(made(make_eventfd(), "an eventfd")),
       runtime_(runtime_folder()),
       status_(where_, id_, IPC_SENDER, runtime_),
-      ring_memory_(make_ring(capacity)),
-      ring_(ring_memory_.map.get(), capacity) {
+      sizes_(sizes),
+      rings_(sizes.first) {
     events_.add(space_bell_.get(), {of::space_bell}, true);
     take_name();
     try {
@@ -69,8 +82,8 @@ sender::~sender() {
     if (owner_.forgotten()) return;
     if (owner_.forked()) {
         for (outgoing *link : links_) link->forget();
-        vacancy_.memory.map.forget();
-        ring_memory_.map.forget();
+        vacant_early_.forget();
+        rings_.forget();
         status_.forget();
         return;
     }
@@ -200,14 +213,20 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     if (who.uid != geteuid()) return decline(id);
     refresh_tail(true);
     bool others = std::any_of(links_.begin(), links_.end(), [](outgoing *l) { return !l->left; });
-    std::uint64_t head = ring_.head().position, tail = ring_.tail();
-    std::uint64_t start = !others ? vacancy_.released : ended_ ? end_position_ : head;
+    std::uint64_t head = rings_.head(), tail = rings_.tail();
+    std::uint64_t start = !others ? std::max(vacancy_.released, tail) : ended_ ? end_position_ : head;
     // The end is a frame like any other: each receiver gets it, also one that comes when all else is released.
     if (ended_) start = std::min(start, end_position_);
     tail = std::min(tail, start);
+    layout::hello hello{};
+    std::array<int, most_fds> fds{};
+    rings_.each([&](const layout::ring_place &ring, int file) {
+        fds[layout::first_ring_fd + layout::ring_fds * hello.rings] = file;
+        hello.ring[hello.rings++] = ring;
+    });
     std::unique_ptr<outgoing> link;
     try {
-        link = std::make_unique<outgoing>(ring_.capacity(), tail, start, others ? nullptr : &vacancy_);
+        link = std::make_unique<outgoing>(std::span(hello.ring, hello.rings), tail, start);
     } catch (const failure &) {
         return retry_later();
     }
@@ -219,13 +238,12 @@ void sender::connect(const std::string &name, std::uint64_t id) {
         link->pid = libipc::fd(pid);
     }
     if (!link->data_bell || (who.pid > 0 && !link->pid)) return retry_later();
+    if (!others) link->succeed(vacancy_, vacant_early());
     link->process = who.pid;
     link->receiver = id;
 
-    layout::hello hello{};
     hello.head = {layout::hello_magic, layout::version, sizeof hello};
     hello.sender = id_;
-    hello.capacity = ring_.capacity();
     hello.start = start;
     hello.start_sequence = counters_.messages + 1 - messages_from(start);
     hello.oldest = tail;
@@ -234,8 +252,8 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     hello.committed = head;
     hello.membarrier = membarrier_;
     hello.pid = getpid();
-    std::array<int, layout::hello_fds> fds{};
-    fds[layout::ring_fd] = ring_memory_.file.get();
+    for (std::size_t i = 0; i < hello.rings; ++i)
+        fds[layout::first_ring_fd + layout::ring_fds * i + 1] = link->early().file(i);
     fds[layout::link_fd] = link->memory_file();
     fds[layout::data_bell_fd] = link->data_bell.get();
     fds[layout::space_bell_fd] = space_bell_.get();
@@ -255,19 +273,21 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     // Watched before the hello goes out: a receiver that has it has a sender.
     if (events_.try_add(link->socket.get(), {of::peer_socket, link->index, generations_[slot]}) < 0 ||
         (link->pid && events_.try_add(link->pid.get(), {of::peer_pid, link->index, generations_[slot]}) < 0) ||
-        send_with_fds(link->socket.get(), std::as_bytes(std::span(&hello, 1)), fds) < 0) {
+        send_with_fds(link->socket.get(), std::as_bytes(std::span(&hello, 1)),
+                      std::span(fds).first(layout::hello_fds(hello.rings))) < 0) {
         events_.remove(link->socket.get());
         events_.remove(link->pid.get());
         return retry_later();
     }
-    link->close_memory_file();
+    link->close_files();
     links_.push_back(link.get());
     slots_[slot] = std::move(link);
     if (!others) {  // its link is the place now, bits and all
         vacancy_ = {};
+        vacant_early_ = {};
         leaver_ = nullptr;
     }
-    if (awaited_) links_.back()->sleep_until(awaited_);
+    if (awaited()) links_.back()->sleep_until(awaited());
 }
 
 void sender::read_socket(outgoing &link) {
@@ -331,17 +351,17 @@ void sender::drop_gone() {
     if (!someone_gone_) return;
     no_cancel here;
     bool others = std::any_of(links_.begin(), links_.end(), [](outgoing *l) { return !l->left && !l->gone; });
-    std::uint64_t head = ring_.head().position;
+    std::uint64_t head = rings_.head();
     outgoing *last = nullptr;
     for (outgoing *link : links_) {
         if (!link->gone && !link->left) continue;
         if (!link->refresh(head)) refuse(*link);
-        bool made_up = !ring_.starts_frame(link->where().released);
+        bool made_up = !rings_.starts_frame(std::max(link->where().released, rings_.tail()));
         if (made_up) {
             // Nobody knows what it had released: its successor starts with what comes next.
             refuse(*link);
             if (link == leaver_) leaver_ = nullptr;
-            if (!others && !leaver_) vacancy_ = {head, head, {}, {}};
+            if (!others && !leaver_) vacancy_ = {head, head};
         }
         if (std::exchange(link->handed_over, true) || made_up) continue;
         if (!last || link->where().released < last->where().released) last = link;
@@ -354,7 +374,7 @@ void sender::drop_gone() {
     for (outgoing *&link : links_) {
         if (!link->gone) continue;
         if (link == leaver_) {
-            vacancy_.memory = link->take_memory();
+            vacant_early_ = link->take_early();
             leaver_ = nullptr;
         }
         for (const std::string &name : names) {
@@ -449,36 +469,40 @@ int sender::look(std::int64_t timeout_ns) {
 
 // Thoroughly: whoever wrote a position where no frame starts is found out, too.
 void sender::refresh_tail(bool thoroughly) {
-    std::uint64_t least = ring_.head().position;
+    std::uint64_t head = rings_.head(), least = head;
     bool others = false;
     for (outgoing *link : links_) {
         if (link->gone) continue;
-        if (!link->refresh(ring_.head().position) || (thoroughly && !ring_.starts_frame(link->released()))) {
+        if (!link->refresh(head) || (thoroughly && !rings_.starts_frame(released_by(*link)))) {
             refuse(*link);
             continue;
         }
         others |= !link->left;
-        least = std::min(least, link->released());
+        least = std::min(least, released_by(*link));
     }
     if (someone_gone_) {
         drop_gone();
         return refresh_tail(thoroughly);
     }
     if (leaver_) vacancy_ = leaver_->where();
-    if (!others) least = std::min(least, vacancy_.released);
-    if (least > ring_.tail()) ring_.reclaim(least);
+    if (!others) least = std::min(least, std::max(vacancy_.released, rings_.tail()));
+    if (!rings_.reclaim(least)) return;
+    std::uint64_t oldest = rings_.oldest_base();
+    for (outgoing *link : links_) link->drop_before(oldest);
+    vacant_early_.drop_before(oldest);
 }
 
 bool sender::free_up_to(std::uint64_t position) {
-    if (ring_.tail() >= position) return true;
+    if (rings_.tail() >= position) return true;
     refresh_tail();
-    return ring_.tail() >= position;
+    return rings_.tail() >= position;
 }
 
 std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout_ns) {
     if (ended_) return -EPIPE;
     if (reserved_) return -EINVAL;
-    if (size > ring_.most()) return -EMSGSIZE;
+    bool large = size > sizes_.first / 2;
+    if (large && size > sizes_.most / 2) return -EMSGSIZE;
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
     armed_ = false;
     bool due = events_.due();
@@ -489,13 +513,19 @@ std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout
     } else if (due) {
         look(0);
     }
-    if (!ring_.fits(size)) {
-        std::uint64_t needs = ring_.room_needs(size);
-        if (!free_up_to(needs))
-            if (std::int32_t r = wait(needs, timeout_ns); r < 0) return r;
+    if (large) {
+        if (std::int32_t r = make_large(size, timeout_ns); r < 0) return r;
+    } else if (due) {
+        shrink_if_idle();
+    }
+    // It may have grown meanwhile, and is empty then.
+    while (!rings_.now().fits(size)) {
+        std::uint64_t needs = rings_.now().room_needs(size);
+        if (free_up_to(needs)) break;
+        if (std::int32_t r = wait(needs, timeout_ns, room_awaited_, true); r < 0) return r;
     }
     forget_awaited();
-    data = ring_.payload_for(size);
+    data = rings_.now().payload_for(size);
     reserved_ = true;
     reserved_size_ = size;
     return 0;
@@ -504,7 +534,7 @@ std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout
 std::int32_t sender::commit(std::size_t size, std::uint64_t tag) {
     if (!reserved_ || size > reserved_size_) return -EINVAL;
     reserved_ = false;
-    ring_.commit(layout::kind::message, size, tag);
+    rings_.now().commit(layout::kind::message, size, tag);
     ++counters_.messages;
     counters_.bytes += size;
     ring_receivers();
@@ -522,8 +552,8 @@ void sender::end() {
     if (ended_) return;
     reserved_ = false;
     ended_ = true;
-    end_position_ = ring_.head().position;
-    ring_.commit_end();  // its room is always kept back
+    end_position_ = rings_.head();
+    rings_.now().commit_last(layout::kind::end);  // its room is always kept back
     ring_receivers();
     look(0);  // whoever came since the last call may wait for it, and no other call need follow
 }
@@ -566,16 +596,18 @@ void sender::wake() {
     for (outgoing *link : links_) link->set_awake();
 }
 
-// Until every receiver has released all before `position`.
-std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns) {
+// Until every receiver has released all before `position`, or the stream has gone on in a larger ring. `awaited` is
+// where it is noted if it has to be waited for elsewhere.
+std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns, std::uint64_t &awaited, bool may_grow) {
     forget_awaited();
-    awaited_ = awaited_ == 0 ? position : std::min(awaited_, position);
+    awaited = awaited == 0 ? position : std::min(awaited, position);
+    std::int64_t start = now_ns(), now = start;
     if (timeout_ns == 0) {
         // Bytes may be held by a receiver that is gone: a look would tell.
         look(0);
-        return free_up_to(position) ? 0 : -EAGAIN;
+        if (free_up_to(position)) return 0;
+        return may_grow && until_growth(now) == 0 && grow() ? 0 : -EAGAIN;
     }
-    std::int64_t start = now_ns(), now = start;
     spin_.learn(start, counters_.messages);
     spin_.until([&] { return free_up_to(position) || events_.interrupted(); });
     for (;;) {
@@ -584,8 +616,14 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns) {
             return 0;
         }
         if (events_.take_interrupt()) return -ECANCELED;
+        std::int64_t growth = may_grow ? until_growth(now) : -1;
+        if (growth == 0) {
+            if (grow()) return 0;
+            growth = -1;
+        }
         std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
         if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
+        if (growth > 0) left = left < 0 ? growth : std::min(left, growth);
         // To settle may be to look, and so to take the bell of an interrupt.
         if (!settle(position) || events_.interrupted()) continue;
         ++counters_.waits;
@@ -597,17 +635,133 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns) {
     }
 }
 
+// ---- Rings ----------------------------------------------------------------------------------------------------------
+
+// The stream goes on in another ring, of which each receiver is told before. 0, or an error, and nothing has changed.
+std::int32_t sender::go_on_in(std::uint64_t capacity) {
+    no_cancel here;
+    if (rings_.full()) return -EAGAIN;
+    layout::ring_place next{rings_.next_base(), capacity};
+    std::int32_t error = 0;
+    // One that is closed reads no more, and one that is gone will not miss it.
+    auto each = [&](auto f) {
+        for (outgoing *link : links_)
+            if (!link->left && !link->gone) f(*link);
+    };
+    try {
+        shared_memory memory = make_ring(capacity);
+        each([&](outgoing &link) { link.prepare(next); });
+        each([&](outgoing &link) {
+            int r = link.announce(rings_.now().base(), next, memory.file.get());
+            if (r < 0 && r != -EPIPE && r != -ECONNRESET) error = -EAGAIN;
+        });
+        if (error == 0) rings_.go_on_in(std::move(memory), capacity);
+    } catch (const failure &f) {
+        error = f.code;
+    } catch (const std::bad_alloc &) {
+        error = -ENOMEM;
+    }
+    if (error != 0) {
+        each([&](outgoing &link) { link.withdraw(next); });
+        return error;
+    }
+    large_until_ns_ = coarse_now_ns() + large_for_ns;
+    stalled_since_ns_ = 0;
+    ring_receivers();  // whoever sleeps could not know that the ring before is done with
+    return 0;
+}
+
+// A message of more than half the first ring.
+std::int32_t sender::make_large(std::size_t size, std::int64_t timeout_ns) {
+    large_until_ns_ = coarse_now_ns() + large_for_ns;
+    retry_large_ns_ = 0;
+    std::uint64_t capacity = std::min(std::max(sizes_.first, std::bit_ceil(2 * std::uint64_t{size})), sizes_.most);
+    std::int64_t start = now_ns();
+    while (size > rings_.now().most()) {
+        refresh_tail();
+        std::int32_t r = go_on_in(capacity);
+        if (r != -EAGAIN) {
+            if (r < 0) return r;
+            break;
+        }
+        std::int64_t now = now_ns(), left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
+        if (rings_.full()) {  // the oldest has to go first
+            left = timeout_ns <= 0 ? timeout_ns : std::max<std::int64_t>(left, 1);
+            if (r = wait(rings_.oldest_continued(), left, room_awaited_); r < 0) return r;
+            continue;
+        }
+        // Too much is on the way to receivers that have not looked. As with hellos, it is tried again.
+        if (timeout_ns == 0) {
+            retry_large_ns_ = now + growth_retry_ns;
+            return -EAGAIN;
+        }
+        if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
+        r = look(left < 0 ? growth_retry_ns : std::min(left, growth_retry_ns));
+        if (events_.take_interrupt()) return -ECANCELED;
+        if (r < 0) return r;
+    }
+    forget_awaited();
+    return 0;
+}
+
+// Nanoseconds until the ring, which has no room, is to grow; -1 if it is not.
+std::int64_t sender::until_growth(std::int64_t now_ns) {
+    if (rings_.now().capacity() >= sizes_.most || rings_.full() || now_ns < growth_due_ns_) return -1;
+    if (stalled_at_ != rings_.tail() || stalled_since_ns_ == 0) {
+        stalled_at_ = rings_.tail();
+        stalled_since_ns_ = now_ns;
+    }
+    bool large = rings_.now().capacity() >= large_factor * sizes_.first;
+    return std::max<std::int64_t>(stalled_since_ns_ + (large ? large_stall_ns : stall_ns) - now_ns, 0);
+}
+
+// If there is no memory for more, the sender is held up, as with a ring of a fixed size.
+bool sender::grow() {
+    if (go_on_in(std::min(2 * rings_.now().capacity(), sizes_.most)) < 0) {
+        growth_due_ns_ = now_ns() + growth_retry_ns;
+        return false;
+    }
+    forget_awaited();
+    return true;
+}
+
+// True if a reserve that was refused is to be made again, which is told once: it may grow the ring. The host is woken
+// when that will be so.
+bool sender::retry_due() {
+    std::int64_t now = now_ns(), left = -1;
+    if (retry_large_ns_ != 0) {
+        left = std::max<std::int64_t>(retry_large_ns_ - now, 0);
+    } else if (room_awaited_ != 0) {
+        if (free_up_to(room_awaited_) || room_awaited_ <= rings_.now().base()) return true;
+        left = until_growth(now);
+    }
+    if (left > 0) events_.set_alarm(left);
+    if (left == 0) retry_large_ns_ = room_awaited_ = 0;
+    return left == 0;
+}
+
+// At a look, and never while somebody fills a reservation: it stays where it is.
+void sender::shrink_if_idle() {
+    if (rings_.now().capacity() <= sizes_.first || reserved_ || ended_) return;
+    refresh_tail();
+    std::int64_t now = coarse_now_ns();
+    bool needed = rings_.head() - rings_.tail() > sizes_.first / 2;
+    if (!needed && now < large_until_ns_) return;
+    if (needed || go_on_in(sizes_.first) < 0) large_until_ns_ = now + large_for_ns;
+}
+
 std::int32_t sender::flush(std::int64_t timeout_ns) {
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
     armed_ = false;
     look(0);
-    // The end frame is no message: a receiver need not have taken it.
-    std::uint64_t until = ended_ ? end_position_ : ring_.head().position;
+    shrink_if_idle();
+    // The end is no message, nor is a `continued`: a receiver need not have taken them.
+    std::uint64_t until = rings_.before_continued(ended_ ? end_position_ : rings_.head());
     if (free_up_to(until)) {
         forget_awaited();
         return 0;
     }
-    std::int32_t r = wait(until, timeout_ns);
+    std::int32_t r = wait(until, timeout_ns, flush_awaited_);
     if (r != -EAGAIN && r != -ETIMEDOUT) return r;
     return static_cast<std::int32_t>(std::min<std::uint64_t>(unreleased(), INT32_MAX));
 }
@@ -616,8 +770,10 @@ std::int32_t sender::arm() {
     armed_ = false;
     wake();
     look(0);
+    shrink_if_idle();
+    bool due = retry_due();
     stay_findable();
-    bool nothing = awaited_ == 0 || settle(awaited_);
+    bool nothing = !due && (awaited() == 0 || settle(awaited()));
     // After the looks, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.
     if (events_.take_interrupt()) return -ECANCELED;
     if (!nothing) return 0;
@@ -640,7 +796,7 @@ std::uint64_t sender::finish(std::int64_t linger_ns) {
 
 std::uint64_t sender::messages_from(std::uint64_t position) const {
     std::uint64_t n = 0;
-    ring_.each_frame(position, [&](std::uint64_t, layout::kind kind) { n += kind == layout::kind::message; });
+    rings_.each_frame(position, [&](std::uint64_t, layout::kind kind) { n += kind == layout::kind::message; });
     return n;
 }
 
@@ -648,31 +804,34 @@ std::uint64_t sender::unreleased() {
     refresh_tail(true);
     bool vacant = std::all_of(links_.begin(), links_.end(), [](outgoing *l) { return l->left; });
     std::uint64_t n = 0;
-    ring_.each_frame(ring_.tail(), [&](std::uint64_t position, layout::kind kind) {
+    rings_.each_frame(rings_.tail(), [&](std::uint64_t position, layout::kind kind) {
         if (kind != layout::kind::message) return;
-        n += (vacant && vacancy_.needs(position)) ||
+        n += (vacant && position >= vacancy_.released &&
+              !(position < vacancy_.delivered && vacant_early().test(position))) ||
              std::any_of(links_.begin(), links_.end(), [&](outgoing *l) { return l->needs(position); });
     });
     return n;
 }
 
 void sender::show() {
-    std::uint64_t head = ring_.head().position;
+    std::uint64_t head = rings_.head();
     shown_links shown;
     for (std::size_t i = 0; i < links_.size() && !shown.full(); ++i) shown.add(links_[i]->shown(head));
-    status_.show({counters_.messages, counters_.bytes, head - ring_.tail(), ring_.capacity(), 0, 0, links_.size()},
-                 shown);
+    status_.show(
+        {counters_.messages, counters_.bytes, head - rings_.tail(), rings_.now().capacity(), 0, 0, links_.size()},
+        shown);
 }
 
 std::int32_t sender::stats(ipc_sender_counters &out) {
     look(0);
+    shrink_if_idle();
     refresh_tail(true);
     std::size_t size = out.struct_size;
     out = counters_;
     out.struct_size = size;
     out.id = id_;
-    out.capacity = ring_.capacity();
-    out.used = ring_.head().position - ring_.tail();
+    out.capacity = rings_.now().capacity();
+    out.used = rings_.head() - rings_.tail();
     out.unreleased = unreleased();
     out.links = links_.size();
     out.unlinked = unlinked_;
@@ -681,11 +840,12 @@ std::int32_t sender::stats(ipc_sender_counters &out) {
 
 std::int32_t sender::links(ipc_link *out, std::size_t count) {
     look(0);
+    shrink_if_idle();
     refresh_tail(true);
     for (std::size_t i = 0; i < links_.size() && i < count; ++i) {
         out[i].struct_size = out[0].struct_size;
-        links_[i]->fill(out[i], ring_.head().position);
-        out[i].behind = messages_from(std::max(out[i].delivered, ring_.tail()));
+        links_[i]->fill(out[i], rings_.head());
+        out[i].behind = messages_from(std::max(out[i].delivered, rings_.tail()));
     }
     return static_cast<std::int32_t>(links_.size());
 }

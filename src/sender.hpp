@@ -1,8 +1,9 @@
-// A sender: owns its ring, finds receivers, and hands the ring to each.
+// A sender: owns its rings, finds receivers, and hands the rings to each.
 #pragma once
 
 #include <ipc/ipc.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -14,7 +15,7 @@
 #include "memory.hpp"
 #include "outgoing.hpp"
 #include "ownership.hpp"
-#include "ring.hpp"
+#include "rings.hpp"
 #include "spin.hpp"
 #include "status.hpp"
 #include "url.hpp"
@@ -26,8 +27,8 @@ class sender {
     static constexpr std::int32_t role = IPC_SENDER;
     static constexpr bool streams = false;
     sender() = default;
-    sender(endpoint where, std::uint64_t capacity);  // throws failure
-    explicit sender(handoff::reader &state);         // throws, and has taken nothing then
+    sender(endpoint where, ring_sizes sizes);  // throws failure
+    explicit sender(handoff::reader &state);   // throws, and has taken nothing then
     ~sender();
 
     std::int32_t reserve(std::size_t size, void *&data, std::int64_t timeout_ns);
@@ -50,13 +51,15 @@ class sender {
     template <class Archive>
     void hand_over(Archive &a) {
         a(where_, id_, owner_, events_, membarrier_, own_pid_, space_bell_, runtime_, folder_, watch_, knocks_, name_);
-        a(times_, status_, ring_memory_, ring_, slots_, generations_);
+        a(times_, status_, sizes_, rings_, slots_, generations_);
         std::uint32_t leaver = leaver_ ? leaver_->index : no_slot;
         a(leaver);
         leaver_ = leaver == no_slot ? nullptr : slots_[leaver].get();
         a.rebuilt(links_, leaver_);
-        a(declined_, vacancy_, scan_due_, someone_gone_, unlinked_, retry_ns_, reserved_, reserved_size_, ended_);
-        a(end_position_, awaited_, awake_messages_, armed_, spin_, counters_);
+        a(declined_, vacancy_, vacant_early_, scan_due_, someone_gone_, unlinked_, retry_ns_, reserved_, reserved_size_,
+          ended_);
+        a(end_position_, room_awaited_, flush_awaited_, awake_messages_, armed_, spin_, counters_);
+        a(stalled_at_, stalled_since_ns_, growth_due_ns_, retry_large_ns_, large_until_ns_);
     }
 
   private:
@@ -78,13 +81,30 @@ class sender {
     void watch_while_alone();
     void stay_findable();
     void ring_receivers();
-    // What has room by now is awaited no more. The nearest of what refused calls wait for makes the fd ready.
-    void forget_awaited() {
-        if (awaited_ <= ring_.tail()) awaited_ = 0;
+    // What calls that were refused wait to be released: of several the nearest, 0 if there is none. It makes the fd
+    // ready.
+    std::uint64_t awaited() const {
+        if (room_awaited_ == 0 || flush_awaited_ == 0) return room_awaited_ | flush_awaited_;
+        return std::min(room_awaited_, flush_awaited_);
     }
+    // What is there by now is awaited no more. Room is, too, if the stream has gone on in another ring.
+    void forget_awaited() {
+        if ((room_awaited_ | flush_awaited_) == 0) return;
+        if (flush_awaited_ <= rings_.tail()) flush_awaited_ = 0;
+        if (room_awaited_ <= std::max(rings_.tail(), rings_.now().base())) room_awaited_ = 0;
+    }
+    // A receiver's place, which may be at a `continued` that the tail has passed.
+    std::uint64_t released_by(const outgoing &link) const { return std::max(link.released(), rings_.tail()); }
+    const early_bits &vacant_early() const { return leaver_ ? leaver_->early() : vacant_early_; }
     void refresh_tail(bool thoroughly = false);
     bool free_up_to(std::uint64_t position);
-    std::int32_t wait(std::uint64_t position, std::int64_t timeout_ns);
+    std::int32_t go_on_in(std::uint64_t capacity);
+    std::int32_t make_large(std::size_t size, std::int64_t timeout_ns);
+    std::int64_t until_growth(std::int64_t now_ns);
+    bool grow();
+    bool retry_due();
+    void shrink_if_idle();
+    std::int32_t wait(std::uint64_t position, std::int64_t timeout_ns, std::uint64_t &awaited, bool may_grow = false);
     bool settle(std::uint64_t position);
     void wake();
     std::uint64_t unreleased();
@@ -105,8 +125,8 @@ class sender {
     std::string name_;
     std::uint32_t times_ = 0;
     status_page status_;
-    shared_memory ring_memory_;
-    ring_writer ring_;
+    ring_sizes sizes_;
+    rings rings_;
 
     std::vector<std::unique_ptr<outgoing>> slots_;
     static constexpr std::uint32_t no_slot = ~std::uint32_t{0};
@@ -115,6 +135,7 @@ class sender {
     std::vector<std::uint64_t>
         declined_;                // ids of living receivers that refused us, or had our end: whatever their name
     place vacancy_;               // what the next receiver takes, while there is none
+    early_bits vacant_early_;     // what was released out of turn there, if its receiver is gone
     outgoing *leaver_ = nullptr;  // whose place that is, if it is closed and still holds messages
     bool scan_due_ = false;
     bool someone_gone_ = false;
@@ -124,12 +145,20 @@ class sender {
     bool reserved_ = false;
     std::size_t reserved_size_ = 0;
     bool ended_ = false;
-    std::uint64_t end_position_ = 0;    // of the end frame, if ended
-    std::uint64_t awaited_ = 0;         // what the last refused reserve or flush waits to be released; 0: nothing
+    std::uint64_t end_position_ = 0;  // of the end frame, if ended
+    // What a reserve, and a flush, that was refused waits to be released; 0: nothing.
+    std::uint64_t room_awaited_ = 0, flush_awaited_ = 0;
     std::uint32_t awake_messages_ = 0;  // committed since it last slept: see fence_leave
     bool armed_ = false;                // the host may be waiting on our fd
     spin spin_;
     ipc_sender_counters counters_{};
+
+    // When the ring changes.
+    std::uint64_t stalled_at_ = 0;       // the tail, when there was no room,
+    std::int64_t stalled_since_ns_ = 0;  // and since when it is that; 0: there was room up to now
+    std::int64_t growth_due_ns_ = 0;     // not before: a growth has failed
+    std::int64_t retry_large_ns_ = 0;    // a reserve was refused that is to be tried again then
+    std::int64_t large_until_ns_ = 0;    // until then the large ring is kept
 };
 
 }  // namespace libipc

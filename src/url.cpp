@@ -29,7 +29,7 @@ void check_name(std::string_view name) {
     }
 }
 
-std::uint64_t parse_size(std::string_view text) {
+std::uint64_t parse_size(std::string_view option, std::string_view text) {
     std::uint64_t n = 0;
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
     std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
@@ -40,8 +40,8 @@ std::uint64_t parse_size(std::string_view text) {
                 : unit == "TiB"             ? 40
                                             : -1;
     if (error != std::errc() || shift < 0 || n > (~std::uint64_t{0} >> shift))
-        fail(-EINVAL, "{} is not a size; write bytes, or a number with KiB, MiB or GiB, as in capacity=64MiB",
-             quoted(fmt::format("capacity={}", text)));
+        fail(-EINVAL, "{} is not a size; write bytes, or a number with KiB, MiB or GiB, as in {}=64MiB", quoted(option),
+             option.substr(0, option.find('=')));
     return n << shift;
 }
 
@@ -105,8 +105,11 @@ void parse_option(any_endpoint &e, std::string_view option, bool sender) {
     std::string_view value = equals == option.npos ? std::string_view() : option.substr(equals + 1);
     bool shm = e.scheme == transport::shm, net = e.scheme == transport::tcp || e.scheme == transport::udp;
     if (key == "capacity" && (sender || !shm)) {
-        e.capacity = parse_size(value);
+        e.capacity = parse_size(option, value);
         check_capacity(*e.capacity);
+    } else if (key == "max_capacity" && sender && shm) {
+        e.max_capacity = parse_size(option, value);
+        check_capacity(*e.max_capacity, key);
     } else if (key == "from" && !sender) {
         if (value == "oldest")
             e.from = IPC_FROM_OLDEST;
@@ -137,14 +140,19 @@ void parse_option(any_endpoint &e, std::string_view option, bool sender) {
         if (e.allow.empty()) fail(-EINVAL, "allow= names nobody; write allow=10.1.0.0/16, or more of them with commas");
     } else if (key == "framing") {
         fail(-EINVAL, "the option `framing` is for pipe, fd, unix, tcp and udp; shared memory always has frames");
+    } else if (key == "max_capacity" && sender) {
+        fail(-EINVAL, "the option `max_capacity` is for shm: what grows is a ring in shared memory; write capacity={}",
+             value);
     } else if (key == "allow" && !net) {
         fail(-EINVAL, "the option `allow` is for tcp and udp");
-    } else if (key == "capacity" || key == "from" || key == "overflow" || key == "allow") {
+    } else if (key == "capacity" || key == "max_capacity" || key == "from" || key == "overflow" || key == "allow") {
         fail(-EINVAL, "the option `{}` is for a {}; leave it out here", key, sender ? "receiver" : "sender");
     } else if (option.empty()) {
         fail(-EINVAL, "an option is empty; options look like ?from=oldest&overflow=block");
     } else if (shm) {
-        fail(-EINVAL, "the option {} is unknown; a sender has capacity, a receiver has from and overflow", quoted(key));
+        fail(-EINVAL,
+             "the option {} is unknown; a sender has capacity and max_capacity, a receiver has from and overflow",
+             quoted(key));
     } else {
         fail(-EINVAL, "the option {} is unknown; there are capacity, framing{}", quoted(key),
              net && !sender ? " and allow" : "");
@@ -153,20 +161,30 @@ void parse_option(any_endpoint &e, std::string_view option, bool sender) {
 
 }  // namespace
 
-void check_capacity(std::uint64_t capacity) {
+void check_capacity(std::uint64_t capacity, std::string_view option) {
     auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
     if (capacity < layout::least_capacity)
-        fail(-EINVAL, "a capacity of {} bytes is too small; the least is {} KiB", capacity,
+        fail(-EINVAL, "a {} of {} bytes is too small; the least is {} KiB", option, capacity,
              layout::least_capacity >> 10);
     if (capacity > most_ring_capacity())
         fail(-EINVAL,
-             "a capacity of {} bytes is too large; the most on this machine is {} MiB (a quarter of its memory, and "
-             "never "
+             "a {} of {} bytes is too large; the most on this machine is {} MiB (a quarter of its memory, and never "
              "more than 64 GiB)",
-             capacity, most_ring_capacity() >> 20);
+             option, capacity, most_ring_capacity() >> 20);
     if (capacity % page != 0)
-        fail(-EINVAL, "a capacity of {} bytes is not a multiple of the page, which has {} bytes; {} is", capacity, page,
-             layout::round_up(capacity, page));
+        fail(-EINVAL, "a {} of {} bytes is not a multiple of the page, which has {} bytes; {} is", option, capacity,
+             page, layout::round_up(capacity, page));
+}
+
+ring_sizes sizes_for(std::optional<std::uint64_t> capacity, std::optional<std::uint64_t> max_capacity) {
+    if (capacity && max_capacity && *capacity > *max_capacity)
+        fail(-EINVAL,
+             "a capacity of {} bytes is more than the max_capacity, which is {} bytes; leave one of them out, or let "
+             "the "
+             "ring grow from the smaller to the larger",
+             *capacity, *max_capacity);
+    std::uint64_t most = max_capacity ? *max_capacity : capacity ? *capacity : most_ring_capacity();
+    return {capacity ? *capacity : std::min(layout::default_capacity, most), most};
 }
 
 any_endpoint parse_url(std::string_view url, bool sender) {

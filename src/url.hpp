@@ -16,11 +16,12 @@ struct endpoint {
     std::string url;   // as given, without the options
     std::string name;  // of the channel
     std::optional<std::uint64_t> capacity;
+    std::optional<std::uint64_t> max_capacity;
     std::optional<std::int32_t> from;
     std::optional<std::int32_t> overflow;
     template <class Archive>
     void hand_over(Archive &a) {
-        a(url, name, capacity, from, overflow);
+        a(url, name, capacity, max_capacity, from, overflow);
     }
 };
 
@@ -43,7 +44,14 @@ struct any_endpoint : endpoint {
 // Throws failure in words that say which part is wrong and what it may be. Options of the other role are refused.
 any_endpoint parse_url(std::string_view url, bool sender);
 
-// What is wrong with a capacity; throws failure.
-void check_capacity(std::uint64_t capacity);
+// What is wrong with a capacity, or a max_capacity; throws failure.
+void check_capacity(std::uint64_t capacity, std::string_view option = "capacity");
+
+// Of a sender: the ring that it starts with, and goes back to, and the largest.
+struct ring_sizes {
+    std::uint64_t first = 0, most = 0;
+};
+// For what was asked for, if anything. Throws failure.
+ring_sizes sizes_for(std::optional<std::uint64_t> capacity, std::optional<std::uint64_t> max_capacity);
 
 }  // namespace libipc

@@ -10,7 +10,8 @@
  *              The other endpoints are listed under "Endpoints".
  *   sender,    a handle on a channel. Any number of either, in any order of arrival, in any number of processes.
  *   receiver   Every receiver gets every message, from one copy.
- *   ring       the memory in which one sender's messages lie. The sender alone can write it.
+ *   ring       the memory in which one sender's messages lie. The sender alone can write it. It grows: its stream of
+ *              messages goes on in another ring.
  *   link       the pairing of one sender with one receiver.
  *   end        a sender's word that no more will come. Its death is another thing, and a receiver can tell the two apart.
  *
@@ -37,6 +38,19 @@
  *   What survives. A committed message lives as long as one process that holds its ring: its sender, or a receiver that
  *   is connected to it. It is lost if the sender goes while no receiver is connected, or if the sender and the last
  *   receiver both go. ipc_sender_flush and ipc_sender_close say how many messages nobody has released yet.
+ *
+ *   Rings that grow. A sender's ring has 1 MiB, which stays in the processor's cache, unless open says otherwise. The
+ *   stream goes on in another ring
+ *     - of at least twice the message's size, for a message larger than half of the ring: in reserve or send, at once;
+ *     - of twice the ring's size, if there was no room for 10 ms and nothing was released in that time (100 ms, once the
+ *       ring is 16 times as large as at first): in a reserve or send that waits, or that is made again; the fd of a
+ *       sender that was refused and is armed gets ready for it. A receiver that is only slower frees room all the time.
+ *       For that one the sender waits: a larger ring would be the slower one;
+ *     - of the first size, once no more than half of that was in use, and no large message sent, for a second: in a
+ *       reserve or send, flush, arm, stats or links. A sender that makes no call keeps the large ring.
+ *   The memory of a ring is given back, on both sides, when all in it is released; a message that is held keeps its own.
+ *   There are at most 16 at a time. If there is no memory for a larger ring, or this is the largest (max_capacity), the
+ *   sender waits; for a large message it is told -ENOMEM, -ENOSPC, -EMFILE or -ENFILE, and can go on with smaller ones.
  *
  *   Who serves newcomers. There is no hidden thread: a sender without a receiver notices the first one in its next call
  *   (commit and abort do not look); one that has receivers already looks for more every few milliseconds, in a rush at every eighth call at the latest
@@ -97,7 +111,13 @@
  *       process: what is held stays as it is while the sender goes on and waits
  *       process: messages are released in any order, and all their room comes back
  *       process: held messages outlive the close of their receiver, and their sender
- *   A ring's memory is reserved at open, or refused in words
+ *   Rings that grow
+ *       process: a message of 1 GiB goes through a sender opened with no options, and its memory comes back
+ *       process: over many growths and shrinks nothing is lost, doubled or reordered, whatever is held
+ *       process: a receiver that is only slow does not make the ring grow
+ *       process: the successor of a receiver takes its place in an old ring, with the early releases of each
+ *       process: a sender without address space for a larger ring says so, and goes on with what it has
+ *   A ring's memory is reserved when it is made, or refused in words
  *       process: a ring beyond the limit of address space is refused, and a smaller one taken
  *       process: a sender whose limit is lowered later keeps its messages until a receiver can be linked
  *   The fd misses nothing
@@ -129,8 +149,9 @@
  *   Copies. A message is copied into the system and out of it, once each. A received message's data stays valid until it
  *   is released, as always; a receiver holds up to `capacity` bytes of each sender (in its URL: ?capacity=64MiB; if it says
  *   nothing: what the sender's capacity is, at most 1 GiB; for pipe 64 MiB, for udp 8 MiB) and reads no more of it until
- *   some are released. So a sender is held up, and memory is bounded. A message is at most half of either capacity, 32 MiB
- *   on a pipe, and 65,443 bytes on udp: reserve returns -EMSGSIZE.
+ *   some are released. So a sender is held up, and memory is bounded. A message is at most half of either capacity (1 MiB
+ *   for a sender that is told nothing; there is no max_capacity), 32 MiB on a pipe, and 65,443 bytes on udp: reserve
+ *   returns -EMSGSIZE.
  *
  *   What survives. What the sender has not handed to the system yet waits in it, and goes to the next receiver. What it
  *   has, and the receiver had not received when it went, is lost: there is no redelivery, and no IPC_REDELIVERED. On unix
@@ -199,7 +220,7 @@ enum {
  *   -ETIMEDOUT     the time-out has passed
  *   -EINTR         a signal handler ran during the wait, or the process was stopped and goes on, or a debugger attached
  *   -ECANCELED     _interrupt was called
- *   -EMSGSIZE      the message is larger than half of the ring, or than a datagram takes
+ *   -EMSGSIZE      the message is larger than half of the largest ring, or than a datagram takes
  *   -EPIPE         the sender has ended already; or, on fd://, the other end is closed
  *   -ESTALE        the message has been released already, or the frozen state is out of date
  *   -EBUSY         another thread is inside this handle (debug builds), or the handle is frozen
@@ -236,18 +257,20 @@ typedef struct ipc_message {
     uint64_t position;  /* byte offset in the sender's stream; for release */
 } ipc_message;
 
-/* How to open a sender. In a URL: shm://name?capacity=64MiB */
+/* How to open a sender. In a URL: shm://name?max_capacity=256MiB, or shm://name?capacity=64MiB */
 typedef struct ipc_sender_options {
     size_t struct_size;
-    uint64_t capacity; /* bytes of the ring; 0: 1 MiB. 64 KiB up to the smaller of a quarter of the machine's memory and
-                          64 GiB, a multiple of the page. A message is at most half of it. */
-} ipc_sender_options;
+    uint64_t capacity;     /* bytes of the ring; 0: 1 MiB. Without a max_capacity the ring keeps this size. */
+    uint64_t max_capacity; /* bytes of the largest ring that it may grow to (see "Rings that grow"); 0: the capacity if
+                              that is given, else a quarter of the machine's memory, at most 64 GiB. shm:// only */
+} ipc_sender_options;      /* Each from 64 KiB up to a quarter of the machine's memory, at most 64 GiB, a multiple of the
+                              page. A message is at most half of the largest ring. */
 
 /* Where a new receiver starts. */
 enum {
     IPC_FROM_DEFAULT = 0, /* the first receiver: the oldest message that waits. One that joins others: the next message.
                              One that comes when the others have gone: what the last of them had not released */
-    IPC_FROM_OLDEST = 1,  /* the oldest message still in the ring, also beside others */
+    IPC_FROM_OLDEST = 1,  /* the oldest message still in a ring, also beside others */
     IPC_FROM_LATEST = 2   /* the next message; what waited is released unseen and counted in `skipped` */
 };
 
@@ -267,8 +290,8 @@ typedef struct ipc_receiver_options {
 typedef struct ipc_sender_counters {
     size_t struct_size;
     uint64_t id;         /* this sender's id */
-    uint64_t capacity;   /* bytes of the ring */
-    uint64_t used;       /* bytes of it that some receiver, or the wait for a first one, still needs */
+    uint64_t capacity;   /* bytes of the ring that it writes now */
+    uint64_t used;       /* bytes of it, and of those before it, that some receiver, or the wait for a first one, needs */
     uint64_t messages;   /* committed */
     uint64_t bytes;      /* of their payload */
     uint64_t unreleased; /* messages that not every receiver has released */
@@ -294,7 +317,7 @@ typedef struct ipc_receiver_counters {
     uint64_t waits;    /* times it slept for a message */
     uint64_t rings;    /* doorbells rung */
     uint64_t refused;  /* hellos refused */
-    uint64_t waiting_for_fds; /* 1 while a sender's hello waits until a file descriptor is free */
+    uint64_t waiting_for_fds; /* 1 while a sender's hello, or ring, waits until a descriptor or memory is free */
     uint64_t watching; /* 1: the folder is watched by inotify; 0: no inotify instance was free, it looks every second */
     uint64_t lost;       /* messages that were sent and never came: seen by the gap in the sequence */
     uint64_t duplicated; /* udp: messages that came once more */
@@ -360,7 +383,7 @@ typedef struct ipc_channel {
     uint64_t messages;  /* sent, or received */
     uint64_t bytes;     /* of their payload */
     uint64_t backlog;   /* bytes of rings: committed and not released (sender), received and not released (receiver) */
-    uint64_t capacity;  /* bytes of the ring (sender), or 0 */
+    uint64_t capacity;  /* bytes of the ring that is written now (sender), or 0 */
     uint64_t skipped;   /* messages that a receiver passed over; of this and the next, also those of links that are gone */
     uint64_t lost;      /* messages that were sent and never came */
     int64_t age_ns;     /* age of these figures */
@@ -377,7 +400,7 @@ typedef struct ipc_channel {
 /* IPC_ABI_VERSION as the loaded library has it. A program that loads the library by hand compares the two. */
 uint32_t ipc_abi_version(void);
 
-/* "libipc 0.1.0 (layout 2, abi 1, handoff 1, build ...)". Static; the build is the linker's build id of the library. */
+/* "libipc 0.1.0 (layout 2, abi 1, handoff 2, build ...)". Static; the build is the linker's build id of the library. */
 const char *ipc_version(void);
 
 /* A code of the list above, in words. Static; never NULL. */
@@ -394,7 +417,8 @@ int32_t ipc_channel_list(ipc_channel *out, size_t count);
  * The runtime folder is $IPC_DIR, else /run/user/UID/ipc if /run/user/UID is there and the user's, else /tmp/ipc-UID.
  * It is made if it is missing, with mode 0700, and refused if it is not the user's own directory with that mode.
  *   out      set to the handle, or to NULL
- *   options  may be NULL. An option given here and in the URL: the URL's counts
+ *   options  may be NULL. An option given here and in the URL: the URL's counts; if that says anything of the capacity,
+ *            nothing here does
  *   errbuf   NULL, or errlen bytes that receive the error in words (always NUL-terminated): what was tried, what is in
  *            the way, what to do. Empty after success
  * Returns 0 or an error; IPC_EVERSION if a receiver on this channel has another memory layout. */
@@ -403,8 +427,9 @@ int32_t ipc_sender_open(ipc_sender **out, const char *url, const ipc_sender_opti
 
 /* Reserves room for a message of at most `size` bytes and points *data at it, to be filled in place; then commit or
  * abort. Alignment as in ipc_message. Waits while the slowest receiver leaves no room (C2, C5).
- * Returns 0; -EMSGSIZE if size is more than half of the ring's capacity (an option of open); -EPIPE after
- * end; -EINVAL if a reservation is open already; -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED. */
+ * Returns 0; -EMSGSIZE if size is more than half of what the ring may grow to (an option of open); -ENOMEM, -ENOSPC,
+ * -EMFILE or -ENFILE if there is not enough for the larger ring that it needs; -EPIPE after end; -EINVAL if a reservation
+ * is open already; -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED. */
 int32_t ipc_sender_reserve(ipc_sender *s, size_t size, void **data, int64_t timeout_ns);
 
 /* Makes the first `size` bytes of the reservation a message: from now on receivers see it whole, and it survives this
@@ -466,8 +491,8 @@ int32_t ipc_receiver_open(ipc_receiver **out, const char *url, const ipc_receive
 /* Waits for the next message, end or death, of any sender (C2, C5); senders are served in turn. A message is the
  * caller's until it is released: any number may be held, but the sender runs out of room at last.
  * Returns IPC_MESSAGE with *msg filled; IPC_END or IPC_DIED with msg->sender set, the rest 0 (each once a sender, not to
- * be released); -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED; -EMFILE, -ENFILE or -ENOMEM, once, if a sender's hello is waiting
- * until this process has file descriptors or memory free (it is not lost; the next calls look again). *msg is unchanged after an
+ * be released); -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED; -EMFILE, -ENFILE or -ENOMEM, once, if a sender's hello, or its next
+ * ring, is waiting until this process has file descriptors or memory free (it is not lost; the next calls look again). *msg is unchanged after an
  * error. */
 int32_t ipc_receiver_receive(ipc_receiver *r, ipc_message *msg, int64_t timeout_ns);
 

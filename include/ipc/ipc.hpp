@@ -209,14 +209,14 @@ class reservation {
 class sender {
   public:
     sender() noexcept = default;
-    // Throws open_error.
-    explicit sender(const std::string &url, std::uint64_t capacity = 0) {
+    // Throws open_error. The sizes as in ipc_sender_options.
+    explicit sender(const std::string &url, std::uint64_t capacity = 0, std::uint64_t max_capacity = 0) {
         char words[1024];
-        std::int32_t result = open(url, capacity, words, sizeof words);
+        std::int32_t result = open(url, capacity, max_capacity, words, sizeof words);
         if (result < 0) throw open_error(detail::code_of(result), words);
     }
     sender(const std::string &url, std::error_code &error) noexcept {
-        error = detail::code_of(open(url, 0, nullptr, 0));
+        error = detail::code_of(open(url, 0, 0, nullptr, 0));
     }
     sender(sender &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
     sender &operator=(sender &&other) noexcept {
@@ -322,9 +322,10 @@ class sender {
     explicit operator bool() const noexcept { return handle_ != nullptr; }
 
   private:
-    std::int32_t open(const std::string &url, std::uint64_t capacity, char *words, std::size_t size) noexcept {
+    std::int32_t open(const std::string &url, std::uint64_t capacity, std::uint64_t max_capacity, char *words,
+                      std::size_t size) noexcept {
         if (detail::has_nul(url, words, size)) return -EINVAL;
-        ipc_sender_options options{sizeof options, capacity};
+        ipc_sender_options options{sizeof options, capacity, max_capacity};
         return ipc_sender_open(&handle_, url.c_str(), &options, words, size);
     }
     ipc_sender *handle_ = nullptr;

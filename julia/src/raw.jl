@@ -45,6 +45,7 @@ end
 struct RawSenderOptions
     struct_size::Csize_t
     capacity::UInt64
+    max_capacity::UInt64
 end
 
 struct RawReceiverOptions

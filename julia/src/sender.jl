@@ -1,14 +1,18 @@
 # Sending.
 
 """
-    Sender(url; capacity=nothing)
+    Sender(url; capacity=nothing, max_capacity=nothing)
     Sender(f, url; …)
 
 Sends on the channel that `url` names (the URLs: [`Receiver`](@ref)). It and receivers find each other, whichever comes
 first; until then messages wait in its ring. A receiver that comes later is noticed in the next call: `flush(s)` waits for
 it. The second form closes it when `f(sender)` returns, and warns if messages are lost because no receiver is connected.
 
-- `capacity`: bytes of the ring, 1 MiB if not given. A message is at most half of it.
+Its ring has 1 MiB. It grows when a message, or a receiver that takes nothing, needs it, and becomes small again when what
+was in it is released. So there is no size to choose; but if there should be one:
+
+- `max_capacity`: bytes of the largest ring, a quarter of the machine's memory if not given. A message is at most half of it.
+- `capacity`: bytes of the ring, which keeps that size unless `max_capacity` is given as well.
 
 `put!` is the form for several tasks, as on a `Channel`; [`send`](@ref) the fast one, for one task at a time. `close`
 says that no more will come, and returns the number of messages that not every receiver has released yet.
@@ -26,10 +30,13 @@ mutable struct Sender <: AbstractChannel{Vector{UInt8}}
     handle::Handle
     watch::Watch
     exception::Exception
-    function Sender(url::AbstractString; capacity::Union{Nothing,Integer}=nothing)
-        capacity === nothing || 0 < capacity <= typemax(Int) ||
-            throw(ArgumentError("capacity=$capacity: give the bytes of the ring, or nothing for the default"))
-        options = RawSenderOptions(sizeof(RawSenderOptions), capacity === nothing ? 0 : capacity)
+    function Sender(url::AbstractString; capacity::Union{Nothing,Integer}=nothing,
+                    max_capacity::Union{Nothing,Integer}=nothing)
+        for (name, bytes) in ((:capacity, capacity), (:max_capacity, max_capacity))
+            bytes === nothing || 0 < bytes <= typemax(Int) ||
+                throw(ArgumentError("$name=$bytes: give the bytes of the ring, or nothing for the default"))
+        end
+        options = RawSenderOptions(sizeof(RawSenderOptions), something(capacity, 0), something(max_capacity, 0))
         handle, watch = open_handle(ipc_sender_open, false, String(url), options)
         s = finalizer(finish, new(handle, watch, closed_exception("Sender")))
         warn_if_open_twice(handle)

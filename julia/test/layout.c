@@ -11,7 +11,8 @@ int main(void) {
     MEMBER(ipc_message, sequence), MEMBER(ipc_message, sender), MEMBER(ipc_message, flags), MEMBER(ipc_message, link);
     MEMBER(ipc_message, position);
     STRUCT(ipc_sender_options);
-    MEMBER(ipc_sender_options, struct_size), MEMBER(ipc_sender_options, capacity);
+    MEMBER(ipc_sender_options, struct_size), MEMBER(ipc_sender_options, capacity),
+        MEMBER(ipc_sender_options, max_capacity);
     STRUCT(ipc_receiver_options);
     MEMBER(ipc_receiver_options, struct_size), MEMBER(ipc_receiver_options, from);
     MEMBER(ipc_receiver_options, overflow);

@@ -157,6 +157,25 @@ end
 test("a capacity that is none is refused in words") do url
     for capacity in (0, -1)
         @test_throws ArgumentError Sender(url; capacity=capacity)
+        @test_throws ArgumentError Sender(url; max_capacity=capacity)
+    end
+    e = try Sender(url; capacity=2^20, max_capacity=2^16) catch e; e end
+    @test e isa LibIPC.IPCError && occursin("max_capacity", e.words)
+end
+
+test("a message that is larger than the ring makes it grow, up to max_capacity") do url
+    Sender(url; max_capacity=2^24) do s
+        Receiver(url) do r
+            bytes = rand(UInt8, 2^23)
+            send(s, bytes; timeout=patience)
+            @test LibIPC.stats(s).capacity == 2^24
+            @test recv(==(bytes), r; timeout=patience)
+            put!(s, bytes)
+            @test take!(r) == bytes
+            e = try send(s, zeros(UInt8, 2^23 + 1)) catch e; e end
+            @test e isa LibIPC.IPCError && occursin("max_capacity", e.words)
+            @test eventually(() -> LibIPC.stats(s).capacity == 2^20)
+        end
     end
 end
 

@@ -17,6 +17,27 @@ test("what a C++ process sends arrives, and then its end") do url
     end
 end
 
+test("messages that are larger than the ring come from a C++ process, and go to one") do url
+    size = 5_000_000
+    Receiver(url) do r
+        run(program("counterpart", "send", url, 3, size); wait=false)
+        for tag in 1:3
+            m = recv(r; timeout=patience)
+            @test m.tag == tag && length(m) == size && m == proof(tag, size)
+        end
+    end
+    checker = open(program("counterpart", "check", url, 3))
+    expect(checker, "ready")
+    Sender(url) do s
+        for tag in 1:3
+            send(s, proof(tag, size); tag=tag, timeout=patience)
+        end
+        flush(s; timeout=patience)
+    end
+    wait(checker)
+    @test success(checker)
+end
+
 test("what is sent to a C++ process arrives, and then the end") do url
     count = 5000
     checker = open(program("counterpart", "check", url, count))

@@ -93,7 +93,7 @@ void sender::end() {
     if (ended_) return;
     reserved_ = false;
     ended_ = true;
-    outbox_.ring().commit_end();  // its room is always kept back
+    outbox_.ring().commit_last(layout::kind::end);  // its room is always kept back
     no_cancel here;
     outlet_->pump();
 }

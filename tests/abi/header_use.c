@@ -17,7 +17,7 @@ int header_use(void) {
     ipc_sender *s = 0;
     ipc_receiver *r = 0;
     ipc_message m = {sizeof m, 0, 0, 0, 0, 0, 0, 0, 0};
-    ipc_sender_options so = {sizeof so, 0};
+    ipc_sender_options so = {sizeof so, 0, 0};
     ipc_receiver_options ro = {sizeof ro, IPC_FROM_DEFAULT, IPC_OVERFLOW_BLOCK};
     channel results[] = {IPC_MESSAGE,     IPC_END,         IPC_DIED,       IPC_EFORKED,
                          IPC_EVERSION,    IPC_SENDER,      IPC_RECEIVER,   IPC_FROM_OLDEST,

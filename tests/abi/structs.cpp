@@ -34,8 +34,9 @@ const layout structs[] = {
            MEMBER(ipc_message, struct_size, 0, 8), MEMBER(ipc_message, data, 8, 8), MEMBER(ipc_message, size, 16, 8),
            MEMBER(ipc_message, tag, 24, 8), MEMBER(ipc_message, sequence, 32, 8), MEMBER(ipc_message, sender, 40, 8),
            MEMBER(ipc_message, flags, 48, 4), MEMBER(ipc_message, link, 52, 4), MEMBER(ipc_message, position, 56, 8)),
-    STRUCT(ipc_sender_options, 16,  //
-           MEMBER(ipc_sender_options, struct_size, 0, 8), MEMBER(ipc_sender_options, capacity, 8, 8)),
+    STRUCT(ipc_sender_options, 24,  //
+           MEMBER(ipc_sender_options, struct_size, 0, 8), MEMBER(ipc_sender_options, capacity, 8, 8),
+           MEMBER(ipc_sender_options, max_capacity, 16, 8)),
     STRUCT(ipc_receiver_options, 16,  //
            MEMBER(ipc_receiver_options, struct_size, 0, 8), MEMBER(ipc_receiver_options, from, 8, 4),
            MEMBER(ipc_receiver_options, overflow, 12, 4)),

@@ -17,7 +17,8 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr auto limit = 10s;
-constexpr char url[] = "shm://kill-points";
+constexpr char url[] = "shm://kill-points", small[] = "shm://kill-points?capacity=64KiB&max_capacity=1MiB";
+constexpr std::size_t large = 100'000;  // more than fits into the small ring
 // More than a cache line, so that it could be torn.
 const std::string first(300, 'a'), second(300, 'b'), newcomers(300, 'c');
 
@@ -42,6 +43,18 @@ int commit() {
     warm_sender w;
     mark();
     ipc::reservation room = w.s.reserve(first.size());
+    std::memcpy(room.bytes().data(), first.data(), first.size());
+    room.commit(first.size(), tag);
+    mark();
+    return 0;
+}
+
+int grow() {
+    ipc::sender s(small);
+    s.send("warm");
+    must(s.flush(limit) == 0, "the warm-up was not received");
+    mark();
+    ipc::reservation room = s.reserve(large);
     std::memcpy(room.bytes().data(), first.data(), first.size());
     room.commit(first.size(), tag);
     mark();
@@ -176,14 +189,17 @@ std::optional<ipc::event> receive_served(ipc::receiver &r, ipc::sender &s) {
 
 // The sender whose receiver is killed. The next one gets what was not released, marked only if it may have been seen.
 void sender_survives(const scenario &s, unsigned long point, bool &reached_end) {
-    ipc::sender mine(url);
+    bool grows = s.role == std::string_view("follow");
+    ipc::sender mine(grows ? small : url);
     mine.send("warm");
     tracee t(s.role, [&] { mine.stats(); });
-    bool reads = s.role == std::string_view("receive_and_release");
+    bool reads = grows || s.role == std::string_view("receive_and_release");
     // A receiver that opens has no warm-up behind it: it is there for the next.
     std::size_t waiting = mine.flush(ipc::timeout::zero());
     if (s.role == std::string_view("open_receiver")) must(waiting == 1, "the warm-up has gone");
-    mine.send(first);
+    ipc::reservation room = mine.reserve(grows ? large : first.size());
+    std::memcpy(room.bytes().data(), first.data(), first.size());
+    room.commit(first.size());
     mine.send(second);
     kill_at(t, s, point, reached_end);
 
@@ -217,11 +233,13 @@ void sender_survives(const scenario &s, unsigned long point, bool &reached_end) 
 const std::vector<scenario> &scenarios() {
     static const std::vector<scenario> all = {
         {"a sender between reserve and commit", "commit", true, receiver_survives},
+        {"a sender that goes on in a larger ring, and sends", "grow", false, receiver_survives},
         {"a sender that sends and rings the doorbell", "send_and_ring", true, receiver_survives},
         {"a sender that ends", "end", true, receiver_survives},
         {"a sender that opens, hands over its ring and sends", "open_sender", false, receiver_survives},
         {"a sender that closes", "close_sender", false, receiver_survives},
         {"a receiver between receive and release", "receive_and_release", true, sender_survives},
+        {"a receiver that follows into a larger ring", "follow", false, sender_survives},
         {"a receiver that opens and knocks", "open_receiver", false, sender_survives},
         {"a receiver that closes", "close_receiver", false, sender_survives},
     };
@@ -231,11 +249,13 @@ const std::vector<scenario> &scenarios() {
 int play(const std::string &role) {
     const std::pair<const char *, int (*)()> roles[] = {
         {"commit", commit},
+        {"grow", grow},
         {"send_and_ring", send_and_ring},
         {"end", end},
         {"open_sender", open_sender},
         {"close_sender", close_sender},
         {"receive_and_release", receive_and_release},
+        {"follow", receive_and_release},
         {"open_receiver", open_receiver},
         {"close_receiver", close_receiver},
     };

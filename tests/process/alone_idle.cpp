@@ -34,6 +34,20 @@ TEST_CASE_FIXTURE(scratch, "in ten seconds of waiting, in each way there is, no 
     all.push_back(sender("shm://nobody?capacity=64KiB"));
     all.back().ask("fill 1");
     all.back().say("try 0 -1");
+    // Those whose ring has grown as far as it may, and one whose ring could become small again.
+    for (const char *way : {"try 0 -1", "poll"}) {
+        all.push_back(sender("shm://largest?capacity=64KiB&max_capacity=128KiB"));
+        all.back().ask("fill 1");
+        CHECK(all.back().ask("try 0 -1") == "0");
+        all.back().ask("fill 1");
+        all.back().say(way);
+    }
+    all.push_back(sender("shm://large"));
+    all.push_back(receiver("shm://large"));
+    all[all.size() - 2].ask("send 1 1 10000000");
+    CHECK(all.back().ask("read 1") == "1");
+    all.back().say("poll");
+    all[all.size() - 2].say("poll");
     all.push_back(receiver("shm://nowhere"));
     all.back().say("read 1");
 

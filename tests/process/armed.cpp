@@ -74,7 +74,7 @@ TEST_CASE_FIXTURE(scratch, "figures asked for after arm don't keep a receiver fr
 }
 
 TEST_CASE_FIXTURE(scratch, "figures asked for after arm don't keep a sender from seeing its room") {
-    ipc_sender_options options{sizeof options, 64 << 10};
+    ipc_sender_options options{sizeof options, 64 << 10, 0};
     tx s("shm://t", &options);
     child receiver = start("takes_on_command");
     receiver.expect("open");

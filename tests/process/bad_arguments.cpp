@@ -161,7 +161,7 @@ TEST_CASE_FIXTURE(linked_pair, "a struct of a size that the library does not kno
 
 TEST_CASE_FIXTURE(scratch, "options of a size that the library does not know are refused, and the words name both") {
     for (std::size_t size : bad_sizes<ipc_sender_options>()) {
-        ipc_sender_options options{size, 0};
+        ipc_sender_options options{size, 0, 0};
         refusal s = try_sender("shm://t", &options);
         CAPTURE(s);
         CHECK(s.code == -EINVAL);

@@ -117,7 +117,7 @@ TEST_CASE_FIXTURE(scratch, "every option with a right value is taken, and counts
 }
 
 TEST_CASE_FIXTURE(scratch, "the option in the URL counts, and not the one in the struct") {
-    ipc_sender_options options{sizeof options, 1 << 20};
+    ipc_sender_options options{sizeof options, 1 << 20, 0};
     CHECK(tx("shm://t?capacity=64KiB", &options).stats().capacity == 64 << 10);
 }
 

@@ -9,7 +9,7 @@
 
 static void refused_both_ways(std::uint64_t capacity, const std::string &part) {
     CAPTURE(capacity);
-    ipc_sender_options options{sizeof options, capacity};
+    ipc_sender_options options{sizeof options, capacity, 0};
     refusal by_url = try_sender("shm://t?capacity=" + std::to_string(capacity)),
             by_options = try_sender("shm://t", &options);
     for (const refusal &s : {by_url, by_options}) {
@@ -25,7 +25,7 @@ TEST_CASE_FIXTURE(scratch, "a capacity of 0 is refused in a URL, and means the d
     CAPTURE(s);
     CHECK(s.code == -EINVAL);
     CHECK(s.says("64 KiB"));
-    ipc_sender_options options{sizeof options, 0};
+    ipc_sender_options options{sizeof options, 0, 0};
     CHECK(tx("shm://t", &options).stats().capacity == 1 << 20);
     CHECK(tx("shm://t").stats().capacity == 1 << 20);
 }
@@ -62,4 +62,51 @@ TEST_CASE_FIXTURE(scratch, "a capacity that is no number, or has a unit that is 
         CHECK(s.says("`capacity=" + value + "`"));
         CHECK(s.says("capacity=64MiB"));
     }
+}
+
+TEST_CASE_FIXTURE(scratch, "sizes that contradict each other, or are of no use, are refused in words") {
+    refusal s = try_sender("shm://t?capacity=1MiB&max_capacity=64KiB");
+    CAPTURE(s);
+    CHECK(s.code == -EINVAL);
+    CHECK(s.says("capacity of 1048576 bytes is more than the max_capacity, which is 65536 bytes"));
+    ipc_sender_options options{sizeof options, 1 << 20, 1 << 16};
+    CHECK(try_sender("shm://t", &options).code == -EINVAL);
+    for (std::string value : {"0", "65535", "65537", "1TiB", "x"}) {
+        s = try_sender("shm://t?max_capacity=" + value);
+        CAPTURE(s);
+        CHECK(s.code == -EINVAL);
+        CHECK(s.says("max_capacity"));
+    }
+    s = try_sender("tcp://127.0.0.1:4000?max_capacity=1MiB");
+    CHECK(s.code == -EINVAL);
+    CHECK(s.says("`max_capacity` is for shm"));
+    options.capacity = 0;
+    s = try_sender("tcp://127.0.0.1:4000", &options);
+    CHECK(s.code == -EINVAL);
+    CHECK(s.says("max_capacity is for shm"));
+    s = try_receiver("shm://t?max_capacity=1MiB");
+    CHECK(s.code == -EINVAL);
+    CHECK(s.says("is for a sender"));
+}
+
+TEST_CASE_FIXTURE(scratch,
+                  "a ring starts with 1 MiB, or with the most if that is less, and keeps a size that is given alone") {
+    auto takes = [](const tx &s, std::uint64_t most) {
+        void *room;
+        return ipc_sender_reserve(s, most / 2, &room, 0) == 0 && ipc_sender_abort(s) == 0 &&
+               ipc_sender_reserve(s, most / 2 + 1, &room, 0) == -EMSGSIZE;
+    };
+    ipc_sender_options options{sizeof options, 64 << 10, 128 << 10};
+    tx both("shm://t", &options), small("shm://t?max_capacity=64KiB"), large("shm://t?max_capacity=4MiB"),
+        fixed("shm://t?capacity=2MiB"), by_url("shm://t?capacity=128KiB", &options);
+    CHECK(both.stats().capacity == 64 << 10);
+    CHECK(takes(both, 128 << 10));
+    CHECK(small.stats().capacity == 64 << 10);
+    CHECK(takes(small, 64 << 10));
+    CHECK(large.stats().capacity == 1 << 20);
+    CHECK(takes(large, 4 << 20));
+    CHECK(fixed.stats().capacity == 2 << 20);
+    CHECK(takes(fixed, 2 << 20));
+    CHECK(by_url.stats().capacity == 128 << 10);
+    CHECK(takes(by_url, 128 << 10));
 }

@@ -308,7 +308,7 @@ TEST_CASE_TEMPLATE("a message that never fits is refused", T, ALL_TRANSPORTS) {
     rx r(url);
     tx s(url);
     void *room;
-    CHECK(ipc_sender_reserve(s, 10 << 20, &room, limit_ns) == -EMSGSIZE);
+    CHECK(ipc_sender_reserve(s, std::size_t{1} << 40, &room, limit_ns) == -EMSGSIZE);
 }
 
 TEST_CASE_TEMPLATE("flush waits for the release, and says how many are missing", T, ALL_TRANSPORTS) {
@@ -349,7 +349,7 @@ TEST_CASE_TEMPLATE("a sender is held up by a receiver that does not read, and go
     scratch test;
     std::string url = T::url(test.folder());
     rx r(url);
-    tx s(url);
+    tx s(url + "?capacity=1MiB");
     std::uint64_t sent = 0;
     int result;
     // It ends: what lies between them is bounded.

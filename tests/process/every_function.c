@@ -34,7 +34,7 @@ int main(void) {
     unsigned char state[4096];
     ipc_sender *s = NULL, *moved_s = NULL;
     ipc_receiver *r = NULL;
-    ipc_sender_options so = {sizeof so, 1 << 16};
+    ipc_sender_options so = {sizeof so, 1 << 16, 1 << 17};
     ipc_receiver_options ro = {sizeof ro, IPC_FROM_OLDEST, IPC_OVERFLOW_BLOCK};
     ipc_message m, kept;
     ipc_sender_counters sc;

@@ -133,7 +133,7 @@ TEST_CASE_FIXTURE(visited_receiver, "a hello that is too long, or says another s
         std::memcpy(bytes.data(), &f.hello, sizeof f.hello);
         is_refused(bytes, "bytes instead of " + std::to_string(sizeof f.hello));
     }
-    for (std::uint32_t size : {0, 87, 89, 1 << 30})
+    for (std::uint32_t size : {0, 343, 345, 1 << 30})
         is_refused([&](forged_sender &s) { s.hello.head.size = size; }, "bytes instead of");
 }
 
@@ -150,22 +150,22 @@ TEST_CASE_FIXTURE(visited_receiver, "a message without a byte, with or without d
 // ---- Descriptors ----------------------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(visited_receiver, "a hello with too few descriptors is refused") {
-    for (std::size_t count = 0; count < layout::hello_fds; ++count)
+    for (std::size_t count = 0; count < layout::hello_fds(1); ++count)
         is_refused([&](forged_sender &s) { s.fds.resize(count); },
-                   "came with " + std::to_string(count) + " descriptors instead of 5");
+                   "came with " + std::to_string(count) + " descriptors instead of 6");
 }
 
 TEST_CASE_FIXTURE(visited_receiver,
                   "a hello with too many descriptors is refused, and takes no more of ours than a right one") {
-    for (std::size_t count : {6, 7, 50})
-        is_refused([&](forged_sender &s) { s.fds.resize(count, s.ring.file()); }, "descriptors instead of 5");
-    // Not even for a moment: with six free, it is told from a hello that waits for descriptors.
+    for (std::size_t count : {7, 8, 50})
+        is_refused([&](forged_sender &s) { s.fds.resize(count, s.ring.file()); }, "descriptors instead of 6");
+    // With no more free than a right one takes, it is told from a hello that waits for descriptors.
     forged_sender f;
     f.connect(channel);
     f.fds.resize(50, f.ring.file());
     REQUIRE(f.greet() == 0);
-    few_fds six(6);
-    is_refused(f, "descriptors instead of 5");
+    few_fds seven(7);
+    is_refused(f, "descriptors instead of 6");
     CHECK(r.stats().waiting_for_fds == 0);
 }
 
@@ -183,7 +183,7 @@ TEST_CASE_FIXTURE(visited_receiver, "a hello with another kind of descriptor in 
         descriptor timer(static_cast<int>(syscall(SYS_timerfd_create, CLOCK_MONOTONIC, O_CLOEXEC)));
         for (int stranger :
              {null.get(), pipe_end.get(), a.get(), directory.get(), file.get(), place.get(), timer.get()}) {
-            is_refused([&](forged_sender &s) { s.fds[layout::ring_fd] = stranger; }, "the ring ");
+            is_refused([&](forged_sender &s) { s.fds[layout::first_ring_fd] = stranger; }, "the ring ");
             is_refused([&](forged_sender &s) { s.fds[layout::link_fd] = stranger; }, "the link memory ");
             for (int place : {layout::data_bell_fd, layout::space_bell_fd})
                 is_refused([&](forged_sender &s) { s.fds[place] = stranger; }, "not an eventfd");
@@ -194,9 +194,10 @@ TEST_CASE_FIXTURE(visited_receiver, "a hello with another kind of descriptor in 
 }
 
 TEST_CASE_FIXTURE(visited_receiver, "the right descriptors in another order are refused") {
-    for (int first = 0; first < layout::hello_fds; ++first)
-        for (int second = first + 1; second < layout::hello_fds; ++second) {
-            if (first == layout::data_bell_fd && second == layout::space_bell_fd) continue;  // nobody can tell
+    for (std::size_t first = 0; first < layout::hello_fds(1); ++first)
+        for (std::size_t second = first + 1; second < layout::hello_fds(1); ++second) {
+            if (first == layout::data_bell_fd && second == layout::space_bell_fd) continue;  // nobody can tell,
+            if (first == layout::link_fd && second == layout::first_ring_fd + 1) continue;   // nor here
             CAPTURE(first);
             CAPTURE(second);
             is_refused([&](forged_sender &s) { std::swap(s.fds[first], s.fds[second]); }, "");
@@ -214,25 +215,30 @@ TEST_CASE_FIXTURE(visited_receiver, "memory that lacks a seal is refused: it cou
     for (int seal : {F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_FUTURE_WRITE}) {
         CAPTURE(seal);
         memory ring(layout::least_capacity, ring_seals & ~seal);
-        is_refused([&](forged_sender &s) { s.fds[layout::ring_fd] = ring.file(); }, "the ring is not sealed");
+        is_refused([&](forged_sender &s) { s.fds[layout::first_ring_fd] = ring.file(); }, "the ring is not sealed");
     }
     for (int seal : {F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW}) {
         CAPTURE(seal);
-        memory link(layout::link_bytes(layout::least_capacity), link_seals & ~seal);
+        memory link(layout::link_bytes, link_seals & ~seal);
         is_refused([&](forged_sender &s) { s.fds[layout::link_fd] = link.file(); }, "the link memory is not sealed");
+        memory bits(layout::bits_bytes(layout::least_capacity), link_seals & ~seal);
+        is_refused([&](forged_sender &s) { s.fds[layout::first_ring_fd + 1] = bits.file(); },
+                   "the memory of bits is not sealed");
     }
 }
 
 TEST_CASE_FIXTURE(visited_receiver, "memory of another size than the hello says is refused") {
     for (std::uint64_t bytes : {std::uint64_t{4096}, layout::least_capacity - 4096, layout::least_capacity + 4096}) {
         memory ring(bytes, ring_seals);
-        is_refused([&](forged_sender &s) { s.fds[layout::ring_fd] = ring.file(); },
+        is_refused([&](forged_sender &s) { s.fds[layout::first_ring_fd] = ring.file(); },
                    "the ring has " + std::to_string(bytes) + " bytes");
     }
-    for (std::uint64_t bytes : {4096, 12288}) {
-        memory link(bytes, link_seals);
-        is_refused([&](forged_sender &s) { s.fds[layout::link_fd] = link.file(); },
+    for (std::uint64_t bytes : {8192, 12288}) {
+        memory other(bytes, link_seals);
+        is_refused([&](forged_sender &s) { s.fds[layout::link_fd] = other.file(); },
                    "the link memory has " + std::to_string(bytes) + " bytes");
+        is_refused([&](forged_sender &s) { s.fds[layout::first_ring_fd + 1] = other.file(); },
+                   "the memory of bits has " + std::to_string(bytes) + " bytes");
     }
 }
 
@@ -240,8 +246,8 @@ TEST_CASE_FIXTURE(visited_receiver, "a capacity that no ring can have is refused
     for (std::uint64_t capacity :
          {std::uint64_t{0}, std::uint64_t{4096}, layout::least_capacity - 4096, layout::least_capacity + 16,
           layout::most_capacity + 4096, std::uint64_t{1} << 63, ~std::uint64_t{0}})
-        is_refused([&](forged_sender &s) { s.hello.capacity = capacity; }, "none of ours");
-    is_refused([](forged_sender &s) { s.hello.capacity = layout::most_capacity; }, "the ring has 65536 bytes");
+        is_refused([&](forged_sender &s) { s.hello.ring[0].capacity = capacity; }, "none of ours");
+    is_refused([](forged_sender &s) { s.hello.ring[0].capacity = layout::most_capacity; }, "the ring has 65536 bytes");
 }
 
 TEST_CASE_FIXTURE(visited_receiver, "a link's memory that can't be written is refused") {
@@ -334,6 +340,8 @@ TEST_CASE_FIXTURE(visited_receiver, "a sender that says more than its hello is h
     ipc_message m;
     CHECK(r.receive(m) == IPC_DIED);
     CHECK(m.sender == f.hello.sender);
+    auto no = f.answer();
+    CHECK((no && no->refused));
     CHECK(f.hung_up());
     ++refused;
 }

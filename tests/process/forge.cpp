@@ -129,17 +129,19 @@ std::vector<std::string> names(const std::string &folder, const std::string &sta
 
 forged_sender::forged_sender(std::uint64_t capacity)
     : ring(capacity, ring_seals),
-      link(layout::link_bytes(capacity), link_seals),
+      link(layout::link_bytes, link_seals),
+      early(layout::bits_bytes(capacity), link_seals),
       data_bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       space_bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       pid(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))),
       capacity_(capacity) {
     hello.head = {layout::hello_magic, layout::version, sizeof hello};
     hello.sender = random_id();
-    hello.capacity = capacity;
+    hello.rings = 1;
+    hello.ring[0] = {0, capacity};
     hello.start_sequence = hello.oldest_sequence = 1;
     hello.pid = getpid();
-    fds = {ring.file(), link.file(), data_bell.get(), space_bell.get(), pid.get()};
+    fds = {link.file(), data_bell.get(), space_bell.get(), pid.get(), ring.file(), early.file()};
 }
 
 bool forged_sender::connect(const std::string &folder) {
@@ -209,8 +211,14 @@ forged_receiver::forged_receiver(const std::string &folder, std::uint32_t versio
 }
 
 forged_receiver::~forged_receiver() {
-    if (link_) munmap(link_, link_bytes_);
+    let_go();
     unlink(path_.c_str());
+}
+
+void forged_receiver::let_go() {
+    if (link_) munmap(link_, layout::link_bytes);
+    if (bits_) munmap(bits_, bits_bytes_);
+    link_ = bits_ = nullptr;
 }
 
 bool forged_receiver::take_hello() {
@@ -223,14 +231,18 @@ bool forged_receiver::take_hello() {
         done(poll(&said, 1, 10'000), "poll");
         h = hear(socket);
     } while (h.size == 0);
-    if (h.size != sizeof hello || h.fds.size() != layout::hello_fds) throw std::runtime_error("no right hello came");
+    if (h.size != sizeof hello || h.fds.size() < layout::hello_fds(1)) throw std::runtime_error("no right hello came");
     std::memcpy(&hello, h.bytes.data(), sizeof hello);
-    if (link_) munmap(link_, link_bytes_);
-    link_bytes_ = layout::link_bytes(hello.capacity);
-    void *p = mmap(nullptr, link_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, h.fds[layout::link_fd].get(), 0);
-    if (p == MAP_FAILED) done(-1, "mmap");
-    link_ = static_cast<std::byte *>(p);
-    ring = std::move(h.fds[layout::ring_fd]);
+    let_go();
+    auto map = [](const descriptor &file, std::uint64_t bytes) {
+        void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+        if (p == MAP_FAILED) done(-1, "mmap");
+        return static_cast<std::byte *>(p);
+    };
+    link_ = map(h.fds[layout::link_fd], layout::link_bytes);
+    bits_bytes_ = layout::bits_bytes(hello.ring[0].capacity);
+    bits_ = map(h.fds[layout::first_ring_fd + 1], bits_bytes_);
+    ring = std::move(h.fds[layout::first_ring_fd]);
     data_bell = std::move(h.fds[layout::data_bell_fd]);
     space_bell = std::move(h.fds[layout::space_bell_fd]);
     return true;

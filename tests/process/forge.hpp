@@ -105,7 +105,7 @@ class forged_sender {
     void put_message(std::uint64_t tag, std::size_t size);
     void ring_data_bell();
 
-    memory ring, link;
+    memory ring, link, early;  // early: the link's bits for the ring
     descriptor data_bell, space_bell, pid;
     descriptor socket;
     std::uint64_t head = 0;
@@ -125,7 +125,7 @@ class forged_receiver {
     bool hung_up();
 
     layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(link_); }
-    std::byte *bits() const { return link_ + layout::link_bitmap_offset; }
+    std::byte *bits() const { return bits_; }  // of the oldest ring
 
     layout::answer yes{};  // to be spoilt before it is given
     layout::hello hello{};
@@ -135,8 +135,9 @@ class forged_receiver {
 
   private:
     std::string path_;
-    std::byte *link_ = nullptr;
-    std::uint64_t link_bytes_ = 0;
+    void let_go();
+    std::byte *link_ = nullptr, *bits_ = nullptr;
+    std::uint64_t bits_bytes_ = 0;
 };
 
 // An honest sender and receiver, linked, on a channel that is visited by others.

@@ -341,7 +341,10 @@ constexpr std::uint64_t message_word(std::size_t offset, std::uint64_t size) {
 TEST_CASE_FIXTURE(fed, "a frame that can't be is the death of its sender") {
     std::uint64_t word = 0;
     SUBCASE("of no kind") { word = message_word(16, 64) & ~std::uint64_t{15}; }
-    SUBCASE("of a later version's kind") { word = (message_word(16, 64) & ~std::uint64_t{15}) | 3; }
+    SUBCASE("of a later version's kind") { word = (message_word(16, 64) & ~std::uint64_t{15}) | 4; }
+    SUBCASE("that goes on in a ring of which nothing was said") {
+        word = layout::frame_word(layout::kind::continued, 16, 0);
+    }
     SUBCASE("of an unknown kind") { word = message_word(16, 64) | 15; }
     SUBCASE("reserved bits") { word = message_word(16, 64) | 1 << 8; }
     SUBCASE("reserved bits at the other end") { word = message_word(16, 64) | 1 << 15; }
@@ -408,7 +411,7 @@ TEST_CASE_FIXTURE(scratch, "whatever lies in a ring, each message of it lies in 
             f.words().wants.store(random() % 4 ? 0 : random());
             f.words().sender_unfenced.store(static_cast<std::uint32_t>(random() % 2));
             f.words().asleep.store(static_cast<std::uint32_t>(random() % 2));
-            *f.link.at(layout::link_bitmap_offset + random() % 512) = static_cast<std::byte>(random());
+            *f.early.at(random() % 512) = static_cast<std::byte>(random());
             if (random() % 16 == 0) f.socket.reset();
             f.ring_data_bell();
             ipc_message m;

@@ -74,7 +74,7 @@ TEST_CASE_FIXTURE(scratch, "a receiver of three flooding senders changes builds 
     host h;
     h.open_receiver("shm://t");
     std::vector<child> senders;
-    for (int i = 0; i < 3; ++i) senders.push_back(start("flood", {"shm://t"}));
+    for (int i = 0; i < 3; ++i) senders.push_back(start("flood", {"shm://t?max_capacity=4MiB"}));
     for (child &c : senders) c.expect("open");
     std::map<std::uint64_t, std::uint64_t> last;  // tag, by sender
     std::vector<ipc_message> held;

@@ -93,7 +93,7 @@ class host {
     }
 
     std::size_t open_sender(const std::string &url, std::uint64_t capacity = 0) {
-        ipc_sender_options options{sizeof options, capacity};
+        ipc_sender_options options{sizeof options, capacity, 0};
         senders.emplace_back();
         opened(library->ipc_sender_open(&senders.back(), url.c_str(), &options, words, sizeof words));
         return senders.size() - 1;

@@ -62,7 +62,7 @@ TEST_CASE_FIXTURE(no_sigxfsz,
     s.send_all(1, 3);
     rx r;
     {
-        lowered_limit limit(RLIMIT_FSIZE, 4096);
+        lowered_limit limit(RLIMIT_FSIZE, 2048);
         CHECK(s.stats().links == 0);
         CHECK(s.stats().unlinked == 1);
         CHECK(s.send(4) == 0);

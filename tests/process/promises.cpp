@@ -20,7 +20,7 @@ namespace {
 
 enum class survives { all, unsent, unsent_and_counted, nothing };
 enum class who { user, holder, allowed };
-constexpr std::uint64_t half_the_ring = ~std::uint64_t{0};
+constexpr std::uint64_t half_the_ring = ~std::uint64_t{0}, half_the_largest_ring = half_the_ring - 1;
 
 // What the table says of a transport.
 struct promised {
@@ -50,7 +50,8 @@ ends inherited(bool sockets) {
 }
 
 struct by_shm {
-    static constexpr promised says{true, true, true, false, survives::all, true, half_the_ring, true, who::user};
+    static constexpr promised says{true, true,     true, false, survives::all, true, half_the_largest_ring,
+                                   true, who::user};
     static ends open(const scratch &test) { return named<over_shm>(test); }
 };
 struct by_pipe {
@@ -342,10 +343,11 @@ cells words_for(const promised &p) {
         {"between machines", p.between_machines ? "yes" : "no"},
         {"what waits survives the receiver's restart", kept[static_cast<int>(p.waiting)]},
         {"zero-copy", p.zero_copy ? "yes" : "no"},
-        {"a message is at most", p.most == half_the_ring ? "half the ring"
-                                 : p.most == 32 << 20    ? "half the ring, 32 MiB"
-                                 : p.most == 65'443      ? "65,443 bytes"
-                                                         : "?"},
+        {"a message is at most", p.most == half_the_ring           ? "half the ring"
+                                 : p.most == half_the_largest_ring ? "half the largest ring"
+                                 : p.most == 32 << 20              ? "half the ring, 32 MiB"
+                                 : p.most == 65'443                ? "65,443 bytes"
+                                                                   : "?"},
         {"a slow receiver", p.lossless ? "holds the sender up" : "loses"},
         {"`flush` waits for", p.flush_waits_for_release ? "the release" : "the system"},
         {"who may connect", people[static_cast<int>(p.may_connect)]},

@@ -43,7 +43,7 @@ TEST_CASE_FIXTURE(visited, "a receiver can neither write into the memory of a ri
     }
     struct stat now;
     REQUIRE(fstat(thief.ring.get(), &now) == 0);
-    CHECK(static_cast<std::uint64_t>(now.st_size) == thief.hello.capacity);
+    CHECK(static_cast<std::uint64_t>(now.st_size) == thief.hello.ring[0].capacity);
     CHECK(thief.answer() == 0);
     passes(3);
 }

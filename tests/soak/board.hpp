@@ -13,7 +13,7 @@
 namespace soak {
 
 inline constexpr std::uint32_t ledgers = 4096;         // senders in one run
-inline constexpr std::uint64_t remembered = 1u << 14;  // messages of one sender: more than its ring ever holds
+inline constexpr std::uint64_t remembered = 1u << 16;  // messages of one sender: more than its rings ever hold
 inline constexpr std::uint32_t reasons = 64;
 
 // What has become of a message, as the receiver knows it. A kill can fall between a step and its entry: a release is

@@ -151,7 +151,7 @@ class lone {
     }
 
     // How far back the fates are looked at, when `newest` has come. Less than what is remembered: the receiver before
-    // us may have seen more than we have, by as much as lies in a ring.
+    // us may have seen more than we have, by as much as lies in the rings.
     static std::uint64_t oldest(std::uint64_t newest) {
         return newest > remembered / 4 ? newest - remembered / 4 + 1 : 1;
     }

@@ -1,4 +1,5 @@
-// A sender of the soak: sizes from nothing to half a ring, in bursts and with pauses, by send and in place.
+// A sender of the soak: sizes from nothing to half the largest ring, in bursts and with pauses, in place. Its ring
+// grows for large messages, and while its receivers are stopped.
 #include <ipc/ipc.h>
 #include <unistd.h>
 
@@ -12,7 +13,7 @@ namespace soak {
 namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
-constexpr std::uint64_t capacity = 256 << 10;
+constexpr std::uint64_t capacity = 64 << 10, most = 2 << 20;
 
 // What a call may answer besides success; anything else is wrong.
 bool only_waited(std::int32_t code) { return code == -ETIMEDOUT || code == -EINTR || code == -ECANCELED; }
@@ -25,7 +26,7 @@ void run_sender(board &b, const char *url, std::uint32_t number, std::uint64_t s
     reloader may_reload(b);
     host h(std::make_unique<copy>());
     try {
-        h.open_sender(url, capacity);
+        h.open_sender(url + ("?capacity=" + std::to_string(capacity) + "&max_capacity=" + std::to_string(most)));
     } catch (const std::exception &e) {
         return b.is_wrong("sender %u: %s", number, e.what());
     }
@@ -38,13 +39,17 @@ void run_sender(board &b, const char *url, std::uint32_t number, std::uint64_t s
     for (std::uint64_t sequence = 1; b.over.load(std::memory_order_relaxed) == 0 && mine.ended.load() == 0;
          ++sequence) {
         std::uint64_t dice = random();
-        std::size_t size = dice % 64 == 0  ? dice / 64 % (capacity / 2)
-                           : dice % 8 == 0 ? dice / 8 % 4096
-                                           : dice / 8 % 200;
+        std::size_t size = dice % 1024 == 0 ? dice / 1024 % (most / 2)
+                           : dice % 64 == 0 ? dice / 64 % (capacity / 2)
+                           : dice % 8 == 0  ? dice / 8 % 4096
+                                            : dice / 8 % 200;
         void *room;
         std::int32_t r;
         while ((r = h.library->ipc_sender_reserve(s(), size, &room, 2 * second)) != 0) {
-            if (!only_waited(r)) return b.is_wrong("sender %u: reserve: %s", number, h.library->ipc_strerror(r));
+            if (r == -EMFILE)
+                usleep(1000);  // for a larger ring
+            else if (!only_waited(r))
+                return b.is_wrong("sender %u: reserve: %s", number, h.library->ipc_strerror(r));
             if (b.over.load() != 0 || mine.ended.load() != 0) goto end;
         }
         may_reload(h, "sender");

@@ -127,7 +127,7 @@ struct folder_for_a_test {
 // A sender with two links, one of them to a receiver that holds messages, released out of turn.
 struct pair {
     folder_for_a_test folder;
-    sender tx{parse_url("shm://t", true), layout::least_capacity};
+    sender tx{parse_url("shm://t", true), {layout::least_capacity, layout::least_capacity}};
     receiver rx{parse_url("shm://t", false), IPC_FROM_DEFAULT};
     receiver other{parse_url("shm://t", false), IPC_FROM_DEFAULT};
     std::vector<ipc_message> held;

@@ -22,14 +22,16 @@ constexpr std::uint64_t capacity = 64 << 10;
 // A sender's memory, written by hand, and what its hello would say.
 struct sent {
     shared_memory ring = make_ring(capacity);
-    shared_memory link = make_link_memory(layout::link_bytes(capacity));
+    shared_memory link = make_link_memory(layout::link_bytes);
+    shared_memory bits = make_bits_memory(layout::bits_bytes(capacity));
     fd data_bell{make_eventfd()}, space_bell{make_eventfd()};
     layout::hello hello{};
     ipc_message m{};
 
     sent() {
         hello.sender = 42;
-        hello.capacity = capacity;
+        hello.rings = 1;
+        hello.ring[0] = {0, capacity};
         hello.pid = 4711;
         hello.start_sequence = hello.oldest_sequence = 1;
     }
@@ -53,16 +55,19 @@ struct sent {
     std::uint64_t put_end(std::uint64_t position) { return put(position, 0, 0, kind::end); }
 
     incoming accept(std::int32_t from = IPC_FROM_DEFAULT, bool membarrier = false) {
-        return {hello,
-                map_peer_ring(ring.file.get(), capacity),
-                map_peer_link(link.file.get(), layout::link_bytes(capacity)),
-                fd(dup(data_bell.get())),
-                fd(dup(space_bell.get())),
-                from,
-                membarrier};
+        std::vector<read_ring> rings;
+        rings.push_back(mapped(hello.ring[0], ring, bits));
+        incoming in(hello, std::move(rings), map_peer_link(link.file.get(), layout::link_bytes),
+                    fd(dup(data_bell.get())), fd(dup(space_bell.get())), membarrier);
+        in.start(hello, from);
+        return in;
+    }
+    static read_ring mapped(const layout::ring_place &place, const shared_memory &ring, const shared_memory &bits) {
+        return {place, map_peer_ring(ring.file.get(), place.capacity),
+                map_peer_bits(bits.file.get(), layout::bits_bytes(place.capacity))};
     }
     layout::link_words &link_words() { return words_of(link.map.get()); }
-    link_state state() { return state_of(link.map.get(), capacity); }
+    link_state state() { return state_of(link.map.get(), bits.map.get(), capacity); }
     // How often the sender's space bell was rung since the last time.
     std::uint64_t rings() {
         std::uint64_t times = 0;
@@ -352,8 +357,8 @@ TEST_CASE_FIXTURE(sent, "what the receiver before released early does not come a
     std::array<std::uint64_t, 6> at{capacity - 32};
     for (int i = 0; i < 5; ++i) at[i + 1] = put(at[i], 0, i);
     hello.redelivered_until = at[4];
-    set_bit(link.map.get(), at[1] % capacity);
-    set_bit(link.map.get(), at[3] % capacity);
+    set_bit(bits.map.get(), at[1] % capacity);
+    set_bit(bits.map.get(), at[3] % capacity);
     incoming in = accept();
     link_state now{.delivered = at[0], .released = at[0], .accepted = 1, .early = {at[1] % capacity, at[3] % capacity}};
     CHECK(state() == now);
@@ -382,8 +387,8 @@ TEST_CASE_FIXTURE(sent, "if all that is left was released early, it is given bac
     std::array<std::uint64_t, 3> at{};
     for (int i = 0; i < 2; ++i) at[i + 1] = put(at[i], 20);
     hello.redelivered_until = at[2];
-    set_bit(link.map.get(), at[0]);
-    set_bit(link.map.get(), at[1]);
+    set_bit(bits.map.get(), at[0]);
+    set_bit(bits.map.get(), at[1]);
     incoming in = accept();
     CHECK(in.take(m) == next::nothing);
     CHECK(state() == link_state{.delivered = 0, .released = at[2], .accepted = 1});
@@ -393,7 +398,7 @@ TEST_CASE_FIXTURE(sent, "from=latest clears the bits of what it passes over") {
     std::array<std::uint64_t, 3> at{};
     for (int i = 0; i < 2; ++i) at[i + 1] = put(at[i], 20);
     hello.redelivered_until = at[2];
-    set_bit(link.map.get(), at[1]);
+    set_bit(bits.map.get(), at[1]);
     incoming in = accept(IPC_FROM_LATEST);
     CHECK(state() == link_state{.delivered = at[2], .released = at[2], .skipped = 2, .accepted = 1});
     put(at[2], 8, 1);
@@ -409,7 +414,7 @@ TEST_CASE_FIXTURE(sent, "a broken header is told, and nothing changes") {
     REQUIRE(in.take(m) == next::message);
     link_state before = state();
     m = {sizeof m, nullptr, 1, 2, 3, 4, 5, 6, 7};
-    for (std::uint64_t word : {layout::frame_word(kind::continued, 16, 0), layout::frame_word(kind{0}, 16, 1),
+    for (std::uint64_t word : {layout::frame_word(kind{4}, 16, 0), layout::frame_word(kind{0}, 16, 1),
                                layout::frame_word(kind::message, 0, 1), layout::frame_word(kind::message, 16, capacity),
                                layout::frame_word(kind::message, 16, 1) | 0x100, ~std::uint64_t{0}}) {
         put_word(32, word);
@@ -438,9 +443,9 @@ TEST_CASE_FIXTURE(sent, "bits that somebody else sets or clears in the link lead
     for (int i = 0; i < 3; ++i) at[i + 1] = put(at[i], 20);
     incoming in = accept();
     for (int i = 0; i < 3; ++i) REQUIRE(in.take(m) == next::message);
-    set_bit(link.map.get(), 4096);
+    set_bit(bits.map.get(), 4096);
     CHECK(in.release(at[2]) == 0);
-    std::fill_n(bits_of(link.map.get()), layout::bitmap_words(capacity), 0);
+    std::fill_n(bits_of(bits.map.get()), layout::bitmap_words(capacity), 0);
     CHECK(in.release(at[0]) == 0);
     CHECK(in.release(at[1]) == 0);
     CHECK(in.held() == 0);
@@ -562,4 +567,98 @@ TEST_CASE_FIXTURE(sent, "a link tells who sends, and how far committed, delivere
     in.fill(told);
     CHECK(told.state == IPC_LINK_ENDED);
     CHECK(told.committed == at[3] + 16);
+}
+
+// ---- From ring to ring ----------------------------------------------------------------------------------------------
+
+namespace {
+
+// Three messages in a ring, three in the next, which is announced if a test says so.
+struct sent_in_two : sent {
+    shared_memory next_ring = make_ring(2 * capacity);
+    shared_memory next_bits = make_bits_memory(layout::bits_bytes(2 * capacity));
+    std::array<std::uint64_t, 7> at{};
+    std::uint64_t base = 0;
+    sent_in_two() {
+        for (int i = 0; i < 3; ++i) at[i + 1] = put(at[i], 40, i);
+        base = at[3] = put(at[3], 0, 0, kind::continued);
+        for (int i = 3; i < 6; ++i) {
+            auto header = [&](std::uint64_t position) {
+                return reinterpret_cast<layout::frame_header *>(next_ring.map.get() + position % (2 * capacity));
+            };
+            header(at[i])->tag = i;
+            header(at[i])->word = layout::frame_word(kind::message, 16, 64);
+            at[i + 1] = at[i] + 80;
+        }
+    }
+    bool announce(incoming &in, std::uint64_t after = 0) {
+        return in.announce(after, mapped({base, 2 * capacity}, next_ring, next_bits));
+    }
+    std::set<std::uint64_t> early() { return state_of(link.map.get(), next_bits.map.get(), 2 * capacity).early; }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(sent_in_two, "a stream goes on in a ring once that is announced, and the one before it is released") {
+    incoming in = accept();
+    for (int i = 0; i < 3; ++i) {
+        REQUIRE(in.take(m) == next::message);
+        CHECK(in.release(at[i]) == 0);
+    }
+    link_state before = state();
+    CHECK(in.take(m) == next::unannounced);
+    CHECK(in.stuck());
+    CHECK(state() == before);
+    CHECK_FALSE(announce(in, 16));  // after one that is not
+    REQUIRE(announce(in));
+    CHECK_FALSE(in.stuck());
+    in.pass_continued();
+    CHECK(state().released == base);
+    for (int i = 3; i < 6; ++i) {
+        REQUIRE(in.take(m) == next::message);
+        CHECK(m.tag == i);
+        CHECK(m.position == at[i]);
+        CHECK(m.sequence == i + 1);
+        CHECK(in.release(at[i]) == 0);
+        CHECK(in.release(at[i]) == -ESTALE);
+    }
+    CHECK(in.release(at[1]) == -ESTALE);
+    CHECK(in.take(m) == next::nothing);
+    CHECK(state().released == at[6]);
+}
+
+TEST_CASE("in whatever order messages of two rings are released, `released` and the bits say what is held") {
+    std::array<int, 6> order{0, 1, 2, 3, 4, 5};
+    do {
+        sent_in_two s;
+        incoming in = s.accept();
+        REQUIRE(s.announce(in));
+        ipc_message m{};
+        for (int i = 0; i < 6; ++i) REQUIRE(in.take(m) == next::message);
+        std::set<std::uint64_t> held(s.at.begin(), s.at.end() - 1);
+        for (int i : order) {
+            REQUIRE(in.release(s.at[i]) == 0);
+            REQUIRE(in.release(s.at[i]) == -ESTALE);
+            held.erase(s.at[i]);
+            std::uint64_t oldest = held.empty() ? s.at[6] : *held.begin();
+            std::set<std::uint64_t> first, second;
+            for (int k = 0; k < 6; ++k)
+                if (s.at[k] >= oldest && !held.count(s.at[k])) (k < 3 ? first : second).insert(s.at[k]);
+            CHECK(s.state().released == oldest);
+            CHECK(in.held() == held.size());
+            if (oldest < s.base) CHECK(s.state().early == first);  // of a ring that is done with, nobody asks
+            CHECK(s.early() == second);
+        }
+    } while (std::next_permutation(order.begin(), order.end()) && order[0] < 3);
+}
+
+TEST_CASE_FIXTURE(sent_in_two,
+                  "the last of two rings that are announced after the same one is that in which a stream goes on") {
+    incoming in = accept();
+    REQUIRE(in.announce(0, mapped({base + 160, 2 * capacity}, next_ring, next_bits)));
+    REQUIRE(announce(in));
+    for (int i = 0; i < 6; ++i) REQUIRE(in.take(m) == next::message);
+    CHECK(m.tag == 5);
+    CHECK_FALSE(in.announce(0, mapped({at[6] + 16, 2 * capacity}, next_ring, next_bits)));
+    CHECK(in.announce(base, mapped({at[6] + 16, 2 * capacity}, next_ring, next_bits)));
 }

@@ -47,18 +47,19 @@ TEST_CASE("a payload starts at a multiple of 16 bytes, of 64 from 256 bytes on, 
     }
 }
 
-TEST_CASE("what a ring keeps back holds the end frame and the zeroed word after it") {
-    CHECK(kept_back == frame_length(frame_word(kind::end, 16, 0)) + sizeof(frame_header));
+TEST_CASE("what a ring keeps back holds its last frame and the zeroed word after it") {
+    for (kind last : {kind::end, kind::continued})
+        CHECK(kept_back == frame_length(frame_word(last, 16, 0)) + sizeof(frame_header));
 }
 
-TEST_CASE("a link's memory has one bit for each place where a frame can start, after a page of words") {
+TEST_CASE("a link has one bit for each place where a frame can start, and a page of words") {
     for (std::uint64_t capacity : {least_capacity, least_capacity + 4096, default_capacity, most_capacity}) {
         CHECK(bitmap_words(capacity) * 64 * frame_align == capacity);
-        CHECK(link_bytes(capacity) % 4096 == 0);
-        CHECK(link_bytes(capacity) >= link_bitmap_offset + bitmap_words(capacity) * 8);
-        CHECK(link_bytes(capacity) < link_bitmap_offset + bitmap_words(capacity) * 8 + 4096);
+        CHECK(bits_bytes(capacity) % 4096 == 0);
+        CHECK(bits_bytes(capacity) >= bitmap_words(capacity) * 8);
+        CHECK(bits_bytes(capacity) < bitmap_words(capacity) * 8 + 4096);
     }
-    CHECK(sizeof(link_words) <= link_bitmap_offset);
+    CHECK(sizeof(link_words) <= link_bytes);
 }
 
 TEST_CASE("the words of a link that different sides write, or at different rates, share no cache line") {
@@ -91,7 +92,7 @@ TEST_CASE("everything in shared memory lies where layout 2 has it") {
     AT(link_words, wants, 128, 8);
     AT(link_words, sender_unfenced, 136, 4);
     CHECK(sizeof(link_words) == 192);
-    CHECK(link_bitmap_offset == 4096);
+    CHECK(link_bytes == 4096);
 
     AT(preamble, magic, 0, 8);
     AT(preamble, version, 8, 4);
@@ -100,22 +101,33 @@ TEST_CASE("everything in shared memory lies where layout 2 has it") {
 
     AT(hello, head, 0, 16);
     AT(hello, sender, 16, 8);
-    AT(hello, capacity, 24, 8);
-    AT(hello, start, 32, 8);
-    AT(hello, start_sequence, 40, 8);
-    AT(hello, oldest, 48, 8);
-    AT(hello, oldest_sequence, 56, 8);
-    AT(hello, redelivered_until, 64, 8);
-    AT(hello, committed, 72, 8);
-    AT(hello, membarrier, 80, 4);
-    AT(hello, pid, 84, 4);
-    CHECK(sizeof(hello) == 88);
-    CHECK(ring_fd == 0);
-    CHECK(link_fd == 1);
-    CHECK(data_bell_fd == 2);
-    CHECK(space_bell_fd == 3);
-    CHECK(sender_pid_fd == 4);
-    CHECK(hello_fds == 5);
+    AT(hello, start, 24, 8);
+    AT(hello, start_sequence, 32, 8);
+    AT(hello, oldest, 40, 8);
+    AT(hello, oldest_sequence, 48, 8);
+    AT(hello, redelivered_until, 56, 8);
+    AT(hello, committed, 64, 8);
+    AT(hello, membarrier, 72, 4);
+    AT(hello, pid, 76, 4);
+    AT(hello, rings, 80, 8);
+    AT(hello, ring, 88, 256);
+    CHECK(sizeof(hello) == 344);
+    AT(ring_place, base, 0, 8);
+    AT(ring_place, capacity, 8, 8);
+    CHECK(sizeof(ring_place) == 16);
+    CHECK(most_rings == 16);
+    CHECK(link_fd == 0);
+    CHECK(data_bell_fd == 1);
+    CHECK(space_bell_fd == 2);
+    CHECK(sender_pid_fd == 3);
+    CHECK(first_ring_fd == 4);
+    CHECK(ring_fds == 2);
+    CHECK(hello_fds(3) == 10);
+
+    AT(ring_notice, head, 0, 16);
+    AT(ring_notice, after, 16, 8);
+    AT(ring_notice, place, 24, 16);
+    CHECK(sizeof(ring_notice) == 40);
 
     AT(answer, head, 0, 16);
     AT(answer, receiver, 16, 8);
@@ -167,5 +179,6 @@ TEST_CASE("the magic words read as what they are in a dump of memory, and differ
     CHECK(text(hello_magic) == "ipchello");
     CHECK(text(answer_magic) == "ipcsanwr");
     CHECK(text(notice_magic) == "ipcnoice");
+    CHECK(text(ring_magic) == "ipcwring");
     CHECK(text(status_magic) == "ipstatus");
 }

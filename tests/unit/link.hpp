@@ -1,4 +1,4 @@
-// A link's memory seen as a whole: set a state, make one call, compare every word.
+// A link's memory, with its bits for one ring, seen as a whole: set a state, make one call, compare every word.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -25,19 +25,17 @@ inline libipc::layout::link_words &words_of(std::byte *link) {
     return *reinterpret_cast<libipc::layout::link_words *>(link);
 }
 
-inline std::uint64_t *bits_of(std::byte *link) {
-    return reinterpret_cast<std::uint64_t *>(link + libipc::layout::link_bitmap_offset);
+inline std::uint64_t *bits_of(std::byte *bits) { return reinterpret_cast<std::uint64_t *>(bits); }
+
+inline void set_bit(std::byte *bits, std::uint64_t offset) {
+    bits_of(bits)[offset / 1024] |= std::uint64_t{1} << offset / 16 % 64;
 }
 
-inline void set_bit(std::byte *link, std::uint64_t offset) {
-    bits_of(link)[offset / 1024] |= std::uint64_t{1} << offset / 16 % 64;
-}
-
-inline link_state state_of(std::byte *link, std::uint64_t capacity) {
+inline link_state state_of(std::byte *link, std::byte *bits, std::uint64_t capacity) {
     auto &w = words_of(link);
     link_state s{w.asleep, w.unfenced, w.delivered, w.released, w.skipped, w.accepted, w.wants, w.sender_unfenced, {}};
     for (std::uint64_t offset = 0; offset < capacity; offset += 16)
-        if (bits_of(link)[offset / 1024] >> offset / 16 % 64 & 1) s.early.insert(offset);
+        if (bits_of(bits)[offset / 1024] >> offset / 16 % 64 & 1) s.early.insert(offset);
     return s;
 }
 

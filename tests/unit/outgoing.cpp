@@ -1,5 +1,7 @@
 #include "outgoing.hpp"
 
+#include <vector>
+
 #include "link.hpp"
 
 using namespace libipc;
@@ -8,24 +10,36 @@ namespace {
 
 constexpr std::uint64_t capacity = 64 << 10;
 
+constexpr layout::ring_place one_ring[] = {{0, capacity}};
+
+// What a receiver that is gone has left.
+struct left_place : place {
+    left_place(std::uint64_t released, std::uint64_t delivered) : place{released, delivered} { early.add(one_ring[0]); }
+    early_bits early;
+    std::byte *bits() const { return memory_of(early); }
+    // The file is open until it was handed over.
+    static std::byte *memory_of(const early_bits &early) {
+        static std::vector<mapping> maps;
+        maps.push_back(map_peer_bits(early.file(0), layout::bits_bytes(capacity)));
+        return maps.back().get();
+    }
+};
+
 // A link whose words a test sets as a receiver would, or would not.
 struct linked {
-    explicit linked(std::uint64_t oldest, std::uint64_t start, const place *predecessor = nullptr)
-        : out(capacity, oldest, start, predecessor) {}
+    explicit linked(std::uint64_t oldest, std::uint64_t start, const left_place *predecessor = nullptr)
+        : out(one_ring, oldest, start), bits(left_place::memory_of(out.early())) {
+        if (predecessor) out.succeed(*predecessor, predecessor->early);
+    }
     outgoing out;
+    std::byte *bits;
     std::byte *memory() { return reinterpret_cast<std::byte *>(&out.words()); }
-    link_state state() { return state_of(memory(), capacity); }
+    link_state state() { return state_of(memory(), bits, capacity); }
     void says(std::uint64_t released, std::uint64_t delivered) {
         out.words().released = released;
         out.words().delivered = delivered;
     }
 };
-
-place left_with_bits(std::uint64_t released, std::uint64_t delivered) {
-    shared_memory memory = make_link_memory(layout::link_bytes(capacity));
-    bitmap bits(reinterpret_cast<bitmap::word *>(memory.map.get() + layout::link_bitmap_offset), capacity);
-    return {released, delivered, bits, std::move(memory)};
-}
 
 }  // namespace
 
@@ -37,17 +51,17 @@ TEST_CASE("a new link gates at the oldest message, and its bits are clear") {
 }
 
 TEST_CASE("the link of a successor has the bits of what was delivered and not released, and no others") {
-    place before = left_with_bits(capacity - 32, capacity + 64);
+    left_place before(capacity - 32, capacity + 64);
     std::set<std::uint64_t> within{capacity - 32, capacity - 16, 0, 48}, outside{64, 80, 4096, capacity - 48};
     for (auto &all : {within, outside})
-        for (std::uint64_t offset : all) set_bit(before.memory.map.get(), offset);
+        for (std::uint64_t offset : all) set_bit(before.bits(), offset);
     linked l(capacity - 32, capacity - 32, &before);
     CHECK(l.state() == link_state{.delivered = capacity - 32, .released = capacity - 32, .early = within});
     CHECK(l.out.redelivered_until() == capacity + 64);
 }
 
 TEST_CASE("a successor of a receiver that left no bits has none") {
-    place before{.released = 32, .delivered = 64, .early = {}, .memory = {}};
+    left_place before(32, 64);
     linked l(32, 32, &before);
     CHECK(l.state() == link_state{.delivered = 32, .released = 32});
     CHECK(l.out.redelivered_until() == 64);
@@ -128,16 +142,15 @@ TEST_CASE("a receiver that is gone leaves what it had released, what was deliver
     linked l(96, 160);
     l.out.words().accepted = 1;
     l.says(176, 320);
-    set_bit(l.memory(), 208);
+    set_bit(l.bits, 208);
     REQUIRE(l.out.refresh(320));
     l.out.gone = true;
     place v = l.out.where();
     CHECK(v.released == 176);
     CHECK(v.delivered == 320);
-    CHECK(v.early.test(208));
-    v.memory = l.out.take_memory();
-    CHECK(state_of(v.memory.map.get(), capacity).early == std::set<std::uint64_t>{208});
-    CHECK(v.early.test(208));
+    early_bits early = l.out.take_early();
+    CHECK(early.test(208));
+    CHECK_FALSE(early.test(192));
 }
 
 TEST_CASE("a receiver that only leaves keeps its bits, as it writes them still") {
@@ -149,14 +162,14 @@ TEST_CASE("a receiver that only leaves keeps its bits, as it writes them still")
     place v = l.out.where();
     CHECK(v.released == 16);
     CHECK(v.delivered == 64);
-    set_bit(l.memory(), 32);
-    CHECK_FALSE(v.needs(32));
-    CHECK(v.needs(48));
+    set_bit(l.bits, 32);
+    CHECK_FALSE(l.out.needs(32));
+    CHECK(l.out.needs(48));
     CHECK(l.state() == link_state{.delivered = 64, .released = 16, .accepted = 1, .early = {32}});
 }
 
 TEST_CASE("a mark of redelivery lasts through a second death") {
-    place before{.released = 0, .delivered = 320, .early = {}, .memory = {}};
+    left_place before(0, 320);
     linked l(0, 0, &before);
     l.out.words().accepted = 1;
     l.says(0, 64);  // it got one message of those
@@ -183,7 +196,7 @@ TEST_CASE("a receiver that left needs what it holds, and nothing that it had not
     linked l(0, 0);
     l.out.words().accepted = 1;
     l.says(16, 64);
-    set_bit(l.memory(), 32);
+    set_bit(l.bits, 32);
     REQUIRE(l.out.refresh(640));
     CHECK(l.out.needs(80));
     l.out.left = true;
@@ -201,16 +214,16 @@ TEST_CASE("a bit counts for what was delivered, and not for the message a ring's
     l.out.words().accepted = 1;
     l.says(64, 320);
     REQUIRE(l.out.refresh(capacity));
-    set_bit(l.memory(), 128);
-    set_bit(l.memory(), 32);  // behind `released`, and not cleared yet
+    set_bit(l.bits, 128);
+    set_bit(l.bits, 32);  // behind `released`, and not cleared yet
     CHECK(l.out.released_early(128));
     CHECK_FALSE(l.out.released_early(64));
     CHECK_FALSE(l.out.released_early(capacity + 32));
 }
 
 TEST_CASE("a bit of a predecessor counts before its message was delivered again") {
-    place before = left_with_bits(0, 320);
-    set_bit(before.memory.map.get(), 128);
+    left_place before(0, 320);
+    set_bit(before.bits(), 128);
     linked l(0, 0, &before);
     CHECK(l.out.released_early(128));
     CHECK_FALSE(l.out.released_early(144));
