@@ -69,6 +69,7 @@ void receiver::drop_if_done(std::uint32_t index) {
 }
 
 std::int32_t receiver::receive(ipc_message &out, std::int64_t timeout_ns) {
+    site_.armed = false;
     bool due = site_.waiting.due();
     if (!due && !site_.waiting.interrupted())
         if (std::int32_t r = take(out)) return r;
@@ -141,6 +142,7 @@ std::int32_t receiver::release(const ipc_message &message) {
     if (site_.waiting.due()) look(0);
     if (o.starved) {
         no_cancel here;
+        site_.keep_ready();
         source_->room(index);
     }
     if (source_->acknowledges() && o.box.released_sequence() > o.acknowledged) {
@@ -156,12 +158,14 @@ std::int32_t receiver::release(const ipc_message &message) {
 }
 
 std::int32_t receiver::arm() {
-    if (site_.waiting.take_interrupt()) return -ECANCELED;
+    site_.armed = false;
     look(0);
+    if (!intake_.anything()) settle();
+    // After the looks, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.
+    if (site_.waiting.take_interrupt()) return -ECANCELED;
     if (intake_.anything() || site_.fd_error) return 0;
-    settle();
-    if (intake_.anything()) return 0;
     ++intake_.counters.waits;
+    site_.armed = true;
     return 1;
 }
 

@@ -55,6 +55,7 @@ std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout
     if (reserved_) return -EINVAL;
     if (size > outbox_.ring().most() || size > outlet_->most()) return -EMSGSIZE;
     if (timeout_ns != 0 && site_.waiting.take_interrupt()) return -ECANCELED;
+    site_.armed = false;
     if (site_.waiting.due()) look(0);
     if (outlet_->dead()) return -EPIPE;
     if (!outbox_.ring().fits(size)) {
@@ -64,7 +65,7 @@ std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout
         if (r < 0) return r;
         if (outlet_->dead()) return -EPIPE;
     }
-    refused_reserve_ = false;
+    refused_reserve_ = refused_flush_ = false;
     data = outbox_.ring().payload_for(size);
     reserved_ = true;
     reserved_size_ = size;
@@ -77,9 +78,14 @@ std::int32_t sender::commit(std::size_t size, std::uint64_t tag) {
     outbox_.ring().commit(layout::kind::message, size, tag);
     ++counters_.messages;
     counters_.bytes += size;
-    no_cancel here;
-    outlet_->pump();
+    pump();
     return 0;
+}
+
+void sender::pump() {
+    no_cancel here;
+    site_.keep_ready();
+    outlet_->pump();
 }
 
 std::int32_t sender::send(const void *data, std::size_t size, std::uint64_t tag, std::int64_t timeout_ns) {
@@ -94,8 +100,7 @@ void sender::end() {
     reserved_ = false;
     ended_ = true;
     outbox_.ring().commit_last(layout::kind::end);  // its room is always kept back
-    no_cancel here;
-    outlet_->pump();
+    pump();
 }
 
 // Until done() is true: 0. Else -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED.
@@ -130,17 +135,25 @@ bool sender::drained() {
 
 std::int32_t sender::flush(std::int64_t timeout_ns) {
     if (timeout_ns != 0 && site_.waiting.take_interrupt()) return -ECANCELED;
+    site_.armed = false;
     look(0);
     std::int32_t r = drained() ? 0 : wait([&] { return drained(); }, timeout_ns);
+    refused_flush_ = r != 0;
     if (r != 0 && r != -EAGAIN && r != -ETIMEDOUT) return r;
     return static_cast<std::int32_t>(std::min<std::uint64_t>(unreleased(), INT32_MAX));
 }
 
 std::int32_t sender::arm() {
-    if (site_.waiting.take_interrupt()) return -ECANCELED;
+    site_.armed = false;
     look(0);
-    if (outlet_->dead()) return 0;
-    if (refused_reserve_ && outbox_.ring().fits(refused_size_)) return 0;
+    bool there = outlet_->dead() || (refused_reserve_ && outbox_.ring().fits(refused_size_)) ||
+                 (refused_flush_ && drained());
+    no_cancel here;
+    there |= site_.pass_on();
+    // After the looks, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.
+    if (site_.waiting.take_interrupt()) return -ECANCELED;
+    if (there) return 0;
+    site_.armed = true;
     return 1;
 }
 

@@ -41,14 +41,15 @@ class sender {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(owner_, site_, outbox_, status_, outlet_, reserved_, reserved_size_, refused_size_, refused_reserve_, ended_,
-          counters_);
+        a(owner_, site_, outbox_, status_, outlet_, reserved_, reserved_size_, refused_size_, refused_reserve_,
+          refused_flush_, ended_, counters_);
     }
 
   private:
     template <class Done>
     std::int32_t wait(Done done, std::int64_t timeout_ns);
     bool drained();
+    void pump();
     int look(std::int64_t timeout_ns);
     std::uint64_t unreleased() const;
     void show();
@@ -62,6 +63,7 @@ class sender {
     std::size_t reserved_size_ = 0;
     std::size_t refused_size_ = 0;  // what the last refused reserve wanted
     bool refused_reserve_ = false;
+    bool refused_flush_ = false;
     bool ended_ = false;
     ipc_sender_counters counters_{};
 };

@@ -25,11 +25,9 @@ struct site {
     template <class Alarm>
     int look(std::int64_t timeout_ns, Alarm alarm) {
         // What is passed on may bring at once what the caller waits for: it looks before it sleeps.
-        if (uv->stale()) {
-            uv->run();
-            timeout_ns = 0;
-        }
+        if (pass_on()) timeout_ns = 0;
         return waiting.take(timeout_ns, [&](event_tag tag) {
+            keep_ready();
             if (tag.kind == event_tag::of::stream) {
                 uv->run();
             } else if (tag.kind == event_tag::of::timer) {
@@ -39,9 +37,17 @@ struct site {
             }
         });
     }
-    // Before a wait: what is to be watched from now on.
-    void pass_on() {
-        if (uv->stale()) uv->run();
+    // Before a wait: what is to be watched from now on. True if something may have come by that.
+    bool pass_on() {
+        if (!uv->stale()) return false;
+        keep_ready();
+        uv->run();
+        return true;
+    }
+    // The host is told to wait, and another call comes before it does: what that takes was to wake it.
+    bool armed = false;
+    void keep_ready() {
+        if (armed) waiting.stay_ready();
     }
 
     // The alarm of the source or outlet goes off after this time, or earlier.
@@ -50,7 +56,7 @@ struct site {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(where, id, waiting, fd_error, alarm_at);
+        a(where, id, waiting, fd_error, armed, alarm_at);
         a.rebuilt(uv);
     }
 };
