@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -21,6 +22,9 @@ constexpr std::size_t raw_bytes = 64 << 10;
 constexpr std::size_t most_writers = 1024;
 // Of each sender; memory is taken as it is filled.
 constexpr std::uint64_t default_capacity = 64 << 20;
+
+// What could not be had, a descriptor, is tried again.
+constexpr std::int64_t retry_ns = 100'000'000;
 
 constexpr std::int64_t first_retry_ns = 1'000'000;
 constexpr std::int64_t last_retry_ns = 200'000'000;
@@ -54,12 +58,20 @@ class fifo_outlet::no_sigpipe {
 fifo_source::writer::writer(fifo_source &home, const chunk &c, std::uint32_t index)
     : sender(c.sender), origin(index), home_(&home) {
     if (c.pid_namespace != home.own_namespace_) return;  // its number means another process here, or none
-    int r = pidfd_of(static_cast<pid_t>(c.pid));
+    pid = static_cast<std::int32_t>(c.pid);
+    watch();
+}
+
+void fifo_source::writer::watch() {
+    if (pid == 0) return;
+    int r = pidfd_of(pid);
+    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) return home_->site_->alarm_in(retry_ns);
+    pid = 0;
     process_ = fd(r);
     if (r == -ESRCH) {
-        dead = home.somebody_died_ = true;
+        dead = home_->somebody_died_ = true;
     } else if (r >= 0) {
-        point_ = watch_point(*home.site_->uv, r, *this);
+        point_ = watch_point(*home_->site_->uv, r, *this);
         point_.want(true, false);
     }
 }
@@ -96,6 +108,14 @@ void fifo_source::ready(bool, bool) {
     if (starved_ || !pipe_) return;
     for (int i = 0; i < reads_a_turn; ++i)
         if (!(site_->where.raw ? read_raw() : read())) return;
+    // An empty pipe tells nothing more.
+    int left = 0;
+    if (somebody_died_ && pipe_ && ioctl(pipe_.get(), FIONREAD, &left) == 0 && left == 0) bury();
+}
+
+void fifo_source::alarm() {
+    for (auto &w : writers_) w->watch();
+    if (somebody_died_) ready(true, false);
 }
 
 // False: nothing more for now.
@@ -153,6 +173,7 @@ void fifo_source::room(std::uint32_t index) {
     if (!pipe_) return;
     if (!site_->where.raw && !in_.each([&](const chunk &c, std::span<const std::byte> p) { return take(c, p); })) return;
     point_.want(true, false);
+    if (somebody_died_) ready(true, false);
 }
 
 fifo_source::writer *fifo_source::writer_of(const chunk &c) {

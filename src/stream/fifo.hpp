@@ -23,6 +23,7 @@ class fifo_source : public source {
     void ready(bool readable, bool writable) override;
     void room(std::uint32_t index) override;
     void dropped(std::uint32_t index) override;
+    void alarm() override;
     void leave() override;
 
     template <class Archive>
@@ -67,6 +68,7 @@ class fifo_source::writer final : public watched {
     writer() = default;
     writer(fifo_source &home, const chunk &c, std::uint32_t index);  // throws failure
     void resume(fifo_source &home);                                  // throws failure
+    void watch();                                                    // throws failure
     void ready(bool readable, bool writable) override;
 
     std::uint64_t sender = 0;
@@ -76,12 +78,13 @@ class fifo_source::writer final : public watched {
     std::uint64_t have = 0;      // ... of them here
     std::byte *place = nullptr;  // where they go; null: it is passed over
     bool dead = false;
+    std::int32_t pid = 0;  // 0: it is watched, or can't be
 
     template <class Archive>
     void hand_over(Archive &a) {
         a(sender, origin, sequence, size, have);
         a.resource(place, static_cast<std::byte *>(nullptr));
-        a(dead, process_, point_);
+        a(dead, pid, process_, point_);
         a.rebuilt(home_);
     }
 

@@ -12,6 +12,7 @@
 #include <map>
 #include <thread>
 
+#include "lowered_limit.hpp"
 #include "refusal.hpp"
 #include "transports.hpp"
 
@@ -67,6 +68,15 @@ ROLE(answers) {
     }
     MUST(got == IPC_END);
     MUST(s.close(me.number(2) ? limit_ns : 0) == 0 || !me.number(2));
+}
+
+// Sends three that a receiver of 64 KiB can't hold at once, and waits.
+ROLE(sends_three) {
+    tx s(me.arg(0));
+    for (std::uint64_t i = 1; i <= 3; ++i) MUST(s.send(i, 30'000) == 0);
+    MUST(ipc_sender_flush(s, limit_ns) == 0);
+    me.say("sent");
+    me.hear();
 }
 
 TEST_CASE_FIXTURE(scratch, "a receiver makes the FIFO that is missing, and removes what it has made") {
@@ -383,4 +393,33 @@ TEST_CASE_FIXTURE(scratch, "a sender that waits for room sees at once that all h
         }));
         CHECK(tags == std::vector{2 * i - 1, 2 * i});
     }
+}
+
+TEST_CASE_FIXTURE(scratch, "a writer that died while its receiver had no room is told dead when all it wrote is read") {
+    std::string url = over_pipe::url(folder());
+    rx r(url + "?capacity=64KiB");
+    child sender = start("sends_three", {url});
+    CHECK(r.hold(2) == "1-2");
+    sender.expect("sent");
+    CHECK(r.read(1, briefly) == "nothing");  // the third is read, and has no room
+    sender.kill();
+    CHECK(r.read(1, briefly) == "nothing");
+    REQUIRE(r.release_held(1) == 0);
+    CHECK(r.read(2) == "3 died");
+}
+
+TEST_CASE_FIXTURE(scratch, "a writer that comes when no descriptor is free is told dead all the same") {
+    std::string url = over_pipe::url(folder());
+    rx r(url);
+    child sender = start("sends_to_url_until_told", {url});
+    sender.expect("open");
+    {
+        few_fds none(0);
+        r.take();
+    }
+    sender.kill();
+    int got;
+    ipc_message m;
+    while ((got = r.receive(m)) == IPC_MESSAGE) r.release(m);
+    CHECK(got == IPC_DIED);
 }
