@@ -23,7 +23,7 @@ constexpr std::size_t most_writers = 1024;
 // Of each sender; memory is taken as it is filled.
 constexpr std::uint64_t default_capacity = 64 << 20;
 
-// What could not be had, a descriptor, is tried again.
+// What could not be had, a descriptor or the FIFO, is tried again.
 constexpr std::int64_t retry_ns = 100'000'000;
 
 constexpr std::int64_t first_retry_ns = 1'000'000;
@@ -116,6 +116,7 @@ void fifo_source::ready(bool, bool) {
 void fifo_source::alarm() {
     for (auto &w : writers_) w->watch();
     if (somebody_died_) ready(true, false);
+    if (fd pipe; !pipe_ && reopen(pipe)) read_on(std::move(pipe));
 }
 
 // False: nothing more for now.
@@ -259,8 +260,13 @@ void fifo_source::all_gone() {
             intake_->finish(raw_origin_, true);
         has_raw_origin_ = false;
     }
-    if (others_may_come) return read_from(std::move(pipe));
+    if (others_may_come) return read_on(std::move(pipe));
     if (!site_->where.raw && !heard_) intake_->finish_unknown();
+}
+
+void fifo_source::read_on(fd pipe) {
+    if (pipe) return read_from(std::move(pipe));
+    site_->alarm_in(retry_ns);
 }
 
 void fifo_source::dropped(std::uint32_t index) {

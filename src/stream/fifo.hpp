@@ -35,7 +35,8 @@ class fifo_source : public source {
 
   protected:
     void read_from(fd pipe);  // throws failure
-    // All writers have gone. Leaves in `pipe` what to read from until others come; false: none will.
+    // All writers have gone. Leaves in `pipe` what to read from until others come, or nothing if that can't be had now;
+    // false: none will come.
     virtual bool reopen(fd &) { return false; }
     site *site_ = nullptr;
 
@@ -46,6 +47,7 @@ class fifo_source : public source {
     bool take(const chunk &c, std::span<const std::byte> payload);
     writer *writer_of(const chunk &c);
     void all_gone();
+    void read_on(fd pipe);
     void bury();
     void starve(std::uint32_t index);
 

@@ -12,20 +12,25 @@
 
 namespace libipc::stream {
 
+namespace {
+
+// Before it is opened, as a device acts on that; and after, as it may be another by then.
+void check(const std::string &path, const struct stat &s) {
+    if (!S_ISFIFO(s.st_mode))
+        fail(-EINVAL, "{} is there already, and is no FIFO; remove it, or take another path", path);
+    if (s.st_uid != geteuid())
+        fail(-EACCES, "{} belongs to user {}, and this is user {}; take a path where that user has nothing", path,
+             s.st_uid, geteuid());
+}
+
+}  // namespace
+
 pipe_source::pipe_source(site &s, intake &in) : fifo_source(s, in) {
-    const std::string &path = s.where.path;
-    if (mkfifo(path.c_str(), 0600) == 0)
-        made_ = true;
-    else if (errno != EEXIST)
-        fail(-errno, "cannot make the FIFO {}: {}", path, errno_words(errno));
+    fd pipe = open();
     try {
-        fd pipe = open();
-        struct stat there;
-        fstat(pipe.get(), &there);
-        inode_ = there.st_ino;
         read_from(std::move(pipe));
     } catch (...) {
-        if (made_) unlink(path.c_str());
+        leave();
         throw;
     }
 }
@@ -39,26 +44,40 @@ void pipe_source::leave() {
     fifo_source::leave();
 }
 
+// Makes it if it is missing.
 fd pipe_source::open() {
-    fd pipe = opened();
-    if (!pipe) fail(-errno, "cannot open {}: {}", site_->where.path, errno_words(errno));
-    claim(pipe);
-    return pipe;
+    const std::string &path = site_->where.path;
+    bool made = mkfifo(path.c_str(), 0600) == 0;
+    if (!made && errno != EEXIST) fail(-errno, "cannot make the FIFO {}: {}", path, errno_words(errno));
+    try {
+        fd pipe = opened();
+        if (!pipe) fail(-errno, "cannot open {}: {}", path, errno_words(errno));
+        claim(pipe, made);
+        return pipe;
+    } catch (...) {
+        if (made) unlink(path.c_str());
+        throw;
+    }
 }
 
 fd pipe_source::opened() {
-    // Opened for writing too, it never shows an end when a writer leaves; bare bytes have no other end than that.
-    int way = site_->where.raw ? O_RDONLY : O_RDWR;
-    return fd(::open(site_->where.path.c_str(), way | O_NONBLOCK | O_CLOEXEC));
-}
-
-void pipe_source::claim(const fd &pipe) {
     const std::string &path = site_->where.path;
     struct stat s;
-    if (fstat(pipe.get(), &s) != 0 || !S_ISFIFO(s.st_mode))
-        fail(-EINVAL, "{} is there already, and is no FIFO; remove it, or take another path", path);
+    if (stat(path.c_str(), &s) == 0) check(path, s);
+    // Opened for writing too, it never shows an end when a writer leaves; bare bytes have no other end than that.
+    int way = site_->where.raw ? O_RDONLY : O_RDWR;
+    return fd(::open(path.c_str(), way | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+}
+
+void pipe_source::claim(const fd &pipe, bool made) {
+    const std::string &path = site_->where.path;
+    struct stat s;
+    if (fstat(pipe.get(), &s) != 0) fail(-errno, "cannot look at {}: {}", path, errno_words(errno));
+    check(path, s);
     if (flock(pipe.get(), LOCK_EX | LOCK_NB) != 0)
         fail(-EADDRINUSE, "another receiver reads {}, and only one can; end that one, or take another path", path);
+    made_ = made || (made_ && s.st_ino == inode_);
+    inode_ = s.st_ino;
 }
 
 // A descriptor that has shown an end is readable until the next writer comes; a fresh one is not. It is there
@@ -66,30 +85,30 @@ void pipe_source::claim(const fd &pipe) {
 bool pipe_source::reopen(fd &pipe) {
     if (!site_->where.raw) return false;
     try {
-        if (fd fresh = opened()) {
+        if (fd fresh = pipe ? opened() : fd()) {
             // Who came before the fresh one was there is read from the old one: only that would show the end.
             pollfd old{pipe.get(), POLLIN, 0};
             if (poll(&old, 1, 0) != 1 || old.revents != POLLHUP) return true;
             std::swap(pipe, fresh);
             fresh.reset();  // with its lock
-            claim(pipe);
+            claim(pipe, false);
         } else {
             pipe.reset();  // there may be no descriptor left but this
             pipe = open();
         }
-        return true;
     } catch (const failure &) {
-        return false;  // it was removed, or another receiver has it: nothing more can come
+        pipe.reset();  // another receiver was quicker, and may go
     }
+    return true;
 }
 
 int pipe_outlet::open(fd &pipe) {
     const std::string &path = site_->where.path;
     struct stat s;
-    if (stat(path.c_str(), &s) == 0 && !S_ISFIFO(s.st_mode))
-        fail(-EINVAL, "{} is there already, and is no FIFO; remove it, or take another path", path);
-    fd opened(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+    if (stat(path.c_str(), &s) == 0) check(path, s);
+    fd opened(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
     if (opened) {
+        if (fstat(opened.get(), &s) == 0) check(path, s);
         pipe = std::move(opened);
         return 0;
     }

@@ -21,7 +21,7 @@ class pipe_source final : public fifo_source {
   private:
     fd open();
     fd opened();
-    void claim(const fd &pipe);
+    void claim(const fd &pipe, bool made);
     bool reopen(fd &pipe) override;
 
     bool made_ = false;

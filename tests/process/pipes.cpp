@@ -79,6 +79,14 @@ ROLE(sends_three) {
     me.hear();
 }
 
+// Opens what is no FIFO, without a controlling terminal.
+ROLE(opens_a_terminal) {
+    MUST(setsid() > 0);
+    MUST(try_receiver("pipe://" + me.arg(0)).code == -EINVAL);
+    MUST(try_sender("pipe://" + me.arg(0)).code == -EINVAL);
+    MUST(open("/dev/tty", O_RDWR | O_CLOEXEC) < 0);
+}
+
 TEST_CASE_FIXTURE(scratch, "a receiver makes the FIFO that is missing, and removes what it has made") {
     std::string path = folder() + "/fifo";
     {
@@ -422,4 +430,47 @@ TEST_CASE_FIXTURE(scratch, "a writer that comes when no descriptor is free is to
     ipc_message m;
     while ((got = r.receive(m)) == IPC_MESSAGE) r.release(m);
     CHECK(got == IPC_DIED);
+}
+
+TEST_CASE_FIXTURE(scratch, "a raw receiver whose FIFO is removed makes it again, or waits until whoever has it goes") {
+    std::string path = folder() + "/fifo";
+    rx r("pipe://" + path + "?framing=raw");
+    auto says_a_word = [&](bool remove) {
+        int writer = -1;
+        REQUIRE(eventually([&] {
+            ipc_message m;
+            CHECK(r.receive(m, briefly) == -ETIMEDOUT);
+            return (writer = open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC)) >= 0;
+        }));
+        if (remove) unlink(path.c_str());
+        REQUIRE(write(writer, "word", 4) == 4);
+        return writer;
+    };
+    auto hears_it = [&] {
+        ipc_message m;
+        REQUIRE(r.receive(m) == IPC_MESSAGE);
+        CHECK(m.size == 4);
+        r.release(m);
+        CHECK(r.receive(m) == IPC_END);
+    };
+    close(says_a_word(true));
+    hears_it();
+    int writer = says_a_word(true);
+    {
+        rx other("pipe://" + path);
+        close(writer);
+        hears_it();
+    }
+    close(says_a_word(false));
+    hears_it();
+    CHECK(r.close() == 0);
+    CHECK(!is_there(path));
+}
+
+TEST_CASE_FIXTURE(scratch, "what is no FIFO is not opened: a terminal does not become that of the process") {
+    int other = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    REQUIRE(other >= 0);
+    REQUIRE((grantpt(other) == 0 && unlockpt(other) == 0));
+    start("opens_a_terminal", {ptsname(other)}).done();
+    close(other);
 }
