@@ -32,16 +32,18 @@ constexpr std::int64_t last_retry_ns = 200'000'000;
 }  // namespace
 
 // A write into a pipe without a reader raises SIGPIPE, and there is no flag against it. It is blocked for the time of
-// the call, and taken away if it was not pending before; whatever the program has set for it stays.
+// the call, and taken away unless one was pending before; whatever the program has set for it stays.
 class fifo_outlet::no_sigpipe {
   public:
     no_sigpipe() {
         sigemptyset(&pipe_);
         sigaddset(&pipe_, SIGPIPE);
         pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+        sigset_t pending;
+        was_pending_ = sigismember(&before_, SIGPIPE) && sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE);
     }
     ~no_sigpipe() {
-        if (raised_ && !sigismember(&before_, SIGPIPE)) {
+        if (raised_ && !was_pending_) {
             timespec now{};
             while (sigtimedwait(&pipe_, nullptr, &now) < 0 && errno == EINTR) {
             }
@@ -52,7 +54,7 @@ class fifo_outlet::no_sigpipe {
 
   private:
     sigset_t pipe_, before_;
-    bool raised_ = false;
+    bool raised_ = false, was_pending_ = false;
 };
 
 fifo_source::writer::writer(fifo_source &home, const chunk &c, std::uint32_t index)

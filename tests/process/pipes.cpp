@@ -474,3 +474,26 @@ TEST_CASE_FIXTURE(scratch, "what is no FIFO is not opened: a terminal does not b
     start("opens_a_terminal", {ptsname(other)}).done();
     close(other);
 }
+
+TEST_CASE_FIXTURE(scratch, "a program that blocks SIGPIPE finds none of ours pending, and keeps its own") {
+    std::string url = over_pipe::url(folder());
+    sigset_t pipe, before, pending;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    REQUIRE(pthread_sigmask(SIG_BLOCK, &pipe, &before) == 0);
+    tx s(url);
+    for (bool own : {false, true}) {
+        if (own) raise(SIGPIPE);
+        for (std::uint64_t i = 0; i < 20; ++i) {
+            rx r(url);
+            REQUIRE(eventually([&] { return s.stats().links == 1; }));
+            r.close();
+            REQUIRE(s.send(i) == 0);
+        }
+        sigpending(&pending);
+        CHECK(sigismember(&pending, SIGPIPE) == own);
+        timespec now{};
+        while (sigtimedwait(&pipe, nullptr, &now) > 0) continue;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
