@@ -42,7 +42,7 @@ fd take_inherited(int number, bool socket, bool to_read) {
     if (!taken) {
         taken = fd(fcntl(number, F_DUPFD_CLOEXEC, 3));
         if (!taken) fail(-errno, "cannot take descriptor {}: {}", number, errno_words(errno));
-        fcntl(taken.get(), F_SETFL, fcntl(taken.get(), F_GETFL) | O_NONBLOCK);
+        if (!socket) fcntl(taken.get(), F_SETFL, fcntl(taken.get(), F_GETFL) | O_NONBLOCK);
     }
     if (number > 2) close(number);
     return taken;

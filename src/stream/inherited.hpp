@@ -13,8 +13,8 @@ namespace libipc::stream {
 
 // What the descriptor of an endpoint is; throws failure if it can't be read from, or written to.
 bool is_socket(int number, bool to_read);
-// Ours, so that it can be made non-blocking without anybody noticing who shares it: of a pipe that takes another open
-// of the same end. Throws failure.
+// Ours, with whoever shares it not noticing: of a pipe, which has to be made non-blocking, that takes another open of
+// the same end. Throws failure.
 fd take_inherited(int number, bool socket, bool to_read);
 
 class inherited_connection final : public connections {

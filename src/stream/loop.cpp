@@ -1,5 +1,7 @@
 #include "loop.hpp"
 
+#include <fcntl.h>
+
 #include <cerrno>
 
 #include "../failure.hpp"
@@ -39,10 +41,13 @@ struct watch_point::node {
 };
 
 watch_point::watch_point(loop &in, int fd, watched &who) : node_(new node{{}, &in, &who, 0}) {
+    int flags = fcntl(fd, F_GETFL);
     if (int r = in.calls_.poll_init(&in.uv_, &node_->handle, fd); r < 0) {
         delete node_;
         fail(r, "cannot watch a descriptor: {}", errno_words(-r));
     }
+    // libuv makes it non-blocking, and whoever shares an inherited socket would notice. No call of ours waits anyway.
+    if (flags >= 0 && !(flags & O_NONBLOCK)) fcntl(fd, F_SETFL, flags);
     node_->handle.data = node_;
 }
 

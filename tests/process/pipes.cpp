@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <thread>
 
 #include "lowered_limit.hpp"
@@ -496,4 +497,20 @@ TEST_CASE_FIXTURE(scratch, "a program that blocks SIGPIPE finds none of ours pen
         while (sigtimedwait(&pipe, nullptr, &now) > 0) continue;
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+TEST_CASE_FIXTURE(scratch, "whoever shares an inherited socket finds it as blocking as it was") {
+    int ends[2];
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    int shared[2] = {fcntl(ends[0], F_DUPFD_CLOEXEC, 3), fcntl(ends[1], F_DUPFD_CLOEXEC, 3)};
+    auto blocking = [&] { return !((fcntl(shared[0], F_GETFL) | fcntl(shared[1], F_GETFL)) & O_NONBLOCK); };
+    {
+        rx r("fd://" + std::to_string(ends[0]));
+        tx s("fd://" + std::to_string(ends[1]));
+        CHECK(r.receive(*std::make_unique<ipc_message>(empty_message()), 0) == -EAGAIN);
+        REQUIRE(s.send(1, 400'000, 0) == 0);
+        CHECK(blocking());
+    }
+    CHECK(blocking());
+    for (int fd : shared) close(fd);
 }
