@@ -20,14 +20,17 @@ loop::~loop() {
 void loop::enter(events &e) {
     // libuv tells the system what is watched when it runs only. What it finds then it finds again.
     deaf_ = true;
+    stale_ = false;
     calls_.run(&uv_, UV_RUN_NOWAIT);
     deaf_ = false;
     e.add(calls_.backend_fd(&uv_), {event_tag::of::stream});
 }
 
 void loop::run() {
-    do calls_.run(&uv_, UV_RUN_NOWAIT);
-    while (stale() && !thrown_);
+    do {
+        stale_ = false;
+        calls_.run(&uv_, UV_RUN_NOWAIT);
+    } while (stale_ && !thrown_);
     if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
 }
 
@@ -53,11 +56,13 @@ watch_point::watch_point(loop &in, int fd, watched &who) : node_(new node{{}, &i
 
 watch_point::~watch_point() {
     if (!node_) return;
+    node_->home->stale_ = true;  // its memory is freed by the next run
     node_->home->calls_.close(reinterpret_cast<uv_handle_t *>(&node_->handle),
                               [](uv_handle_t *h) { delete static_cast<node *>(h->data); });
 }
 
 void watch_point::node::start(node &n) {
+    n.home->stale_ = true;
     n.home->calls_.poll_start(&n.handle, n.events, [](uv_poll_t *h, int status, int what) {
         node &n = *static_cast<node *>(h->data);
         // At an error libuv stops watching; but data may lie before it, and then the owner wants to hear of it again.

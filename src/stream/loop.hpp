@@ -40,7 +40,7 @@ class loop {
     // are called.
     void run();
     // Something has to be passed on before the descriptor can be waited on.
-    bool stale() const { return calls_.loop_alive(&uv_) && calls_.backend_timeout(&uv_) == 0; }
+    bool stale() const { return stale_; }
     // In a forked child: the epoll is the parent's, and nothing may be changed in it.
     void forked() { calls_.loop_fork(&uv_); }
 
@@ -49,7 +49,8 @@ class loop {
     uv_library calls_;
     uv_loop_t uv_;
     std::exception_ptr thrown_;  // by somebody who was called
-    bool deaf_ = false;  // nobody is called
+    bool deaf_ = false;   // nobody is called
+    bool stale_ = false;  // libuv itself tells this from 1.44 on only
 };
 
 // Watches one descriptor, which stays its owner's and must outlive this.
