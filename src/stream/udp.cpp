@@ -164,6 +164,7 @@ void udp_source::keep(record &r, std::span<const std::byte> payload, std::uint64
                       std::uint32_t flags) {
     origin &o = (*intake_)[r.origin];
     std::byte *place = payload.size() <= o.box.most() ? o.box.place(payload.size()) : nullptr;
+    if (!place && flags == IPC_DUPLICATE) return;  // it is there already
     if (!place) {
         // The user is so far behind that there is no room: as if the system had had none.
         return count_lost(r, [&] { ++r.dropped; });
@@ -252,9 +253,12 @@ void udp_outlet::pump() {
         }
         if (sent < 0) {
             // Nobody listened to an earlier one (the other machine said so), or this one can't go that way.
-            if (errno == ECONNREFUSED && refused_in_a_row_++ < 3) continue;
+            if (errno == ECONNREFUSED) {
+                ++lost_;
+                if (refused_in_a_row_++ < 3) continue;
+            }
             refused_in_a_row_ = 0;
-            ++lost_;
+            if (n > 1 || !ends) ++lost_;  // an end is no message
             sent = 1;
         }
         refused_in_a_row_ = 0;

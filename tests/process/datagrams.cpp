@@ -235,6 +235,25 @@ TEST_CASE_FIXTURE(scratch, "a sender to a port where nobody is goes on, and coun
     tx s("udp://127.0.0.1:" + free_port(SOCK_DGRAM));
     for (std::uint64_t i = 0; i < 100; ++i) CHECK(s.send(i) == 0);
     CHECK(ipc_sender_flush(s, limit_ns) == 0);
+    s.end();
+    CHECK(s.stats().lost > 0);  // each refusal tells of one or more before it
+    CHECK(s.stats().lost <= 100);
+}
+
+TEST_CASE_FIXTURE(scratch, "a datagram that comes twice, and finds no room the second time, is not lost") {
+    rx r("udp://127.0.0.1:0?capacity=64KiB");
+    relay between(ipc_receiver_url(r));
+    tx s(between.url());
+    std::string datagram;
+    for (std::uint64_t i = 1; i <= 2; ++i) {
+        REQUIRE(s.send(i, 30'000) == 0);
+        between.pass(datagram = between.next());
+        CHECK(r.hold(1) == std::to_string(i));
+    }
+    between.pass(datagram);
+    REQUIRE(eventually([&] { return r.stats().duplicated == 1; }));
+    CHECK(r.stats().lost == 0);
+    for (std::uint64_t i = 1; i <= 2; ++i) CHECK(r.release_held(i) == 0);
 }
 
 TEST_CASE_FIXTURE(scratch, "a second receiver on a port is refused, in words") {
