@@ -133,13 +133,15 @@ int receiver::look(std::int64_t timeout_ns) {
 }
 
 std::int32_t receiver::release(const ipc_message &message) {
+    // A sender that wants to know what is released may have asked while the user was at work. First, as this may fail,
+    // and a release that has failed can be tried again.
+    if (!shut_ && site_.waiting.due()) look(0);
+    unacknowledged_.reserve(unacknowledged_.size() + 1);
     std::int64_t r = intake_.release(message);
     if (r < 0) return static_cast<std::int32_t>(r);
     auto index = static_cast<std::uint32_t>(r);
     origin &o = intake_[index];
     if (shut_) return 0;
-    // A sender that wants to know what is released may have asked while the user was at work.
-    if (site_.waiting.due()) look(0);
     if (o.starved) {
         no_cancel here;
         site_.keep_ready();
@@ -193,11 +195,13 @@ std::int32_t receiver::links(ipc_link *out, std::size_t count) {
 }
 
 std::uint64_t receiver::shut() {
-    if (!std::exchange(shut_, true)) {
-        acknowledge_all();
-        source_->leave();
-        site_.pass_on();
-    }
+    if (!std::exchange(shut_, true)) try {
+            acknowledge_all();
+            source_->leave();
+            site_.pass_on();
+        } catch (const std::exception &) {
+            // No memory to say it with: that the sockets close says enough, and what is held is still the user's.
+        }
     return intake_.held();
 }
 

@@ -174,6 +174,26 @@ TEST_CASE_FIXTURE(scratch, "a stream receiver that finds no memory for a newcome
         });
 }
 
+TEST_CASE_FIXTURE(scratch, "a release that finds no memory for what came meanwhile can be tried again") {
+    std::string url = "unix://" + folder() + "/socket";
+    each_fault(true, [&](auto faulty) {
+        rx r(url);
+        tx one(url);
+        REQUIRE(one.send(1) == 0);
+        ipc_message m;
+        REQUIRE(r.receive(m) == IPC_MESSAGE);
+        tx newcomer(url);
+        doze();
+        int code = faulty([&] { return r.release(m); });
+        if (code != 0) {
+            CHECK(code == -ENOMEM);
+            code = r.release(m);
+        }
+        CHECK(code == 0);
+        CHECK(r.stats().held == 0);
+    });
+}
+
 TEST_CASE_FIXTURE(scratch, "a sender that finds no memory for a newcomer goes on, and connects to it later") {
     for (bool and_all_after : {false, true})
         each_fault(and_all_after, [&](auto faulty) {
