@@ -29,6 +29,9 @@ constexpr std::int64_t stall_ns = 10'000'000;
 constexpr std::int64_t large_stall_ns = 100'000'000;
 constexpr std::uint64_t large_factor = 16;
 constexpr std::int64_t growth_retry_ns = 100'000'000;
+// A ring that is made for a large message holds three of them, so that one is filled while another is read; but it
+// takes no more than this for it.
+constexpr std::uint64_t most_for_overlap = 256 << 20;
 // A ring that was not needed for so long is given up for the small one.
 constexpr std::int64_t large_for_ns = 1'000'000'000;
 
@@ -675,7 +678,8 @@ std::int32_t sender::go_on_in(std::uint64_t capacity) {
 std::int32_t sender::make_large(std::size_t size, std::int64_t timeout_ns) {
     large_until_ns_ = coarse_now_ns() + large_for_ns;
     retry_large_ns_ = 0;
-    std::uint64_t capacity = std::min(std::max(sizes_.first, std::bit_ceil(2 * std::uint64_t{size})), sizes_.most);
+    std::uint64_t least = std::bit_ceil(2 * std::uint64_t{size});
+    std::uint64_t capacity = std::min(std::max(least, std::min(2 * least, most_for_overlap)), sizes_.most);
     std::int64_t start = now_ns();
     while (size > rings_.now().most()) {
         refresh_tail();
