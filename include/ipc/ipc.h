@@ -143,27 +143,29 @@
  *   tcp://host:port     one        yes       between machines, in order
  *   udp://host:port     one        no        between machines: the least delay, and no promise
  *
- *   One receiver. The second is refused at open (-EADDRINUSE). The receiver makes the FIFO, the socket's file or the port,
- *   and removes what it has made; a sender looks for it until it is there, at its calls or while it waits, every 200 ms at
- *   most. A file that a killed receiver left is used again or replaced.
+ *   One receiver. The second is refused at open (-EADDRINUSE). The receiver makes the FIFO, the socket's file or the
+ *   port, and removes what it has made; a sender looks for it until it is there, at its calls or while it waits: every
+ *   200 ms at most, every second where it was refused. A file that a killed receiver left is used again or replaced.
  *
  *   Copies. A message is copied into the system and out of it, once each. A received message's data stays valid until it
- *   is released, as always; a receiver holds up to `capacity` bytes of each sender (in its URL: ?capacity=64MiB; if it says
- *   nothing: what the sender's capacity is, at most 1 GiB; for pipe 64 MiB, for udp 8 MiB) and reads no more of it until
- *   some are released. So a sender is held up, and memory is bounded. A message is at most half of either capacity (1 MiB
- *   for a sender that is told nothing; there is no max_capacity), 32 MiB on a pipe, and 65,443 bytes on udp: reserve
- *   returns -EMSGSIZE.
+ *   is released, as always; a receiver holds up to `capacity` bytes of each sender (in its URL: ?capacity=64MiB; if it
+ *   says nothing: what the sender's capacity is, at most 1 GiB; for pipe 64 MiB, for udp 8 MiB) and reads no more of it
+ *   (of a pipe: of nobody there) until some are released. So a sender is held up, and memory is bounded. A message is at
+ *   most half of either capacity (1 MiB for a sender that is told nothing; there is no max_capacity), 32 MiB on a pipe,
+ *   and 65,443 bytes on udp: reserve returns -EMSGSIZE.
  *
  *   What survives. What the sender has not handed to the system yet waits in it, and goes to the next receiver. What it
- *   has, and the receiver had not received when it went, is lost: there is no redelivery, and no IPC_REDELIVERED. On unix
- *   and tcp it is counted by both sides when the next connection is made (`lost`), on udp by the gap in the sequence; what
- *   lay in a pipe when its reader went is not counted. With a sender goes what it had not handed over: so close with
- *   linger. A sender that closes or dies while a receiver is connected loses nothing that the system has taken.
+ *   has, and the receiver had not received when it went, is lost: there is no redelivery, and no IPC_REDELIVERED. On
+ *   unix and tcp it is counted by both sides when the next connection is made (`lost`; but not with framing=raw), on udp
+ *   by the gap in the sequence; what lay in a pipe when its reader went is not counted. With a sender goes what it had
+ *   not handed over: so close with linger. A sender that closes or dies while a receiver is connected loses nothing that
+ *   the system has taken.
  *
  *   Ends and deaths. IPC_END is the sender's word, as always. IPC_DIED is told when a connection breaks without it, or,
  *   on a pipe, when the writing process is gone; also if it was in the middle of a message, which never comes then. A
  *   sender whose connection breaks makes a new one, and goes on under the same id: so it may come after its IPC_DIED. On
- *   udp nobody learns of a death, and an IPC_END may be lost.
+ *   udp nobody learns of a death, and an IPC_END may be lost; of more than 1,024 senders the one that was silent for
+ *   longest is told to have died, and may come again.
  *
  *   flush, and close with linger, wait until the receiver has released everything, on unix, tcp and socketpairs: the
  *   sender asks, and the receiver answers in its next call. On pipes, on udp and with framing=raw there is no way back: they
@@ -172,19 +174,21 @@
  *
  *   udp. A message is a datagram: lost, doubled or overtaken as the network likes. Nothing is put right; all is counted
  *   (`lost`, `duplicated`, `reordered`, `foreign`) and marked (IPC_DUPLICATE, IPC_LATE). A sender does not wait for a
- *   receiver.
+ *   receiver, and counts as lost what it is told nobody listened to, which may be less than was lost.
  *
- *   Who may connect. unix, pipe: this user. tcp, udp: a receiver listens on this machine's loopback if the URL names no
- *   host (tcp://:4000), port 0 becomes a free port (_url tells which). Where others can reach it, it must say who may come:
- *   tcp://0.0.0.0:4000?allow=10.1.0.0/16,fd00::/8. Anything else that connects is refused, and nothing is encrypted.
- *   Hosts are numbers, or names in /etc/hosts. A peer that says anything but frames is refused alone.
+ *   Who may connect. unix, pipe: this user (a FIFO of another user is refused: -EACCES). tcp, udp: a receiver listens on
+ *   this machine's loopback if the URL names no host (tcp://:4000), port 0 becomes a free port (_url tells which). Where
+ *   others can reach it, it must say who may come: tcp://0.0.0.0:4000?allow=10.1.0.0/16,fd00::/8. Anything else that
+ *   connects is refused, and nothing is encrypted. Hosts are numbers, or names in /etc/hosts. A peer that says anything
+ *   but frames is refused alone.
  *
  *   ?framing=raw, on both or on either side: no frames, but bytes as any program writes and reads them (cat, nc, ffmpeg).
  *   What one read brings is a message, with tag 0; end-of-file is IPC_END. A sender writes payloads and nothing else, also
  *   to a peer that has shut its own way (nc -N -l). On tcp that looks like a peer that has gone: what is sent first then is
  *   lost, and not counted.
  *
- *   fd:// takes the descriptor: it is closed with the handle (0, 1 and 2 are left open).
+ *   fd:// takes the descriptor: it is closed with the handle (0, 1 and 2 are left open). Whoever shares a socket with it
+ *   finds that as blocking as it was.
  *
  *   `from` other than the default is for shm:// only (-EOPNOTSUPP). These handles need libuv.so.1, which is loaded with the
  *   first and unloaded with the last; where there is none, _open says so (-EOPNOTSUPP).
@@ -253,7 +257,7 @@ typedef struct ipc_message {
     uint64_t tag;       /* as given to commit or send */
     uint64_t sequence;  /* counted per sender from 1 */
     uint64_t sender;    /* id of the sender */
-    uint32_t flags;     /* IPC_REDELIVERED or 0 */
+    uint32_t flags;     /* 0, or those of IPC_REDELIVERED, IPC_DUPLICATE, IPC_LATE that hold */
     uint32_t link;      /* which link it came by; for release */
     uint64_t position;  /* byte offset in the sender's stream; for release */
 } ipc_message;
@@ -338,7 +342,8 @@ enum {
 typedef struct ipc_link {
     size_t struct_size;
     uint64_t peer;      /* id of the other side; 0 while it is not known */
-    int32_t pid;        /* process of the other side; 0 if it is in a pid namespace that can't be seen */
+    int32_t pid;        /* process of the other side; 0 if it is in a pid namespace that can't be seen. On pipes and sockets
+                           it is what that side says, and perhaps of another machine */
     int32_t state;      /* IPC_LINK_... */
     uint64_t committed; /* byte position up to which the sender has committed */
     uint64_t delivered; /* ... up to which messages were handed to the receiver's user */
