@@ -1,5 +1,6 @@
 #include "connection.hpp"
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -63,6 +64,8 @@ void connection::room() {
 }
 
 void connection::acknowledge() {
+    if (has_origin_ && its_origin().asked <= its_origin().acknowledged && may_take_back()) return;
+    if (had_before_) greeting();
     if (!flush()) {
         acknowledgement_owed_ = true;
         return watch();
@@ -81,6 +84,7 @@ void connection::begin_raw() {
 
 void connection::refuse(const std::string &words) {
     ++from().counters.refused;
+    if (had_before_) greeting();
     if (!raw()) answer_with(words, 0);
     hang_up(false);
 }
@@ -101,7 +105,23 @@ void connection::leave() { shutdown(socket_.get(), SHUT_RDWR); }
 
 void connection::read() {
     for (int i = 0; i < reads_a_turn && !dead_; ++i)
-        if (!(raw() ? read_raw() : read_frames())) return;
+        if (!(raw() ? read_raw() : read_frames())) break;
+    if (had_before_ && !dead_ && (starved_ || unread() == 0)) greeting();
+}
+
+int connection::unread() const {
+    int bytes = 0;
+    ioctl(socket_.get(), FIONREAD, &bytes);
+    return bytes;
+}
+
+// A TCP peer that has closed or died takes back what is still on its way to us when it is told anything. What is read
+// to its end has nothing on its way, as far as we can see.
+bool connection::may_take_back() const {
+    int domain = AF_UNIX;
+    socklen_t size = sizeof domain;
+    getsockopt(socket_.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size);
+    return domain != AF_UNIX && unread() != 0;
 }
 
 ssize_t connection::receive(std::span<iovec> into) {
@@ -249,8 +269,10 @@ void connection::greet() {
     had_ = std::max(home_->last_of(h.sender), h.settled);
     if (had_ < before) lose(o, before - had_);
     o.last_sequence = o.acknowledged = before;
-    answer_with({}, std::min(had_, before));
+    had_before_ = std::min(had_, before);  // told when what follows the hello is read: see may_take_back()
 }
+
+void connection::greeting() { answer_with({}, *std::exchange(had_before_, std::nullopt)); }
 
 void connection::answer_with(const std::string &words, std::uint64_t had) {
     answer a{};

@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,8 +45,8 @@ class connection final : public watched {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(slot, arrival, socket_, point_, in_, control_, rest_, owed_, origin_, has_origin_, had_, greeted_, starved_,
-          acknowledgement_owed_, dead_);
+        a(slot, arrival, socket_, point_, in_, control_, rest_, owed_, origin_, has_origin_, had_, had_before_, greeted_,
+          starved_, acknowledgement_owed_, dead_);
         a.rebuilt(home_);
     }
 
@@ -63,6 +64,9 @@ class connection final : public watched {
     void whole();
     void lose(origin &o, std::uint64_t count);
     void greet();
+    void greeting();
+    int unread() const;
+    bool may_take_back() const;
     void answer_with(const std::string &words, std::uint64_t had);
     void say(const header &h, std::span<const std::byte> payload = {});
     bool flush();
@@ -77,6 +81,7 @@ class connection final : public watched {
     std::uint32_t origin_ = 0;
     bool has_origin_ = false;
     std::uint64_t had_ = 0;  // all of its messages up to this one came before, or are lost
+    std::optional<std::uint64_t> had_before_;  // the answer to its hello, which it has not got yet
     bool greeted_ = false;
     bool starved_ = false;               // nothing is read until there is room
     bool acknowledgement_owed_ = false;  // it comes when the peer has read what it was told before

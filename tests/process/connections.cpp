@@ -599,3 +599,34 @@ TEST_CASE_FIXTURE(scratch, "a sender that does not read for long hears of the la
         return ipc_sender_flush(s, 0) == 0;
     }));
 }
+
+// ---- What is on its way when one side goes -----------------------------------------------------------------------------
+
+TEST_CASE_FIXTURE(scratch, "what the system has taken of a tcp sender that closes without linger comes, and its end") {
+    rx r("tcp://127.0.0.1:0?capacity=64MiB");
+    std::string url = ipc_receiver_url(r) + std::string("?capacity=64MiB");
+    constexpr std::size_t size = 100'000;
+    auto link = [&](const tx &s) {
+        return eventually([&] {
+            r.stats();
+            return s.stats().links == 1;
+        });
+    };
+    std::uint64_t taken = 0;  // so many messages are on their way when the system takes no more
+    {
+        tx probe(url);
+        REQUIRE(link(probe));
+        while (probe.stats().used == 0) REQUIRE(probe.send(++taken, size) == 0);
+    }
+    ipc_message m;
+    for (int got; (got = r.receive(m)) == IPC_MESSAGE;) r.release(m);
+    for (bool answered : {true, false}) {
+        CAPTURE(answered);
+        {
+            tx s(url);
+            if (answered) REQUIRE(link(s));
+            for (std::uint64_t i = 1; i <= taken / 2; ++i) REQUIRE(s.send(i, size) == 0);
+        }
+        CHECK(r.read(static_cast<int>(taken / 2) + 1) == "1-" + std::to_string(taken / 2) + " end");
+    }
+}
