@@ -47,7 +47,7 @@ void connection::ready(bool readable, bool writable) {
     if (writable && !owed_.empty()) {
         bool all = flush();
         watch();
-        if (all && std::exchange(acknowledgement_owed_, false) && has_origin_) acknowledge();
+        if (all && std::exchange(acknowledgement_owed_, false)) acknowledge();
     }
     if (readable && !starved_) read();
     if (dead_) home_->remove(slot);  // and this is no more
@@ -70,6 +70,7 @@ void connection::acknowledge() {
         acknowledgement_owed_ = true;
         return watch();
     }
+    if (!has_origin_) return say({kind::released, 0, had_, had_});
     origin &o = its_origin();
     o.acknowledged = o.box.released_sequence();
     o.acknowledged_at = o.box.released();
@@ -100,6 +101,11 @@ void connection::hang_up(bool ended) {
     from().finish(origin_, ended);
 }
 std::uint64_t connection::sender() const { return has_origin_ ? its_origin().sender : 0; }
+
+void connection::origin_dropped() {
+    had_ = its_origin().last_sequence;
+    has_origin_ = false;
+}
 
 void connection::leave() { shutdown(socket_.get(), SHUT_RDWR); }
 
@@ -229,8 +235,9 @@ void connection::whole() {
         case kind::hello:
             return greet();
         case kind::ask:
-            if (!has_origin_) return;  // its last origin had all released, and was told so
-            its_origin().asked = h.sequence;
+            if (!greeted_) return refuse("a question comes before its sender's hello");
+            // Without an origin: that had ended, and all is released.
+            (has_origin_ ? its_origin().asked : had_) = h.sequence;
             return acknowledge();
         default:
             return refuse("this is what a receiver says, and not a sender");

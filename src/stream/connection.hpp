@@ -33,7 +33,8 @@ class connection final : public watched {
     // Nothing more is taken from this peer.
     void hang_up(bool ended);
     bool is_of(std::uint32_t origin) const { return has_origin_ && origin_ == origin; }
-    void origin_dropped() { has_origin_ = false; }
+    // Nothing more comes, and all is released.
+    void origin_dropped();
     std::uint64_t sender() const;
     // It has not said who it is.
     bool silent() const { return !raw() && !greeted_; }

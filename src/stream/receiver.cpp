@@ -148,7 +148,8 @@ std::int32_t receiver::release(const ipc_message &message) {
         source_->room(index);
     }
     if (source_->acknowledges() && o.box.released_sequence() > o.acknowledged) {
-        if (o.asked > o.acknowledged || o.box.released() - o.acknowledged_at >= acknowledge_bytes) {
+        // After the end there may be no other occasion.
+        if (o.told || o.asked > o.acknowledged || o.box.released() - o.acknowledged_at >= acknowledge_bytes) {
             no_cancel here;
             source_->acknowledge(index);
         } else if (!std::exchange(o.unacknowledged, true)) {

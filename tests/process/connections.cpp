@@ -630,3 +630,29 @@ TEST_CASE_FIXTURE(scratch, "what the system has taken of a tcp sender that close
         CHECK(r.read(static_cast<int>(taken / 2) + 1) == "1-" + std::to_string(taken / 2) + " end");
     }
 }
+
+TEST_CASE_TEMPLATE("a sender hears of a release that comes after its receiver was told of the end", T, CONNECTIONS) {
+    for (bool asks : {true, false}) {
+        CAPTURE(asks);
+        scratch test;
+        std::string url = T::url(test.folder());
+        rx r(url);
+        tx s(url);
+        REQUIRE(s.send(1) == 0);
+        s.end();
+        CHECK(r.hold(1) == "1");
+        REQUIRE(ipc_sender_arm(s) == 1);
+        CHECK(r.read(1) == "end");
+        CHECK(r.release_held(1) == 0);
+        if (asks) {
+            CHECK(eventually([&] {
+                r.stats();
+                return ipc_sender_flush(s, 0) == 0;
+            }));
+        } else {
+            r.close();
+            CHECK(eventually([&] { return s.stats().links == 0; }));
+            CHECK(s.stats().unreleased == 0);
+        }
+    }
+}
