@@ -54,7 +54,7 @@ void dialer::begin() {
 
 // Gives up this connection; another is tried after a while.
 void dialer::close(std::int64_t retry_ns) {
-    outbox_->end_trial(false);
+    outbox_->end_trial();
     point_ = watch_point();
     socket_.reset();
     done_ = 0;
@@ -175,12 +175,12 @@ void dialer::heard() {
         std::uint64_t sent = outbox_->sent_before_trial(), had = std::clamp(h.sequence, settled_, sent);
         lost_ += sent - had;
         settled_ = sent;
-        outbox_->end_trial(true);
+        outbox_->end_trial(most_);
         state_ = state::up;
         retry_ns_ = 0;
         return pump();
     }
-    if (h.what == kind::released && state_ == state::up) {
+    if (h.what == kind::released && (state_ == state::up || state_ == state::parting)) {
         settled_ = std::clamp(h.sequence, settled_, outbox_->sent());
         delivered_ = std::clamp(h.tag, settled_, outbox_->sent());
         return;
@@ -230,6 +230,7 @@ void dialer::pump() {
         std::size_t n = 0, frames = 0;
         bool shut = false;
         outbox_->each([&](const outbox::item &i) {
+            if (i.size > most_) return false;
             if (site_->where.raw) {
                 shut = i.end;
             } else {
@@ -240,7 +241,7 @@ void dialer::pump() {
             lengths[frames] = (site_->where.raw ? 0 : header_bytes) + i.size;
             return ++frames < frames_a_write;
         });
-        if (frames == 0) return;
+        if (frames == 0) return outbox_->empty() ? void() : pass_over();
         // What the socket has of the first is not given again.
         std::size_t first = 0;
         for (std::size_t skip = done_; skip != 0; ++first) {
@@ -261,6 +262,15 @@ void dialer::pump() {
         if (!all) return;
         if (shut) shutdown(socket_.get(), SHUT_WR);
     }
+}
+
+// The oldest message, which is larger than this receiver takes. Both sides count it when the next connection is made.
+void dialer::pass_over() {
+    if (state_ != state::up) return;
+    outbox_->pop();
+    state_ = state::parting;
+    retry_ns_ = 0;
+    shutdown(socket_.get(), SHUT_WR);
 }
 
 void dialer::ask() {

@@ -53,6 +53,7 @@ class dialer : public outlet {
         connecting,  // the system is at it
         greeting,    // connected, the hello is out, and messages follow it on trial
         up,
+        parting,  // from a receiver that can't take the next message: it reads what it was sent before
         over,  // an inherited connection that is gone
     };
     void connected();
@@ -60,6 +61,7 @@ class dialer : public outlet {
     bool hung_up();
     void read();
     void heard();
+    void pass_over();
     void close(std::int64_t retry_ns);
     bool write(std::span<iovec> parts, std::size_t &done);
     bool flush();

@@ -51,11 +51,21 @@ class outbox {
         trial_from_ = next_;
         trial_sent_ = sent_;
     }
-    void end_trial(bool taken) {
+    // Nobody has taken it.
+    void end_trial() {
         if (!std::exchange(trial_, false)) return;
-        if (taken) return ring_.reclaim(next_.position);
         next_ = trial_from_;
         sent_ = trial_sent_;
+    }
+    // It is taken, up to the first message that is larger than `most`.
+    void end_trial(std::uint64_t most) {
+        cursor end = next_;
+        end_trial();
+        each([&](const item &i) {
+            if (next_.position == end.position || i.size > most) return false;
+            pop();
+            return true;
+        });
     }
     // Sequence of the last message that was handed over for good.
     std::uint64_t sent_before_trial() const { return trial_ ? trial_sent_ : sent_; }

@@ -656,3 +656,34 @@ TEST_CASE_TEMPLATE("a sender hears of a release that comes after its receiver wa
         }
     }
 }
+
+TEST_CASE_TEMPLATE("a message that its receiver can't take is passed over and counted, and those around it come", T,
+                   CONNECTIONS) {
+    for (std::size_t large : {300'000, 3'000'000}) {  // fits into the system at once, or does not
+        CAPTURE(large);
+        scratch test;
+        std::string url = T::url(test.folder());
+        tx s(url + "?capacity=16MiB");
+        s.send_all(1, 3);
+        REQUIRE(s.send(4, large) == 0);
+        s.send_all(5, 7);
+        REQUIRE(s.send(8, large) == 0);
+        REQUIRE(s.send(9) == 0);
+        rx r(url + "?capacity=512KiB");
+        std::string got;
+        CHECK(eventually([&] {
+            s.stats();
+            ipc_message m;
+            while (r.receive(m, briefly) == IPC_MESSAGE) {
+                CHECK(proven(m));
+                got += std::to_string(m.tag);
+                r.release(m);
+            }
+            return got.ends_with('9');
+        }));
+        CHECK(got == "1235679");
+        CHECK(r.stats().lost == 2);
+        CHECK(s.stats().lost == 2);
+        CHECK(s.send(10, large) == -EMSGSIZE);
+    }
+}
