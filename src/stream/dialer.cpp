@@ -122,12 +122,13 @@ void dialer::ready(bool readable, bool writable) {
         return connected();
     }
     if (silent_ && hung_up()) return close(0);
+    if (readable && !silent_) read();
+    if (!socket_) return;
     if (writable && blocked_) {
         blocked_ = false;
         watch();
-        pump();
     }
-    if (readable && socket_ && !silent_) read();
+    pump();
 }
 
 void dialer::read() {
@@ -178,7 +179,7 @@ void dialer::heard() {
         outbox_->end_trial(most_);
         state_ = state::up;
         retry_ns_ = 0;
-        return pump();
+        return;
     }
     if (h.what == kind::released && (state_ == state::up || state_ == state::parting)) {
         settled_ = std::clamp(h.sequence, settled_, outbox_->sent());
@@ -201,8 +202,8 @@ bool dialer::write(std::span<iovec> parts, std::size_t &done) {
     while (n < 0 && errno == EINTR);
     done = n < 0 ? 0 : static_cast<std::size_t>(n);
     if (n < 0 && errno != EAGAIN) {
-        // What the receiver has said before it went is worth reading.
-        if (state_ == state::up) read();
+        // What the receiver has said before it went is worth reading: also that it has taken what was on trial.
+        read();
         if (socket_) close(0);
         return false;
     }

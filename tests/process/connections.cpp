@@ -13,7 +13,9 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "bare.hpp"
@@ -686,4 +688,33 @@ TEST_CASE_TEMPLATE("a message that its receiver can't take is passed over and co
         CHECK(s.stats().lost == 2);
         CHECK(s.send(10, large) == -EMSGSIZE);
     }
+}
+
+TEST_CASE_TEMPLATE("what a receiver took before it went, while its sender made no call, is not sent again", T,
+                   CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder()) + "?capacity=32MiB";
+    std::set<std::uint64_t> got;
+    auto take = [&](rx &r) {
+        ipc_message m;
+        while (r.receive(m, briefly) == IPC_MESSAGE) {
+            CHECK(got.insert(m.tag).second);
+            r.release(m);
+        }
+    };
+    std::optional<rx> first(url);
+    tx s(url);
+    constexpr std::uint64_t count = 150;
+    s.send_all(1, count, 100'000);  // more than the system takes at once
+    take(*first);
+    CHECK(!got.empty());
+    CHECK(got.size() < count);
+    first.reset();
+    rx second(url);
+    CHECK(eventually([&] {
+        take(second);
+        return ipc_sender_flush(s, 0) == 0;
+    }));
+    CHECK(got.contains(count));
+    CHECK(got.size() + s.stats().lost >= count);
 }
