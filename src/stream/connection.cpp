@@ -134,14 +134,10 @@ ssize_t connection::receive(std::span<iovec> into) {
     msghdr m{};
     m.msg_iov = into.data();
     m.msg_iovlen = into.size();
-    for (int resets = 0;;) {
-        ssize_t n = recvmsg(socket_.get(), &m, MSG_DONTWAIT);
-        if (n >= 0) return n;
-        if (errno == EINTR) continue;
-        // Of a Unix socket: comes once, before what is still queued.
-        if (errno == ECONNRESET && ++resets < 3) continue;
-        return -errno;
-    }
+    ssize_t n;
+    do n = recvmsg(socket_.get(), &m, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
 }
 
 // The rest of a payload goes to its place, and what follows it to the staging. False: nothing more for now.

@@ -718,3 +718,16 @@ TEST_CASE_TEMPLATE("what a receiver took before it went, while its sender made n
     CHECK(got.contains(count));
     CHECK(got.size() + s.stats().lost >= count);
 }
+
+TEST_CASE_FIXTURE(scratch, "a raw connection that is cut is a death, and no end") {
+    rx r("tcp://127.0.0.1:0?framing=raw");
+    int peer = connect_bare(ipc_receiver_url(r));
+    REQUIRE(send(peer, "some", 4, MSG_NOSIGNAL) == 4);
+    ipc_message m;
+    REQUIRE(r.receive(m) == IPC_MESSAGE);
+    r.release(m);
+    linger at_once{1, 0};  // closes by a reset
+    REQUIRE(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
+    close(peer);
+    CHECK(r.receive(m) == IPC_DIED);
+}
