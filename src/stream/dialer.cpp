@@ -68,6 +68,7 @@ void dialer::close(std::int64_t retry_ns) {
     }
     if (state_ == state::up) retry_ns_ = 0;
     state_ = state::idle;
+    if (outbox_->ended() && settled() >= outbox_->sent()) return;  // there is nothing to say to another receiver
     retry_ns_ = std::clamp(2 * retry_ns_, std::max(first_retry_ns, retry_ns), std::max(last_retry_ns, retry_ns));
     site_->alarm_in(retry_ns_);
 }
@@ -92,6 +93,10 @@ void dialer::connected() {
     owed_.resize(header_bytes + sizeof h);
     put({kind::hello, sizeof h, 0, outbox_->sent() + 1}, owed_.data());
     std::memcpy(owed_.data() + header_bytes, &h, sizeof h);
+    if (outbox_->ended()) {  // the receiver that was told may be another one
+        owed_.resize(owed_.size() + header_bytes);
+        put({kind::end, 0, 0, outbox_->sent()}, owed_.data() + header_bytes + sizeof h);
+    }
     state_ = state::greeting;
     watch();
     outbox_->begin_trial();

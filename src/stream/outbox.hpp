@@ -41,7 +41,8 @@ class outbox {
     // The oldest is handed over: its memory is free again, unless it is on trial.
     void pop() {
         std::uint64_t length;
-        if (!read(next_, sent_, length).end) ++sent_;
+        ended_ = read(next_, sent_, length).end;
+        if (!ended_) ++sent_;
         next_.advance(length, ring_.capacity());
         if (!trial_) ring_.reclaim(next_.position);
     }
@@ -54,6 +55,7 @@ class outbox {
     // Nobody has taken it.
     void end_trial() {
         if (!std::exchange(trial_, false)) return;
+        if (next_.position != trial_from_.position) ended_ = false;
         next_ = trial_from_;
         sent_ = trial_sent_;
     }
@@ -70,11 +72,12 @@ class outbox {
     // Sequence of the last message that was handed over for good.
     std::uint64_t sent_before_trial() const { return trial_ ? trial_sent_ : sent_; }
     std::uint64_t sent() const { return sent_; }  // sequence of the last message handed over
+    bool ended() const { return ended_; }         // the end is handed over, too
     // For a forked child.
     void forget() { memory_.map.forget(); }
     template <class Archive>
     void hand_over(Archive &a) {
-        a(memory_, ring_, next_, sent_, trial_, trial_from_, trial_sent_);
+        a(memory_, ring_, next_, sent_, ended_, trial_, trial_from_, trial_sent_);
     }
 
   private:
@@ -91,6 +94,7 @@ class outbox {
     ring_writer ring_;
     cursor next_;
     std::uint64_t sent_ = 0;
+    bool ended_ = false;
     bool trial_ = false;
     cursor trial_from_;
     std::uint64_t trial_sent_ = 0;

@@ -453,10 +453,13 @@ class listener {
     int accept(const tx &s) const {
         REQUIRE(eventually([&] {
             s.stats();
-            pollfd p{socket_, POLLIN, 0};
-            return poll(&p, 1, 0) == 1;
+            return has_one();
         }));
         return accept4(socket_, nullptr, nullptr, SOCK_CLOEXEC);
+    }
+    bool has_one() const {
+        pollfd p{socket_, POLLIN, 0};
+        return poll(&p, 1, 0) == 1;
     }
 
   private:
@@ -730,4 +733,64 @@ TEST_CASE_FIXTURE(scratch, "a raw connection that is cut is a death, and no end"
     REQUIRE(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
     close(peer);
     CHECK(r.receive(m) == IPC_DIED);
+}
+
+TEST_CASE_TEMPLATE("a sender that has ended, and of whom all is released, looks for no other receiver", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    std::optional<rx> first(url);
+    tx ended(url);
+    REQUIRE(ended.send(1) == 0);
+    ended.end();
+    CHECK(first->read(2) == "1 end");
+    first.reset();
+    rx second(url);
+    tx other(url);
+    for (std::uint64_t i = 1; i <= 50; ++i) {
+        REQUIRE(other.send(i) == 0);
+        CHECK(second.take() == i);
+        ended.stats();
+        doze();
+    }
+    CHECK(second.stats().links == 1);
+    CHECK(ended.close() == 0);
+    CHECK(second.read(1, briefly) == "nothing");
+}
+
+TEST_CASE_TEMPLATE("a sender that has ended tells the next receiver, too, if the first had not released all", T,
+                   CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    std::optional<rx> first(url);
+    tx s(url);
+    REQUIRE(s.send(1) == 0);
+    s.end();
+    CHECK(first->hold(2) == "1 end");
+    first->close();
+    rx second(url);
+    CHECK(eventually([&] {
+        second.stats();
+        return s.stats().lost == 1;
+    }));
+    CHECK(second.read(1) == "end");
+    CHECK(ipc_sender_flush(s, limit_ns) == 0);
+    CHECK(first->release_held(1) == 0);
+}
+
+TEST_CASE_TEMPLATE("a raw sender that has ended connects to nobody else", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    listener there(url);
+    tx s(url + "?framing=raw");
+    int peer = there.accept(s);
+    REQUIRE(ipc_sender_send(s, "all", 3, 0, limit_ns) == 0);
+    s.end();
+    CHECK(read_exactly(peer, 4) == "all");
+    close(peer);
+    CHECK(eventually([&] { return s.stats().links == 0; }));
+    for (int i = 0; i < 50; ++i) {
+        s.stats();
+        doze();
+        CHECK(!there.has_one());
+    }
 }
