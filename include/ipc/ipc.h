@@ -168,7 +168,8 @@
  *   longest is told to have died, and may come again.
  *
  *   flush, and close with linger, wait until the receiver has released everything, on unix, tcp and socketpairs: the
- *   sender asks, and the receiver answers in its next call. On pipes, on udp and with framing=raw there is no way back: they
+ *   sender asks, and the receiver answers in its next call. What went over a connection that broke is not waited for: the
+ *   receiver has received it, or it is counted (`lost`). On pipes, on udp and with framing=raw there is no way back: they
  *   wait until the system has taken everything. fd:// has nobody to wait for when the other end is closed: reserve returns
  *   -EPIPE then.
  *

@@ -217,7 +217,7 @@ void connection::whole() {
             origin &o = its_origin();
             if (h.sequence <= o.last_sequence) return refuse("sequence numbers go backwards");
             if (h.sequence <= had_) {  // it came over an earlier connection, and the sender could not know
-                o.box.give_up();
+                o.box.pass_over(h.sequence);
                 o.last_sequence = h.sequence;
                 return;
             }
@@ -252,9 +252,13 @@ void connection::greet() {
         h.settled >= in_.head().sequence)
         return refuse("the hello contradicts itself");
     greeted_ = true;
-    // The same sender, before its last connection was seen to be gone: that one is.
+    // The same sender, before its last connection was seen to be gone: that one is, when it is read to its end.
     for (auto &other : home_->all_)
         if (other && other.get() != this && other->sender() == h.sender) {
+            std::vector<std::byte> staging(home_->staging_.size());
+            home_->staging_.swap(staging);  // there lies what follows this hello
+            while (!other->dead_ && !other->starved_ && other->unread() != 0) other->read();
+            home_->staging_.swap(staging);
             other->hang_up(false);
             home_->remove(other->slot);
         }

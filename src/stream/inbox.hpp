@@ -26,6 +26,11 @@ class inbox {
     void keep(std::uint64_t size, std::uint64_t tag, std::uint64_t sequence, std::uint64_t sender, std::uint32_t flags);
     // It will never be.
     void give_up() { placed_ = 0; }
+    // ... as it came before, and nothing has come since: it counts as released.
+    void pass_over(std::uint64_t sequence) {
+        give_up();
+        delivered_sequence_ = released_sequence_ = sequence;
+    }
 
     bool waiting() const { return next_ != head_; }
     void take(ipc_message &out);  // waiting() is true; fills all but the link

@@ -794,3 +794,70 @@ TEST_CASE_TEMPLATE("a raw sender that has ended connects to nobody else", T, CON
         CHECK(!there.has_one());
     }
 }
+
+namespace {
+
+std::string hello_again(std::uint64_t id, std::uint64_t next, std::uint64_t capacity = 1 << 20) {
+    std::uint64_t words[4] = {id, capacity, 0, 0};
+    return frame(3, 32, 0, next) + std::string(reinterpret_cast<char *>(words), 32);
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("what lies in a broken connection is read before its sender's next one", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url + "?capacity=64MiB");
+    int before = connect_bare(url);
+    std::string all = hello(77, 64 << 20);
+    constexpr std::size_t size = 100'000;
+    for (std::uint64_t i = 1; i <= 100; ++i) all += frame(1, size, i, i) + std::string(size, 'x');
+    std::size_t wrote = 0;
+    for (ssize_t n; (n = send(before, all.data() + wrote, all.size() - wrote, MSG_DONTWAIT | MSG_NOSIGNAL)) > 0;)
+        wrote += static_cast<std::size_t>(n);
+    std::uint64_t whole = (wrote - 64) / (size + 32);
+    shutdown(before, SHUT_WR);
+    int again = connect_bare(url);
+    std::string more = hello_again(77, whole + 1, 64 << 20) + frame(1, 4, 5, whole + 1) + "more";
+    REQUIRE(send(again, more.data(), more.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(more.size()));
+    std::uint64_t came = 0;
+    ipc_message m;
+    for (int got; came <= whole && ((got = r.receive(m)) == IPC_MESSAGE || got == IPC_DIED);)
+        if (got == IPC_MESSAGE) {
+            ++came;
+            r.release(m);
+        }
+    CHECK(came == whole + 1);
+    CHECK(r.stats().lost == 0);
+    close(before);
+    close(again);
+}
+
+TEST_CASE_TEMPLATE("a message that came over an earlier connection is released for the one that repeats it", T,
+                   CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    int before = connect_bare(url);
+    std::string all = hello() + frame(1, 3, 1, 1) + "one";
+    REQUIRE(send(before, all.data(), all.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(all.size()));
+    ipc_message m;
+    REQUIRE(r.receive(m) == IPC_MESSAGE);
+    r.release(m);
+    close(before);
+    CHECK(r.receive(m) == IPC_DIED);
+    int again = connect_bare(url);
+    all += frame(6, 0, 0, 1);  // asks
+    REQUIRE(send(again, all.data(), all.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(all.size()));
+    REQUIRE(eventually([&] {
+        r.stats();
+        pollfd p{again, POLLIN, 0};
+        return poll(&p, 1, 0) == 1;
+    }));
+    r.stats();
+    std::string said = read_exactly(again, 288 + 32);
+    REQUIRE(said.size() == 320);
+    CHECK(said.substr(288) == frame(5, 0, 1, 1));
+    CHECK(r.receive(m, briefly) == -ETIMEDOUT);
+    close(again);
+}
