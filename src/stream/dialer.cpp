@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "../failure.hpp"
+#include "address.hpp"
 
 namespace libipc::stream {
 
@@ -124,6 +125,8 @@ void dialer::ready(bool readable, bool writable) {
         int error = 0;
         socklen_t size = sizeof error;
         if (getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) return close(0);
+        // Where nobody listens, the system may lend us that very port, and TCP connects it with itself.
+        if (name_of_socket(socket_.get()) == peer_of_socket(socket_.get())) return close(0);
         return connected();
     }
     if (silent_ && hung_up()) return close(0);

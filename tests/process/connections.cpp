@@ -1,8 +1,11 @@
 // What is special to connections: unix:// and tcp://.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -860,4 +863,35 @@ TEST_CASE_TEMPLATE("a message that came over an earlier connection is released f
     CHECK(said.substr(288) == frame(5, 0, 1, 1));
     CHECK(r.receive(m, briefly) == -ETIMEDOUT);
     close(again);
+}
+
+// In a network of its own that lends out two ports, of which one is asked for.
+ROLE(dials_a_port_that_the_system_lends_it) {
+    if (unshare(geteuid() == 0 ? CLONE_NEWNET : CLONE_NEWUSER | CLONE_NEWNET) != 0) return me.say("skipped");
+    int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ifreq up{};
+    std::strcpy(up.ifr_name, "lo");
+    up.ifr_flags = IFF_UP | IFF_RUNNING;
+    MUST(ioctl(s, SIOCSIFFLAGS, &up) == 0);
+    close(s);
+    std::ofstream("/proc/sys/net/ipv4/ip_local_port_range") << "40000 40001" << std::flush;
+    std::string range;
+    std::getline(std::ifstream("/proc/sys/net/ipv4/ip_local_port_range"), range);
+    if (range != "40000\t40001") return me.say("skipped");
+    tx raw("tcp://127.0.0.1:40000?framing=raw");
+    for (int i = 0; i < 100; ++i) {
+        MUST(raw.stats().links == 0);
+        doze();
+    }
+    me.say("alone");
+}
+
+TEST_CASE_FIXTURE(scratch, "a tcp sender is not connected with itself") {
+    child sender = start("dials_a_port_that_the_system_lends_it");
+    std::string said = sender.hear();
+    if (said == "skipped")
+        MESSAGE("skipped: no network of its own can be had");
+    else
+        CHECK(said == "alone");
+    sender.done();
 }
