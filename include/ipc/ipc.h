@@ -152,14 +152,16 @@
  *   says nothing: what the sender's capacity is, at most 1 GiB; for pipe 64 MiB, for udp 8 MiB) and reads no more of it
  *   (of a pipe: of nobody there) until some are released. So a sender is held up, and memory is bounded. A message is at
  *   most half of either capacity (1 MiB for a sender that is told nothing; there is no max_capacity), 32 MiB on a pipe,
- *   and 65,443 bytes on udp: reserve returns -EMSGSIZE.
+ *   and 65,443 bytes on udp: reserve returns -EMSGSIZE. One that was committed before the sender knew what its receiver
+ *   takes is passed over on unix and tcp, and counted by both sides (`lost`).
  *
  *   What survives. What the sender has not handed to the system yet waits in it, and goes to the next receiver. What it
  *   has, and the receiver had not received when it went, is lost: there is no redelivery, and no IPC_REDELIVERED. On
  *   unix and tcp it is counted by both sides when the next connection is made (`lost`; but not with framing=raw), on udp
  *   by the gap in the sequence; what lay in a pipe when its reader went is not counted. With a sender goes what it had
  *   not handed over: so close with linger. A sender that closes or dies while a receiver is connected loses nothing that
- *   the system has taken.
+ *   the system has taken; but on tcp what is still on its way may be lost with it, and its IPC_END, unless it has closed
+ *   with linger.
  *
  *   Ends and deaths. IPC_END is the sender's word, as always. IPC_DIED is told when a connection breaks without it, or,
  *   on a pipe, when the writing process is gone; also if it was in the middle of a message, which never comes then. A

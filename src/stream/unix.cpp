@@ -113,6 +113,9 @@ int unix_dialer::dial(fd &socket) {
     // Nobody is there yet, or is too busy to take us in.
     if (r == -ECONNREFUSED || r == -EAGAIN || (r == -ENOENT && access(folder_of(path).c_str(), F_OK) == 0)) return r;
     if (r < 0) fail(r, "cannot connect to {}: {}", path, errno_words(-r));
+    if (uid_t owner = peer_of(fresh.get()).uid; owner != geteuid())
+        fail(-EACCES, "the receiver on {} belongs to user {}, and takes nothing of user {}; take another path", path,
+             owner, geteuid());
     socket = std::move(fresh);
     return 0;
 }
