@@ -55,7 +55,7 @@ void connections::take_in(fd socket) {
         return remove(slot);
     }
     all_[slot]->arrival = ++arrivals_;
-    if (!site_->where.raw) return void(drop_silent(most_silent));
+    if (!site_->where.raw) return void(drop_silent(most_silent, arrivals_));
     try {
         all_[slot]->begin_raw();
     } catch (...) {
@@ -66,13 +66,14 @@ void connections::take_in(fd socket) {
 
 // A connection from the listening socket.
 void connections::ready(bool, bool) {
+    std::uint64_t before = arrivals_;
     for (int i = 0; i < accepted_a_turn; ++i) {
         int s = accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (s < 0) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
-            if (errno != EMFILE && errno != ENFILE) return;
-            int error = -errno;
-            if (drop_silent(0)) continue;
+            int error = errno == ENOBUFS ? -ENOMEM : -errno;
+            if (error != -EMFILE && error != -ENFILE && error != -ENOMEM) return;
+            if (drop_silent(0, before)) continue;  // not who came just now: what it says may be on its way
             return short_of_fds(error);
         }
         try {
@@ -83,13 +84,13 @@ void connections::ready(bool, bool) {
     }
 }
 
-// If more than so many have not said yet who they are, the one that came first is let go: it had its time, and all can't
-// wait for it. True if it is.
-bool connections::drop_silent(std::size_t more_than) {
+// If more than so many of the first `arrivals` have not said yet who they are, the one that came first is let go: it had
+// its time, and all can't wait for it. True if it is.
+bool connections::drop_silent(std::size_t more_than, std::uint64_t arrivals) {
     std::size_t n = 0;
     connection *first = nullptr;
     for (auto &c : all_)
-        if (c && c->silent()) {
+        if (c && c->silent() && c->arrival <= arrivals) {
             ++n;
             if (!first || c->arrival < first->arrival) first = c.get();
         }

@@ -46,7 +46,7 @@ class connections : public source {
     void take_in(fd socket);
     void remove(std::size_t slot);
     void short_of_fds(int error);
-    bool drop_silent(std::size_t more_than);
+    bool drop_silent(std::size_t more_than, std::uint64_t arrivals);
     connection *of(std::uint32_t origin);
     // What is known of senders that were here: it comes to light what was lost between.
     std::uint64_t last_of(std::uint64_t sender) const;

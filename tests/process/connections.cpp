@@ -583,6 +583,8 @@ TEST_CASE_TEMPLATE("peers that say nothing and hold all descriptors make room fo
     tx late(url);
     CHECK(late.send(2) == 0);
     few_fds few(6);
+    ipc_message m;
+    CHECK(r.receive(m) == -EMFILE);
     CHECK(r.take() == 2);
     for (int i : silent) close(i);
 }
@@ -894,4 +896,22 @@ TEST_CASE_FIXTURE(scratch, "a tcp sender is not connected with itself") {
     else
         CHECK(said == "alone");
     sender.done();
+}
+
+TEST_CASE_TEMPLATE("who has just connected is not let go for those behind it when descriptors are short", T,
+                   CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    std::vector<int> peers;
+    for (int i = 0; i < 4; ++i) peers.push_back(connect_bare(url));
+    few_fds few(2);
+    ipc_message m;
+    CHECK(r.receive(m) == -EMFILE);
+    std::string bytes = hello() + frame(1, 2, 5, 1) + "ok";
+    CHECK(send(peers[0], bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size()));
+    REQUIRE(r.receive(m) == IPC_MESSAGE);
+    CHECK(m.tag == 5);
+    r.release(m);
+    for (int peer : peers) close(peer);
 }
