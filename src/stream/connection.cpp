@@ -18,6 +18,8 @@ namespace {
 
 // A peer that has much to say is read so often before the others have their turn.
 constexpr int reads_a_turn = 16;
+// ... and, if it came a moment ago, so many turns until it gets its answer, but no message is given out before.
+constexpr int turns_to_answer = 256;
 // What one reading of bare bytes brings at most.
 constexpr std::uint64_t raw_bytes = 64 << 10;
 // What a peer may make us hold, unless the receiver's capacity says otherwise.
@@ -64,7 +66,10 @@ void connection::room() {
 }
 
 void connection::acknowledge() {
-    if (has_origin_ && its_origin().asked <= its_origin().acknowledged && may_take_back()) return;
+    if (!has_origin_ || its_origin().asked > its_origin().acknowledged || !may_take_back()) tell_released();
+}
+
+void connection::tell_released() {
     if (had_before_) greeting();
     if (!flush()) {
         acknowledgement_owed_ = true;
@@ -107,12 +112,18 @@ void connection::origin_dropped() {
     has_origin_ = false;
 }
 
-void connection::leave() { shutdown(socket_.get(), SHUT_RDWR); }
+void connection::leave() {
+    if (has_origin_ && !raw()) tell_released();  // what is unread is lost anyway
+    shutdown(socket_.get(), SHUT_RDWR);
+}
 
 void connection::read() {
-    for (int i = 0; i < reads_a_turn && !dead_; ++i)
-        if (!(raw() ? read_raw() : read_frames())) break;
-    if (had_before_ && !dead_ && (starved_ || unread() == 0)) greeting();
+    int turns = 0;
+    do
+        for (int i = 0; i < reads_a_turn && !dead_; ++i)
+            if (!(raw() ? read_raw() : read_frames())) break;
+    while (had_before_ && !dead_ && !starved_ && unread() != 0 && ++turns < turns_to_answer);
+    if (had_before_ && !dead_) greeting();
 }
 
 int connection::unread() const {

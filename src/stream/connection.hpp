@@ -64,6 +64,7 @@ class connection final : public watched {
     bool feed(std::span<const std::byte> input);
     void whole();
     void lose(origin &o, std::uint64_t count);
+    void tell_released();
     void greet();
     void greeting();
     int unread() const;
