@@ -302,7 +302,8 @@ void connection::answer_with(const std::string &words, std::uint64_t had) {
     say({kind::answer, sizeof a, most, had}, std::as_bytes(std::span(&a, 1)));
 }
 
-// Without waiting. What the socket doesn't take comes out when it takes something again; meanwhile nothing else is said.
+// Without waiting. What the socket doesn't take comes out when it takes something again; meanwhile nothing else is
+// said.
 void connection::say(const header &h, std::span<const std::byte> payload) {
     if (!flush()) return;
     std::array<std::byte, header_bytes + sizeof(answer)> frame;

@@ -46,8 +46,8 @@ class connection final : public watched {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(slot, arrival, socket_, point_, in_, control_, rest_, owed_, origin_, has_origin_, had_, had_before_, greeted_,
-          starved_, acknowledgement_owed_, dead_);
+        a(slot, arrival, socket_, point_, in_, control_, rest_, owed_, origin_, has_origin_, had_, had_before_,
+          greeted_, starved_, acknowledgement_owed_, dead_);
         a.rebuilt(home_);
     }
 
@@ -82,7 +82,7 @@ class connection final : public watched {
     std::vector<std::byte> owed_;  // of a frame of which the socket has a part
     std::uint32_t origin_ = 0;
     bool has_origin_ = false;
-    std::uint64_t had_ = 0;  // all of its messages up to this one came before, or are lost
+    std::uint64_t had_ = 0;                    // all of its messages up to this one came before, or are lost
     std::optional<std::uint64_t> had_before_;  // the answer to its hello, which it has not got yet
     bool greeted_ = false;
     bool starved_ = false;               // nothing is read until there is room

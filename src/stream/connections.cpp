@@ -84,8 +84,8 @@ void connections::ready(bool, bool) {
     }
 }
 
-// If more than so many of the first `arrivals` have not said yet who they are, the one that came first is let go: it had
-// its time, and all can't wait for it. True if it is.
+// If more than so many of the first `arrivals` have not said yet who they are, the one that came first is let go: it
+// had its time, and all can't wait for it. True if it is.
 bool connections::drop_silent(std::size_t more_than, std::uint64_t arrivals) {
     std::size_t n = 0;
     connection *first = nullptr;

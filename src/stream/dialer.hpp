@@ -54,7 +54,7 @@ class dialer : public outlet {
         greeting,    // connected, the hello is out, and messages follow it on trial
         up,
         parting,  // from a receiver that can't take the next message: it reads what it was sent before
-        over,  // an inherited connection that is gone
+        over,     // an inherited connection that is gone
     };
     void connected();
     void watch();

@@ -174,7 +174,8 @@ void fifo_source::room(std::uint32_t index) {
     (*intake_)[index].starved = false;
     starved_ = false;
     if (!pipe_) return;
-    if (!site_->where.raw && !in_.each([&](const chunk &c, std::span<const std::byte> p) { return take(c, p); })) return;
+    if (!site_->where.raw && !in_.each([&](const chunk &c, std::span<const std::byte> p) { return take(c, p); }))
+        return;
     point_.want(true, false);
     if (somebody_died_) ready(true, false);
 }

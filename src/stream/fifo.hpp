@@ -28,8 +28,7 @@ class fifo_source : public source {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(pipe_, point_, in_, writers_, own_namespace_, starved_, somebody_died_, raw_origin_, has_raw_origin_,
-          heard_);
+        a(pipe_, point_, in_, writers_, own_namespace_, starved_, somebody_died_, raw_origin_, has_raw_origin_, heard_);
         a.rebuilt(site_, intake_);
     }
 

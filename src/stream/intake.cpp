@@ -64,9 +64,7 @@ void intake::finish(std::uint32_t index, bool ended) {
     activate(index);
 }
 
-void intake::finish_unknown() try {
-    finish(add(0, layout::least_capacity, 0), false);
-} catch (const failure &) {
+void intake::finish_unknown() try { finish(add(0, layout::least_capacity, 0), false); } catch (const failure &) {
     // No memory to tell it with.
 }
 

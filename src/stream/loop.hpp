@@ -36,8 +36,8 @@ class loop {
     // From now on the events tell when something is there to run for. Nobody is called yet, whatever is there. Throws
     // failure.
     void enter(events &e);
-    // Takes what is there, without waiting, and passes on what has to be watched from now on. Throws what they throw who
-    // are called.
+    // Takes what is there, without waiting, and passes on what has to be watched from now on. Throws what they throw
+    // who are called.
     void run();
     // Something has to be passed on before the descriptor can be waited on.
     bool stale() const { return stale_; }
@@ -49,8 +49,8 @@ class loop {
     uv_library calls_;
     uv_loop_t uv_;
     std::exception_ptr thrown_;  // by somebody who was called
-    bool deaf_ = false;   // nobody is called
-    bool stale_ = false;  // libuv itself tells this from 1.44 on only
+    bool deaf_ = false;          // nobody is called
+    bool stale_ = false;         // libuv itself tells this from 1.44 on only
 };
 
 // Watches one descriptor, which stays its owner's and must outlive this.
@@ -66,11 +66,9 @@ class watch_point {
         return *this;
     }
     ~watch_point();
-    void want(bool readable, bool writable) {
-        want((readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0));
-    }
-    // Only errors and that the peer is gone, both ways. libuv has no name for this; but with whatever is watched these are
-    // told, and urgent data is what nobody sends.
+    void want(bool readable, bool writable) { want((readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0)); }
+    // Only errors and that the peer is gone, both ways. libuv has no name for this; but with whatever is watched these
+    // are told, and urgent data is what nobody sends.
     void want_hang_up() { want(UV_PRIORITIZED); }
     // In the place of one of another copy of the library, and wants the same.
     void resume(loop &in, int fd, watched &who);  // throws failure

@@ -115,8 +115,7 @@ int pipe_outlet::open(fd &pipe) {
     int error = errno;
     std::string folder = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
     // Nobody reads it yet, or nobody has made it yet.
-    if (error == ENXIO || error == EMFILE || error == ENFILE ||
-        (error == ENOENT && access(folder.c_str(), F_OK) == 0))
+    if (error == ENXIO || error == EMFILE || error == ENFILE || (error == ENOENT && access(folder.c_str(), F_OK) == 0))
         return -error;
     fail(-error, "cannot open {}: {}", path, errno_words(error));
 }

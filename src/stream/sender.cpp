@@ -146,8 +146,8 @@ std::int32_t sender::flush(std::int64_t timeout_ns) {
 std::int32_t sender::arm() {
     site_.armed = false;
     look(0);
-    bool there = outlet_->dead() || (refused_reserve_ && outbox_.ring().fits(refused_size_)) ||
-                 (refused_flush_ && drained());
+    bool there =
+        outlet_->dead() || (refused_reserve_ && outbox_.ring().fits(refused_size_)) || (refused_flush_ && drained());
     no_cancel here;
     there |= site_.pass_on();
     // After the looks, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.

@@ -12,8 +12,7 @@ namespace libipc::stream {
 
 using any_source =
     one_of<source, unix_listener, tcp_listener, pipe_source, inherited_connection, inherited_source, udp_source>;
-using any_outlet =
-    one_of<outlet, unix_dialer, tcp_dialer, pipe_outlet, inherited_dialer, inherited_outlet, udp_outlet>;
+using any_outlet = one_of<outlet, unix_dialer, tcp_dialer, pipe_outlet, inherited_dialer, inherited_outlet, udp_outlet>;
 
 // Both throw failure.
 void open_source(any_source &into, site &s, intake &in);

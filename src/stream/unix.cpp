@@ -40,8 +40,8 @@ void check_is_socket(const std::string &path) {
         fail(-EINVAL, "{} is there already, and is no socket; remove it, or take another path", path);
 }
 
-// For this user alone: who may connect is checked for each, but a mode is what people look at. That of the socket becomes
-// that of its name.
+// For this user alone: who may connect is checked for each, but a mode is what people look at. That of the socket
+// becomes that of its name.
 int bind_to(int socket, const std::string &path) {
     sockaddr_un a = address_of(path);
     fchmod(socket, 0700);

@@ -114,8 +114,8 @@ TEST_CASE_TEMPLATE("figures asked for after arm don't keep a sender from seeing 
     }
 }
 
-TEST_CASE_TEMPLATE("a release after arm that makes room for more does not keep a receiver from seeing it", T,
-                   over_unix, over_tcp, over_pipe) {
+TEST_CASE_TEMPLATE("a release after arm that makes room for more does not keep a receiver from seeing it", T, over_unix,
+                   over_tcp, over_pipe) {
     scratch test;
     std::string url = T::url(test.folder());
     rx r(url + "?capacity=64KiB");

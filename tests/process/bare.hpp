@@ -1,4 +1,5 @@
-// What speaks to a receiver or a sender of streams without the library: connections, and frames as framing.hpp has them.
+// What speaks to a receiver or a sender of streams without the library: connections, and frames as framing.hpp has
+// them.
 #pragma once
 
 #include <arpa/inet.h>

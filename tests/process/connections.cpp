@@ -1,7 +1,7 @@
 // What is special to connections: unix:// and tcp://.
 #include <arpa/inet.h>
-#include <netinet/tcp.h>
 #include <net/if.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -214,9 +214,8 @@ TEST_CASE_TEMPLATE("a receiver is killed and another comes: both sides count the
         std::vector<ipc_channel> all(static_cast<std::size_t>(ipc_channel_list(nullptr, 0)) + 64);
         all[0].struct_size = sizeof all[0];
         int count = ipc_channel_list(all.data(), all.size());
-        return std::any_of(all.begin(), all.begin() + std::clamp(count, 0, static_cast<int>(all.size())), [&](auto &c) {
-            return c.url == url && c.role == IPC_SENDER && c.messages > 40;
-        });
+        return std::any_of(all.begin(), all.begin() + std::clamp(count, 0, static_cast<int>(all.size())),
+                           [&](auto &c) { return c.url == url && c.role == IPC_SENDER && c.messages > 40; });
     }));
     receiver.kill();
     rx r(url);
@@ -421,7 +420,8 @@ TEST_CASE_FIXTURE(scratch, "tcp and udp go by IPv4 and by IPv6, to one receiver 
         }
 }
 
-// ---- Peers that mean no good, or know no better ----------------------------------------------------------------------
+// ---- Peers that mean no good, or know no better
+// ----------------------------------------------------------------------
 
 namespace {
 
@@ -610,7 +610,8 @@ TEST_CASE_FIXTURE(scratch, "a sender that does not read for long hears of the la
     }));
 }
 
-// ---- What is on its way when one side goes -----------------------------------------------------------------------------
+// ---- What is on its way when one side goes
+// -----------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(scratch, "what the system has taken of a tcp sender that closes without linger comes, and its end") {
     rx r("tcp://127.0.0.1:0?capacity=64MiB");
@@ -740,7 +741,8 @@ TEST_CASE_FIXTURE(scratch, "a raw connection that is cut is a death, and no end"
     CHECK(r.receive(m) == IPC_DIED);
 }
 
-TEST_CASE_TEMPLATE("a sender that has ended, and of whom all is released, looks for no other receiver", T, CONNECTIONS) {
+TEST_CASE_TEMPLATE("a sender that has ended, and of whom all is released, looks for no other receiver", T,
+                   CONNECTIONS) {
     scratch test;
     std::string url = T::url(test.folder());
     std::optional<rx> first(url);

@@ -284,7 +284,8 @@ TEST_CASE_FIXTURE(scratch, "a datagram with a sequence that no sender reaches is
     tx s(between.url());
     REQUIRE(s.send(1) == 0);
     std::string honest = between.next();
-    for (std::uint64_t sequence : {std::uint64_t{0}, ~std::uint64_t{0}, ~std::uint64_t{0} - 1, std::uint64_t{1} << 63}) {
+    for (std::uint64_t sequence :
+         {std::uint64_t{0}, ~std::uint64_t{0}, ~std::uint64_t{0} - 1, std::uint64_t{1} << 63}) {
         std::string forged = honest;
         forged[8] ^= 1;  // another sender
         std::memcpy(&forged[16], &sequence, 8);

@@ -137,7 +137,8 @@ struct over : T {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("what was sent, received, held and counted goes over with both handles of a stream", T, EACH_STREAM) {
+TEST_CASE_TEMPLATE("what was sent, received, held and counted goes over with both handles of a stream", T,
+                   EACH_STREAM) {
     scratch test;
     both b = T::make(test);
     for (std::uint64_t tag = 1; tag <= 8; ++tag) REQUIRE(send(b.s, tag, 500 * tag) == 0);
@@ -278,7 +279,8 @@ TEST_CASE_TEMPLATE("what comes for a stream while nobody has its handle wakes th
 
 // ---- In the middle of something -------------------------------------------------------------------------------------
 
-TEST_CASE_TEMPLATE("a frame that is half read is read to its end by the next build, wherever it was cut", T, CONNECTIONS) {
+TEST_CASE_TEMPLATE("a frame that is half read is read to its end by the next build, wherever it was cut", T,
+                   CONNECTIONS) {
     scratch test;
     host h;
     std::string url = T::url(test.folder());
@@ -432,7 +434,8 @@ TEST_CASE_TEMPLATE("ends and deaths that wait in a stream are told by the next b
     CHECK(receive(h, m, briefly) == -ETIMEDOUT);
 }
 
-TEST_CASE_TEMPLATE("a sender whose receiver goes amid a handoff finds the next one", T, over_unix, over_tcp, over_pipe) {
+TEST_CASE_TEMPLATE("a sender whose receiver goes amid a handoff finds the next one", T, over_unix, over_tcp,
+                   over_pipe) {
     scratch test;
     std::string url = T::url(test.folder());
     host h;
@@ -567,7 +570,8 @@ TEST_CASE_TEMPLATE("a frozen stream sender refuses every call but url, fd, inter
     CHECK(take(b.r) == 1);
 }
 
-TEST_CASE_TEMPLATE("into too small a buffer no stream is frozen, and the size that is needed returned", T, EACH_STREAM) {
+TEST_CASE_TEMPLATE("into too small a buffer no stream is frozen, and the size that is needed returned", T,
+                   EACH_STREAM) {
     scratch test;
     both b = T::make(test);
     auto &l = *b.r.library;
@@ -586,8 +590,11 @@ TEST_CASE_TEMPLATE("into too small a buffer no stream is frozen, and the size th
 TEST_CASE_FIXTURE(scratch, "when the k-th of streams of all kinds can't be adopted, all are as before, for every k") {
     host h;
     auto socket = descriptors(true), pipe = descriptors(false);
-    std::vector<std::string> urls = {over_unix::url(folder()), "tcp://127.0.0.1:0", over_pipe::url(folder()),
-                                     "udp://127.0.0.1:0",      "fd://" + std::to_string(socket[0]),
+    std::vector<std::string> urls = {over_unix::url(folder()),
+                                     "tcp://127.0.0.1:0",
+                                     over_pipe::url(folder()),
+                                     "udp://127.0.0.1:0",
+                                     "fd://" + std::to_string(socket[0]),
                                      "fd://" + std::to_string(pipe[0])};
     for (std::size_t i = 0; i < urls.size(); ++i) {
         h.open_receiver(urls[i]);
@@ -842,7 +849,7 @@ TEST_CASE_FIXTURE(scratch, "after 150 handoffs of streams descriptors, mappings 
     CHECK(entries("/proc/self/fd") == descriptors);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which map memory of their own
     CHECK(lines_with("") <= mappings + 2);                           // the allocator's may come and go
-    CHECK(mallinfo2().uordblks <= memory + 150 * 24);  // less than the smallest piece each time
+    CHECK(mallinfo2().uordblks <= memory + 150 * 24);                // less than the smallest piece each time
 #endif
     while (!h.senders.empty()) {
         CHECK(h.library->ipc_sender_close(h.senders.back(), 0) >= 0);

@@ -228,7 +228,8 @@ TEST_CASE_FIXTURE(scratch, "a forged chunk that says another size than the first
         std::uint64_t words[5] = {77, 1, 5, size, offset};  // sender, sequence, tag, ...
         std::memcpy(&c[8], words, sizeof words);
         std::uint32_t sum = 2166136261u;
-        for (int i = 0; i < 56; ++i) sum = (sum ^ static_cast<unsigned char>(c[static_cast<std::size_t>(i)])) * 16777619u;
+        for (int i = 0; i < 56; ++i)
+            sum = (sum ^ static_cast<unsigned char>(c[static_cast<std::size_t>(i)])) * 16777619u;
         std::memcpy(&c[56], &sum, 4);
         REQUIRE(write(fd, c.data(), c.size()) == static_cast<ssize_t>(c.size()));
     };

@@ -74,7 +74,8 @@ ROLE(sends_as_second_user) {
     r = try_sender("unix://" + me.arg(0) + "/socket");
     me.say(std::to_string(r.code));
     me.hear();  // the modes are everybody's now
-    for (const refusal &no : {try_sender("pipe://" + me.arg(0) + "/fifo"), try_receiver("pipe://" + me.arg(0) + "/fifo")})
+    for (const refusal &no :
+         {try_sender("pipe://" + me.arg(0) + "/fifo"), try_receiver("pipe://" + me.arg(0) + "/fifo")})
         MUST(no.code == -EACCES && no.says("belongs to user 45001"));
     r = try_sender("unix://" + me.arg(0) + "/socket");
     me.say(std::to_string(r.code) + " " + r.words);
@@ -181,8 +182,7 @@ TEST_CASE_FIXTURE(two_users, "a sender gives another user's receiver nothing, co
     r.done();
 }
 
-TEST_CASE_FIXTURE(two_users,
-                  "another user is kept out of a FIFO and a Unix socket, whatever their modes are") {
+TEST_CASE_FIXTURE(two_users, "another user is kept out of a FIFO and a Unix socket, whatever their modes are") {
     if (!root) return;
     std::string streams = folder() + "/streams";
     REQUIRE(mkdir(streams.c_str(), 0755) == 0);
