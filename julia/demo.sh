@@ -132,7 +132,7 @@ sed -i 's/^\(constexpr .* messages_a_turn\) = .*;/\1 = 32;/' "$work/library/src/
     die "the source was not changed"
 "$work/sound_check" shm://sound-back "${wavs[@]}" >"$work/check" &
 check=$!
-repeat 20 # more than the build takes
+repeat 100 # more than the build takes, on a busy machine too
 "$work/sound_sender" shm://sound 0 "$work/sent" "${again[@]}" &
 sender=$!
 reported exchanged 240
