@@ -66,7 +66,9 @@ void connection::room() {
 }
 
 void connection::acknowledge() {
-    if (!has_origin_ || its_origin().asked > its_origin().acknowledged || !may_take_back()) tell_released();
+    // After its end nothing is unread that could be lost; and who hears it may make no other call.
+    if (!has_origin_ || its_origin().gone || its_origin().asked > its_origin().acknowledged || !may_take_back())
+        tell_released();
 }
 
 void connection::tell_released() {
