@@ -177,6 +177,17 @@ function exclusively_undisturbed(f, h::Handle)
     end
 end
 
+# While f runs the task stays on the thread it is on, also where tasks move from thread to thread.
+function on_this_thread(f)
+    task = current_task()
+    sticky, task.sticky = task.sticky, true
+    try
+        return f()
+    finally
+        task.sticky = sticky
+    end
+end
+
 const patience_ns = 10_000_000_000  # for a call that is to leave the library
 
 function shut_out(h::Handle, patience=patience_ns)

@@ -265,9 +265,10 @@ end
     recv_blocking(r::Receiver; timeout=nothing)
 
 As `recv(r)`, but waits inside the library: the lowest latency, at the price of the thread, on which no other task, timer
-or I/O of this Julia runs meanwhile. For a thread or a process of its own. Garbage collection is not held up. `close(r)`
-from elsewhere ends it with `InvalidStateException`. Ctrl-C ends it with `InterruptException` on the first thread, the one
-that gets Ctrl-C; on another, [`LibIPC.interrupt`](@ref) does.
+or I/O of this Julia runs meanwhile. For a thread or a process of its own; a task that `Threads.@spawn` has started may be on
+any thread, also on the first. Garbage collection is not held up. `close(r)` from elsewhere ends it with
+`InvalidStateException`. Ctrl-C ends it with `InterruptException` on the first thread, the one that gets Ctrl-C; on
+another, [`LibIPC.interrupt`](@ref) does.
 
 # Examples
 ```julia
@@ -294,8 +295,8 @@ function recv_blocking(r::Receiver; timeout::Union{Nothing,Real}=nothing)
             end
             code == IPC_MESSAGE && return give_view(h)
         else
-            # Somebody is or was alone inside, or wants us to stop.
-            lock(h.lock)
+            # Somebody is or was alone inside, or wants us to stop. Afterwards this blocks the thread it blocked before.
+            on_this_thread(() -> lock(h.lock))
             try
                 admit(r, true)
                 h.gate & PENDING != 0 && attempt_view(h) == IPC_MESSAGE && return give_view(h)

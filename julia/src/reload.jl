@@ -36,15 +36,7 @@ const reloading = ReentrantLock()
 chosen_path() = the_library.file == C_NULL ? first(first(candidates())) : the_library.path
 
 # A Ctrl-C that comes meanwhile is seen afterwards. It is kept from one thread, so the task has to stay on that.
-function uninterrupted(f)
-    task = current_task()
-    sticky, task.sticky = task.sticky, true
-    try
-        return disable_sigint(f)
-    finally
-        task.sticky = sticky
-    end
-end
+uninterrupted(f) = on_this_thread(() -> disable_sigint(f))
 
 # ---- The exchange ----
 

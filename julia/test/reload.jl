@@ -222,8 +222,11 @@ end
 test("a thread blocked in the library leaves it, and blocks in the new one") do url
     with_julia("""
         r = Receiver("$url")
-        blocked = Threads.@spawn recv_blocking(r; timeout=4 * patience)
-        sleep(0.2)
+        started = Threads.Atomic{Bool}(false)
+        blocked = Threads.@spawn (started[] = true; recv_blocking(r; timeout=4 * patience))
+        while !started[]  # without a yield, in which the first thread could take the task itself
+            GC.safepoint()
+        end
         for i in 1:10
             LibIPC.reload!(isodd(i) ? "$next_build" : "$this_build")
             sleep(rand() / 100)
