@@ -18,7 +18,8 @@ namespace {
 
 // A peer that has much to say is read so often before the others have their turn.
 constexpr int reads_a_turn = 16;
-// ... and, if it came a moment ago, so many turns until it gets its answer, but no message is given out before.
+// ... and, where what it has said must be known first (before its answer, or before that to its next connection), so many
+// turns; no message is given out before.
 constexpr int turns_to_answer = 256;
 // What one reading of bare bytes brings at most.
 constexpr std::uint64_t raw_bytes = 64 << 10;
@@ -270,7 +271,10 @@ void connection::greet() {
         if (other && other.get() != this && other->sender() == h.sender) {
             std::vector<std::byte> staging(home_->staging_.size());
             home_->staging_.swap(staging);  // there lies what follows this hello
-            while (!other->dead_ && !other->starved_ && other->unread() != 0) other->read();
+            for (int turns = 0; turns < turns_to_answer; ++turns) {  // whoever talks without end keeps nobody up
+                if (other->dead_ || other->starved_ || other->unread() == 0) break;
+                other->read();
+            }
             home_->staging_.swap(staging);
             other->hang_up(false);
             home_->remove(other->slot);
