@@ -158,6 +158,20 @@ class leaver : public archive<leaver> {
     }
 };
 
+// Makes `core` what `state` says; rebuild() makes the members that are not in it. Throws, and has taken nothing then.
+template <class Core, class Rebuild>
+void adopt(Core &core, reader &state, Rebuild rebuild) {
+    try {
+        core.hand_over(state);
+        rebuild();
+        core.owner().await(state.turn());
+    } catch (...) {
+        leaver leave;
+        core.hand_over(leave);
+        throw;
+    }
+}
+
 // A number for the lists of members and their sizes. Two builds that differ in it can't read each other's state, even
 // if somebody forgot to raise `version`.
 class shape : public archive<shape> {

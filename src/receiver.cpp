@@ -145,15 +145,7 @@ receiver::receiver(endpoint where, std::int32_t from)
 }
 
 receiver::receiver(handoff::reader &state) {
-    try {
-        hand_over(state);
-        make_room_for(peers_.size());
-        owner_.await(state.turn());
-    } catch (...) {
-        handoff::leaver leave;
-        hand_over(leave);
-        throw;
-    }
+    handoff::adopt(*this, state, [&] { make_room_for(peers_.size()); });
 }
 
 receiver::~receiver() {

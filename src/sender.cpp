@@ -68,17 +68,11 @@ sender::sender(endpoint where, ring_sizes sizes)
 }
 
 sender::sender(handoff::reader &state) {
-    try {
-        hand_over(state);
+    handoff::adopt(*this, state, [&] {
         links_.reserve(slots_.size());
         for (auto &slot : slots_)
             if (slot) links_.push_back(slot.get());
-        owner_.await(state.turn());
-    } catch (...) {
-        handoff::leaver leave;
-        hand_over(leave);
-        throw;
-    }
+    });
 }
 
 sender::~sender() {

@@ -28,17 +28,11 @@ receiver::receiver(any_endpoint where)
 }
 
 receiver::receiver(handoff::reader &state) {
-    try {
-        hand_over(state);
+    handoff::adopt(*this, state, [&] {
         site_.uv.emplace();
         source_->resume(site_, intake_);
         site_.uv->enter(site_.waiting);
-        owner_.await(state.turn());
-    } catch (...) {
-        handoff::leaver leave;
-        hand_over(leave);
-        throw;
-    }
+    });
 }
 
 receiver::~receiver() {

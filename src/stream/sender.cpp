@@ -17,17 +17,11 @@ sender::sender(any_endpoint where, std::uint64_t capacity)
 }
 
 sender::sender(handoff::reader &state) {
-    try {
-        hand_over(state);
+    handoff::adopt(*this, state, [&] {
         site_.uv.emplace();
         outlet_->resume(site_, outbox_);
         site_.uv->enter(site_.waiting);
-        owner_.await(state.turn());
-    } catch (...) {
-        handoff::leaver leave;
-        hand_over(leave);
-        throw;
-    }
+    });
 }
 
 sender::~sender() {
