@@ -174,4 +174,25 @@ bool allowed::has(const address &peer) const {
 address name_of_socket(int socket) { return ask_socket(socket, getsockname); }
 address peer_of_socket(int socket) { return ask_socket(socket, getpeername); }
 
+void set_option(int socket, int level, int option, int value) {
+    setsockopt(socket, level, option, &value, sizeof value);
+}
+
+void fail_to_have(const address &wanted, const char *protocol, const char *attempt, int error) {
+    if (error == EADDRINUSE)
+        fail(-error,
+             "{} is in use, by another receiver or another program (ss -l{}np shows which); end that one, or take "
+             "another port",
+             wanted.words(), protocol[0]);
+    if (error == EADDRNOTAVAIL)
+        fail(-error, "{} is no address of this machine (ip addr shows which it has)", wanted.words());
+    if (error == EACCES) fail(-error, "port {} is for root alone; take one from 1024 on", wanted.port());
+    fail(-error, "cannot {} {}: {}", attempt, wanted.words(), errno_words(error));
+}
+
+std::string url_of(const char *protocol, const any_endpoint &e, std::uint16_t port) {
+    bool v6 = e.host.find(':') != e.host.npos;
+    return fmt::format("{}://{}{}{}:{}", protocol, v6 ? "[" : "", e.host, v6 ? "]" : "", port);
+}
+
 }  // namespace libipc::stream

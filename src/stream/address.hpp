@@ -50,4 +50,11 @@ class allowed {
 address name_of_socket(int socket);
 address peer_of_socket(int socket);
 
+// A wish: a socket whose system refuses it works without.
+void set_option(int socket, int level, int option, int value);
+// Why a receiver can't have that address; `protocol` is "tcp" or "udp".
+[[noreturn]] void fail_to_have(const address &wanted, const char *protocol, const char *attempt, int error);
+// The URL of a receiver, which may have asked for any port.
+std::string url_of(const char *protocol, const any_endpoint &e, std::uint16_t port);
+
 }  // namespace libipc::stream

@@ -12,8 +12,6 @@ namespace libipc::stream {
 
 namespace {
 
-void set(int socket, int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); }
-
 int make_tcp_socket(const address &a) {
     int s = socket(a.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     return s < 0 ? -errno : s;
@@ -22,11 +20,11 @@ int make_tcp_socket(const address &a) {
 // What is sent goes out at once; and whether the other machine is still there is asked after 15 s of silence, so that
 // one that lost its power is noticed within half a minute. A process that is stopped stays: its system answers.
 void tune(int socket) {
-    set(socket, IPPROTO_TCP, TCP_NODELAY, 1);
-    set(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set(socket, IPPROTO_TCP, TCP_KEEPIDLE, 15);
-    set(socket, IPPROTO_TCP, TCP_KEEPINTVL, 5);
-    set(socket, IPPROTO_TCP, TCP_KEEPCNT, 3);
+    set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, 15);
+    set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, 5);
+    set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
 }  // namespace
@@ -35,29 +33,15 @@ tcp_listener::tcp_listener(site &s, intake &in)
     : connections(s, in), bound_(resolve(s.where)), allowed_(s.where, bound_) {
     fd listener(made(make_tcp_socket(bound_), "a socket"));
     // A connection that a receiver before us had may still be dying.
-    set(listener.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-    if (bound_.family() == AF_INET6) set(listener.get(), IPPROTO_IPV6, IPV6_V6ONLY, s.where.host != "*");
-    if (bind(listener.get(), bound_.get(), bound_.size) != 0 || ::listen(listener.get(), SOMAXCONN) != 0) {
-        int error = errno;
-        if (error == EADDRINUSE)
-            fail(-error,
-                 "{} is in use, by another receiver or another program (ss -ltnp shows which); end that one, or take "
-                 "another port",
-                 bound_.words());
-        if (error == EADDRNOTAVAIL)
-            fail(-error, "{} is no address of this machine (ip addr shows which it has)", bound_.words());
-        if (error == EACCES) fail(-error, "port {} is for root alone; take one from 1024 on", s.where.port);
-        fail(-error, "cannot listen on {}: {}", bound_.words(), errno_words(error));
-    }
+    set_option(listener.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+    if (bound_.family() == AF_INET6) set_option(listener.get(), IPPROTO_IPV6, IPV6_V6ONLY, s.where.host != "*");
+    if (bind(listener.get(), bound_.get(), bound_.size) != 0 || ::listen(listener.get(), SOMAXCONN) != 0)
+        fail_to_have(bound_, "tcp", "listen on", errno);
     bound_ = name_of_socket(listener.get());
     listen(std::move(listener));
 }
 
-std::string tcp_listener::url() const {
-    std::string_view host = site_->where.host;
-    bool v6 = host.find(':') != host.npos;
-    return fmt::format("tcp://{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "", bound_.port());
-}
+std::string tcp_listener::url() const { return url_of("tcp", site_->where, bound_.port()); }
 
 std::string tcp_listener::admit(int socket) {
     tune(socket);

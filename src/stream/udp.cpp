@@ -30,8 +30,6 @@ int make_udp_socket(const address &a) {
     return s < 0 ? -errno : s;
 }
 
-void set(int socket, int level, int option, int value) { setsockopt(socket, level, option, &value, sizeof value); }
-
 }  // namespace
 
 std::uint32_t udp_source::record::note(std::uint64_t sequence) {
@@ -56,21 +54,10 @@ std::uint32_t udp_source::record::note(std::uint64_t sequence) {
 udp_source::udp_source(site &s, intake &in)
     : site_(&s), intake_(&in), bound_(resolve(s.where)), allowed_(s.where, bound_), room_(datagrams_a_call * slot) {
     socket_ = made(make_udp_socket(bound_), "a socket");
-    set(socket_.get(), SOL_SOCKET, SO_RCVBUF, socket_buffer);
-    set(socket_.get(), SOL_SOCKET, SO_RCVBUFFORCE, socket_buffer);  // root may have more
-    if (bound_.family() == AF_INET6) set(socket_.get(), IPPROTO_IPV6, IPV6_V6ONLY, s.where.host != "*");
-    if (bind(socket_.get(), bound_.get(), bound_.size) != 0) {
-        int error = errno;
-        if (error == EADDRINUSE)
-            fail(-error,
-                 "{} is in use, by another receiver or another program (ss -lunp shows which); end that one, or take "
-                 "another port",
-                 bound_.words());
-        if (error == EADDRNOTAVAIL)
-            fail(-error, "{} is no address of this machine (ip addr shows which it has)", bound_.words());
-        if (error == EACCES) fail(-error, "port {} is for root alone; take one from 1024 on", s.where.port);
-        fail(-error, "cannot bind {}: {}", bound_.words(), errno_words(error));
-    }
+    set_option(socket_.get(), SOL_SOCKET, SO_RCVBUF, socket_buffer);
+    set_option(socket_.get(), SOL_SOCKET, SO_RCVBUFFORCE, socket_buffer);  // root may have more
+    if (bound_.family() == AF_INET6) set_option(socket_.get(), IPPROTO_IPV6, IPV6_V6ONLY, s.where.host != "*");
+    if (bind(socket_.get(), bound_.get(), bound_.size) != 0) fail_to_have(bound_, "udp", "bind", errno);
     bound_ = name_of_socket(socket_.get());
     point_ = watch_point(*site_->uv, socket_.get(), *this);
     point_.want(true, false);
@@ -83,11 +70,7 @@ void udp_source::resume(site &s, intake &in) {
     if (socket_) point_.resume(*s.uv, socket_.get(), *this);
 }
 
-std::string udp_source::url() const {
-    std::string_view host = site_->where.host;
-    bool v6 = host.find(':') != host.npos;
-    return fmt::format("udp://{}{}{}:{}", v6 ? "[" : "", host, v6 ? "]" : "", bound_.port());
-}
+std::string udp_source::url() const { return url_of("udp", site_->where, bound_.port()); }
 
 void udp_source::dropped(std::uint32_t index) {
     std::erase_if(records_, [&](const record &r) { return r.origin == index; });
@@ -204,7 +187,7 @@ udp_source::record *udp_source::record_of(std::uint64_t sender, std::uint64_t se
 
 udp_outlet::udp_outlet(site &s, outbox &out) : site_(&s), outbox_(&out), there_(resolve(s.where)) {
     socket_ = made(make_udp_socket(there_), "a socket");
-    set(socket_.get(), SOL_SOCKET, SO_SNDBUF, socket_buffer);
+    set_option(socket_.get(), SOL_SOCKET, SO_SNDBUF, socket_buffer);
     if (connect(socket_.get(), there_.get(), there_.size) != 0)
         fail(-errno, "there is no way to {}: {}", there_.words(), errno_words(errno));
     point_ = watch_point(*site_->uv, socket_.get(), *this);
