@@ -194,7 +194,7 @@ void incoming::enter_next() {
 // The ring that follows this one is the first: what is announced after the same one replaces what was. So if another
 // begins at `base`, it is one that we have not heard of, or a lie.
 bool incoming::enter_at(std::uint64_t base) {
-    if (coming_.empty() || coming_.front().base != base) return false;
+    if (!next_begins_at(base)) return false;
     at_ = {base, base % coming_.front().capacity};
     enter_next();
     return true;
@@ -202,7 +202,7 @@ bool incoming::enter_at(std::uint64_t base) {
 
 // At a `continued` frame. False if its ring is not known.
 bool incoming::go_on(std::uint64_t base) {
-    if (coming_.empty() || coming_.front().base != base) return false;
+    if (!next_begins_at(base)) return false;
     older_.reserve(layout::most_rings);
     if (lone_ != none) now_.held.set(at_.offset_of(std::exchange(lone_, none), now_.capacity));
     if (held_count_ != 0) older_.push_back(std::move(now_));
@@ -222,7 +222,7 @@ void incoming::pass_continued() {
 bool incoming::stuck() const {
     frame f;
     return look(f) == frame_state::good && f.kind == layout::kind::continued &&
-           (coming_.empty() || coming_.front().base != at_.position + f.length);
+           !next_begins_at(at_.position + f.length);
 }
 
 std::int32_t incoming::release_older(std::uint64_t position) {

@@ -87,6 +87,7 @@ class incoming {
   private:
     layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(link_.get()); }
     frame_state look(frame &out) const;
+    bool next_begins_at(std::uint64_t base) const { return !coming_.empty() && coming_.front().base == base; }
     bool go_on(std::uint64_t base);
     bool enter_at(std::uint64_t base);
     void enter_next();
