@@ -8,60 +8,7 @@
 #include <fstream>
 #include <thread>
 
-#include "host.hpp"
-#include "support.hpp"
-
-namespace {
-
-int receive(const host &h, ipc_message &m, std::int64_t timeout = limit_ns) {
-    m = empty_message();
-    return h.library->ipc_receiver_receive(h.receivers[0], &m, timeout);
-}
-
-// The tag of the next message, which is released.
-std::uint64_t take(const host &h) {
-    ipc_message m;
-    REQUIRE(receive(h, m) == IPC_MESSAGE);
-    REQUIRE(proven(m));
-    REQUIRE(h.library->ipc_receiver_release(h.receivers[0], &m) == 0);
-    return m.tag;
-}
-
-int send(const host &h, std::uint64_t tag, std::int64_t timeout = limit_ns) {
-    void *room;
-    if (int result = h.library->ipc_sender_reserve(h.senders[0], 64, &room, timeout)) return result;
-    fill(room, 64, tag);
-    return h.library->ipc_sender_commit(h.senders[0], 64, tag);
-}
-
-ipc_sender_counters sender_stats(const host &h) {
-    ipc_sender_counters c{};
-    c.struct_size = sizeof c;
-    REQUIRE(h.library->ipc_sender_stats(h.senders[0], &c) == 0);
-    return c;
-}
-
-ipc_receiver_counters receiver_stats(const host &h) {
-    ipc_receiver_counters c{};
-    c.struct_size = sizeof c;
-    REQUIRE(h.library->ipc_receiver_stats(h.receivers[0], &c) == 0);
-    return c;
-}
-
-bool ready(int fd, int timeout_ms) {
-    pollfd p{fd, POLLIN, 0};
-    return poll(&p, 1, timeout_ms) == 1;
-}
-
-// Arms; what there is to be served is served.
-void arm(const host &h) {
-    while (h.library->ipc_receiver_arm(h.receivers[0]) == 0) {
-        ipc_message m;
-        REQUIRE(receive(h, m, 0) == -EAGAIN);
-    }
-}
-
-}  // namespace
+#include "host_calls.hpp"
 
 TEST_CASE_FIXTURE(scratch, "a handed over receiver is the same to its sender, its counters and its user") {
     host h;
@@ -316,15 +263,15 @@ TEST_CASE_FIXTURE(scratch, "a sender that was refused for room is ready when the
     h.open_sender("shm://t", 1 << 16);
     rx r;
     std::uint64_t sent = 0;
-    while (send(h, sent + 1, 0) == 0) ++sent;
-    while (h.library->ipc_sender_arm(h.senders[0]) == 0) REQUIRE(send(h, 0, 0) == -EAGAIN);
+    while (send(h, sent + 1, 64, 0) == 0) ++sent;
+    while (h.library->ipc_sender_arm(h.senders[0]) == 0) REQUIRE(send(h, 0, 64, 0) == -EAGAIN);
     int fd = h.library->ipc_sender_fd(h.senders[0]);
     REQUIRE_FALSE(ready(fd, 0));
     REQUIRE(h.reload(next_build) == 0);
     CHECK_FALSE(ready(fd, 0));
     CHECK(r.take() == 1);
     CHECK(ready(fd, static_cast<int>(limit_ns / 1'000'000)));
-    CHECK(send(h, sent + 1, 0) == 0);
+    CHECK(send(h, sent + 1, 64, 0) == 0);
     for (std::uint64_t tag = 2; tag <= sent + 1; ++tag) CHECK(r.take() == tag);
 }
 
@@ -378,22 +325,7 @@ TEST_CASE_FIXTURE(scratch, "a frozen sender refuses every call but url, fd, inte
     ipc_sender *s = h.senders[0];
     int fd = l.ipc_sender_fd(s);
     auto state = freeze(l, s);
-    void *room = nullptr;
-    ipc_sender_counters counters{};
-    counters.struct_size = sizeof counters;
-    ipc_link link{};
-    link.struct_size = sizeof link;
-    CHECK(l.ipc_sender_reserve(s, 8, &room, -1) == -EBUSY);
-    CHECK(l.ipc_sender_commit(s, 8, 0) == -EBUSY);
-    CHECK(l.ipc_sender_abort(s) == -EBUSY);
-    CHECK(l.ipc_sender_send(s, "x", 1, 0, -1) == -EBUSY);
-    CHECK(l.ipc_sender_end(s) == -EBUSY);
-    CHECK(l.ipc_sender_flush(s, -1) == -EBUSY);
-    CHECK(l.ipc_sender_arm(s) == -EBUSY);
-    CHECK(l.ipc_sender_stats(s, &counters) == -EBUSY);
-    CHECK(l.ipc_sender_links(s, &link, 1) == -EBUSY);
-    CHECK(l.ipc_sender_close(s, -1) == -EBUSY);
-    CHECK(l.ipc_sender_freeze(s, state.data(), state.size()) == -EBUSY);
+    check_frozen(l, s, state);
     CHECK(l.ipc_sender_fd(s) == fd);
     CHECK(l.ipc_sender_url(s) == std::string("shm://t"));
     CHECK(l.ipc_sender_interrupt(s) == 0);
@@ -420,17 +352,7 @@ TEST_CASE_FIXTURE(scratch, "a frozen receiver refuses every call but url, fd, in
     REQUIRE(receive(h, m) == IPC_MESSAGE);
     int fd = l.ipc_receiver_fd(r);
     auto state = freeze(l, r);
-    ipc_receiver_counters counters{};
-    counters.struct_size = sizeof counters;
-    ipc_link link{};
-    link.struct_size = sizeof link;
-    CHECK(l.ipc_receiver_receive(r, &m, -1) == -EBUSY);
-    CHECK(l.ipc_receiver_release(r, &m) == -EBUSY);
-    CHECK(l.ipc_receiver_arm(r) == -EBUSY);
-    CHECK(l.ipc_receiver_stats(r, &counters) == -EBUSY);
-    CHECK(l.ipc_receiver_links(r, &link, 1) == -EBUSY);
-    CHECK(l.ipc_receiver_close(r) == -EBUSY);
-    CHECK(l.ipc_receiver_freeze(r, state.data(), state.size()) == -EBUSY);
+    check_frozen(l, r, state, m);
     CHECK(l.ipc_receiver_fd(r) == fd);
     CHECK(l.ipc_receiver_url(r) == std::string("shm://t"));
     CHECK(l.ipc_receiver_interrupt(r) == 0);
