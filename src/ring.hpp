@@ -37,6 +37,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fence.hpp"
 #include "layout.hpp"
 
 namespace libipc {
@@ -134,7 +135,7 @@ class ring_writer {
         // Invariant (3). 512 bytes ahead is where the line for a later header or small payload is asked for, while this
         // one is being written.
         frame_at(ring_, next.offset).word.store(0, std::memory_order_relaxed);
-        __builtin_prefetch(ring_ + next.offset + 512, 1);
+        prefetch_for_writing(ring_ + next.offset + 512);
         layout::frame_header &header = frame_at(ring_, head_.offset);
         header.tag = tag;
         header.word.store(word, std::memory_order_release);  // pairs with the acquire in read_frame

@@ -102,7 +102,7 @@ struct bare_writer : bare_side {
         at = after();
         ++count;
         frame(at).word.store(0, std::memory_order_relaxed);
-        __builtin_prefetch(memory + at * stride + 512, 1);
+        prefetch_for_writing(memory + at * stride + 512);
         f.tag = count;
         f.word.store(word, std::memory_order_release);
     }
