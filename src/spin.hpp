@@ -1,5 +1,5 @@
 // How long to look before sleeping: as long as messages lately took to follow each other, if that was short; never
-// longer than most_ns.
+// longer than most_ns, and that long only if it turns out to be worth it.
 #pragma once
 
 #include <algorithm>
@@ -10,13 +10,14 @@
 
 namespace libipc {
 
-// What was done in vain is done more rarely: it is left out 1, 3, 7, ... 63 times, until it succeeds again.
+// What was done in vain is done more rarely: it is left out 1, 3, 7, ... 2^most - 1 times, until it succeeds again.
+template <int most>
 class rarely {
   public:
     bool now() { return left_out_ == 0 || left_out_-- == 0; }
     void succeeded() { in_vain_ = left_out_ = 0; }
     void failed() {
-        in_vain_ = std::min(in_vain_ + 1, 6);
+        in_vain_ = std::min(in_vain_ + 1, most);
         left_out_ = (1 << in_vain_) - 1;
     }
 
@@ -30,6 +31,11 @@ class spin {
     // more than it saves.
     static constexpr std::int64_t most_ns = 50'000;
 
+    // Messages that follow each other more slowly than that may be large ones, with which both sides are at work most of
+    // the time: then the wait is short though the gap is long, and a sleep costs more than the wait. Whether it is so
+    // turns out by trying; in vain it costs 50 ns a message.
+    static constexpr std::int64_t hopeless_gap_ns = 500'000;
+
     // In a flood, looking at each message as it is written takes its cache line from the writer, and both get slower
     // than if the looker hangs back until some have gathered: 1.2 times the messages per second at 64 B, 1.5 times at
     // 256 B to 4 KiB (`bench --only throughput`). Where nothing gathers, as with questions and answers, it is left out.
@@ -40,7 +46,9 @@ class spin {
     // we have its processor.
     template <class Ready>
     void until(Ready ready) {
-        if (budget_ns_ == 0 || !spinning_.now()) return;
+        if (budget_ns_ == 0) return;
+        bool hoping = gap_ns_ > most_ns / 2;
+        if (!(hoping ? hoping_.now() : spinning_.now())) return;
         std::int64_t now = now_ns(), end = now + budget_ns_;
         if (gap_ns_ < flood_gap_ns && gathering_.now()) {
             gathered_ = true;
@@ -48,11 +56,11 @@ class spin {
         }
         do {
             for (int i = 0; i < 32; ++i) {
-                if (ready()) return spinning_.succeeded();
+                if (ready()) return hoping ? hoping_.succeeded() : spinning_.succeeded();
                 pause();
             }
         } while (now_ns() < end);
-        spinning_.failed();
+        hoping ? hoping_.failed() : spinning_.failed();
     }
 
     // A wait begins at `now`, and so many messages have passed in all. What is learned is the gap between messages, and
@@ -61,20 +69,21 @@ class spin {
         std::uint64_t since = messages - messages_;
         if (gathered_) since > 1 ? gathering_.succeeded() : gathering_.failed();
         gathered_ = false;
-        std::int64_t gap = 10 * most_ns;
+        std::int64_t gap = 20 * most_ns;
         if (since != 0) gap = std::min<std::int64_t>(gap, (now - began_) / static_cast<std::int64_t>(since));
         began_ = now;
         messages_ = messages;
         gap_ns_ += (gap - gap_ns_) / 4;
-        budget_ns_ = gap_ns_ > most_ns / 2 ? 0 : std::min<std::int64_t>(2 * gap_ns_ + 5'000, most_ns);
+        budget_ns_ = gap_ns_ > hopeless_gap_ns ? 0 : std::min<std::int64_t>(2 * gap_ns_ + 5'000, most_ns);
     }
 
   private:
-    rarely spinning_, gathering_;
+    rarely<6> spinning_, gathering_;
+    rarely<10> hoping_;
     bool gathered_ = false;  // in the wait before
     std::int64_t began_ = 0;
     std::uint64_t messages_ = 0;
-    std::int64_t gap_ns_ = 10 * most_ns;
+    std::int64_t gap_ns_ = 20 * most_ns;
     std::int64_t budget_ns_ = 0;
 };
 

@@ -28,8 +28,24 @@ TEST_CASE("a wait does not look before messages have come quickly") {
     CHECK(looks(s) == 0);
     come(s, 1'000'000);
     CHECK(looks(s) == 0);
-    come(s, spin::most_ns);
+    come(s, 2 * spin::hopeless_gap_ns);
     CHECK(looks(s) == 0);
+}
+
+TEST_CASE("a wait for messages that come rather slowly looks as long as that succeeds, and else ever more rarely") {
+    spin s;
+    come(s, 2 * spin::most_ns);
+    for (int i = 0; i < 20; ++i) {
+        int times = 0;
+        s.until([&] { return ++times == 3; });
+        CHECK(times == 3);
+    }
+    for (int rest : {1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 1023}) {
+        CHECK(looks(s) > 0);
+        for (int i = 0; i < rest; ++i) REQUIRE(looks(s) == 0);
+    }
+    come(s, 5'000);  // these are another matter
+    CHECK(looks(s) > 0);
 }
 
 TEST_CASE("a wait looks when messages have come quickly, until one is there") {
