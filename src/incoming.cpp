@@ -67,8 +67,6 @@ void incoming::start(const layout::hello &hello, std::int32_t from) {
     release_up_to(at_.position);
 }
 
-inline frame_state incoming::look(frame &out) const { return read_frame(now_.memory.get(), now_.capacity, at_, out); }
-
 incoming::next incoming::take(ipc_message &out) {
     for (;;) {
         frame f;
@@ -94,33 +92,24 @@ incoming::next incoming::take(ipc_message &out) {
             if (held_count_ == 0) release_up_to(at_.position);
             return next::end;
         }
-        std::uint64_t sequence = sequence_++;
         if (again && now_.early.test(offset)) {  // the receiver before us released it early
+            ++sequence_;
             if (held_count_ == 0) release_up_to(at_.position);
             continue;
         }
-        // Before the user sees the message, so that whoever takes our place after a death knows that it may have been
-        // seen. Pairs with outgoing::refresh; the release keeps it behind `accepted`.
-        words().delivered.store(at_.position, std::memory_order_release);
         if (held_count_++ == 0) {
             lone_ = position;
         } else {
             if (lone_ != none) now_.held.set(at_.offset_of(std::exchange(lone_, none), now_.capacity));
             now_.held.set(offset);
         }
-        out.data = f.payload;
-        out.size = f.size;
-        out.tag = f.tag;
-        out.sequence = sequence;
-        out.sender = sender_;
-        out.flags = again ? IPC_REDELIVERED : 0;
-        out.position = position;
-        leave_.count(membarrier_, words().unfenced);
+        give(out, f, position, again ? IPC_REDELIVERED : 0);
         return next::message;
     }
 }
 
 std::int32_t incoming::release(std::uint64_t position) {
+    if (release_alone(position)) return 0;
     if (position == lone_ && position != none) {
         lone_ = none;
         held_count_ = 0;
@@ -144,12 +133,6 @@ std::int32_t incoming::release(std::uint64_t position) {
         ++now_.early_count;
     }
     return 0;
-}
-
-// Pairs with outgoing::refresh. Weaker: the sender may write over a message while its user still reads it.
-inline void incoming::set_released(std::uint64_t position) {
-    released_ = position;
-    words().released.store(position, std::memory_order_release);
 }
 
 // What is released is all in the ring that is read now.
@@ -259,12 +242,10 @@ std::int32_t incoming::release_older(std::uint64_t position) {
 
 // ---- Telling --------------------------------------------------------------------------------------------------------
 
-void incoming::tell_sender() {
+// Only if it has what it waits for.
+void incoming::ring_sender() {
     layout::link_words &w = words();
-    if (waker_must_fence(w.sender_unfenced)) full_fence();
-    compiler_fence();  // the look at `wants` is the waker's at asleep, and comes after its fence
-    std::uint64_t wants = w.wants.load(std::memory_order_relaxed);
-    if (wants != 0 && released_ >= wants && waker_must_ring(w.wants)) {
+    if (released_ >= w.wants.load(std::memory_order_relaxed) && waker_must_ring(w.wants)) {
         ring_bell(space_bell_.get());
         ++rings_;
     }

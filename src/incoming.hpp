@@ -51,12 +51,17 @@ class incoming {
     enum class next { nothing, message, end, unannounced, broken };
     // Takes the next frame. A message is held from now on: `out` but struct_size and link is filled.
     next take(ipc_message &out);
+    // The same for what nearly all receivers do nearly always, without a call: takes a message while none is held.
+    // False if it is anything else, and nothing has changed.
+    bool take_alone(ipc_message &out);
     // Something is there to take. As the sleeper's last look it must come after set_asleep and a fence, which the
     // acquire alone would not see to; it pairs with ring_writer::commit.
     bool waiting() const { return frame_at(now_.memory.get(), at_.offset).word.load(std::memory_order_acquire) != 0; }
 
     // 0, -ESTALE or -EINVAL; rings the sender if it waits for the room.
     std::int32_t release(std::uint64_t position);
+    // The same for the message of take_alone, if nothing was taken since.
+    bool release_alone(std::uint64_t position);
 
     // The waking protocol of waking.hpp, the sleeper's part: take_back for all links, one membarrier if any says so,
     // set_asleep for all, one fence, then waiting() of all.
@@ -87,12 +92,14 @@ class incoming {
   private:
     layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(link_.get()); }
     frame_state look(frame &out) const;
+    void give(ipc_message &out, const frame &f, std::uint64_t position, std::int32_t flags);
     bool next_begins_at(std::uint64_t base) const { return !coming_.empty() && coming_.front().base == base; }
     bool go_on(std::uint64_t base);
     bool enter_at(std::uint64_t base);
     void enter_next();
     std::int32_t release_older(std::uint64_t position);
     void release_up_to(std::uint64_t position);
+    [[gnu::noinline]] void ring_sender();
     void set_released(std::uint64_t position);
     static void clear_early(read_ring &ring, std::uint64_t from, std::uint64_t until);
     std::uint64_t end_of(std::size_t older) const {
@@ -123,5 +130,58 @@ class incoming {
     std::uint64_t rings_ = 0;
     fd data_bell_, space_bell_;
 };
+
+inline frame_state incoming::look(frame &out) const { return read_frame(now_.memory.get(), now_.capacity, at_, out); }
+
+// What at_ has passed goes to the user.
+inline void incoming::give(ipc_message &out, const frame &f, std::uint64_t position, std::int32_t flags) {
+    // Before the user sees the message, so that whoever takes our place after a death knows that it may have been
+    // seen. Pairs with outgoing::refresh; the release keeps it behind `accepted`.
+    words().delivered.store(at_.position, std::memory_order_release);
+    out.data = f.payload;
+    out.size = f.size;
+    out.tag = f.tag;
+    out.sequence = sequence_++;
+    out.sender = sender_;
+    out.flags = flags;
+    out.position = position;
+    leave_.count(membarrier_, words().unfenced);
+}
+
+inline bool incoming::take_alone(ipc_message &out) {
+    frame f;
+    if (held_count_ != 0 || look(f) != frame_state::good || f.kind != layout::kind::message) return false;
+    std::uint64_t position = at_.position;
+    if (position < redelivered_until_ || position + f.length - std::max(released_, now_.base) > now_.capacity)
+        return false;
+    at_.advance(f.length, now_.capacity);
+    held_count_ = 1;
+    lone_ = position;
+    give(out, f, position, 0);
+    return true;
+}
+
+// Pairs with outgoing::refresh. Weaker: the sender may write over a message while its user still reads it.
+inline void incoming::set_released(std::uint64_t position) {
+    released_ = position;
+    words().released.store(position, std::memory_order_release);
+}
+
+inline void incoming::tell_sender() {
+    layout::link_words &w = words();
+    if (waker_must_fence(w.sender_unfenced)) full_fence();
+    compiler_fence();  // the look at `wants` is the waker's at asleep, and comes after its fence
+    if (w.wants.load(std::memory_order_relaxed) != 0) [[unlikely]]
+        ring_sender();
+}
+
+inline bool incoming::release_alone(std::uint64_t position) {
+    if (position != lone_ || position == none || now_.early_count != 0) return false;
+    lone_ = none;
+    held_count_ = 0;
+    set_released(at_.position);
+    tell_sender();
+    return true;
+}
 
 }  // namespace libipc

@@ -61,7 +61,7 @@ class ownership {
     }
 
   private:
-    std::int32_t claim();
+    [[gnu::noinline]] std::int32_t claim();
 
     const handle_words *words_ = &nobody;  // the page's, or those of nobody, by which no call is admitted
     mapping page_;

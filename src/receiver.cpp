@@ -31,10 +31,6 @@ constexpr std::uint32_t messages_a_turn = 16;
 constexpr std::int64_t fd_retry_ns = 100'000'000;
 constexpr std::int64_t folder_look_ns = 1'000'000'000;
 
-constexpr unsigned index_bits = 20;  // of ipc_message.link; the rest is the generation
-constexpr std::uint32_t index_mask = (1u << index_bits) - 1;
-constexpr std::uint32_t generations = (1u << (32 - index_bits)) - 1;  // from 1: an empty ipc_message is of no link
-
 constexpr time_t litter_age_s = 60;
 
 // A sender connects and says its hello at once. Of those that have not, so many are kept: one that is dropped though it
@@ -623,11 +619,7 @@ bool receiver::something_there() const {
 inline std::int32_t receiver::take_from(std::uint32_t index, peer &p, ipc_message &out) {
     incoming::next what = p.link->take(out);
     if (what == incoming::next::message) {
-        out.link = index | p.generation << index_bits;
-        ++counters_.messages;
-        ++counters_.held;
-        counters_.bytes += out.size;
-        p.idle_looks = 0;
+        count_message(out, index, p);
         return IPC_MESSAGE;
     }
     if (what == incoming::next::nothing && !p.gone) return 0;
@@ -697,9 +689,8 @@ std::int32_t receiver::take(ipc_message &out) {
     return 0;
 }
 
-std::int32_t receiver::receive(ipc_message &out, std::int64_t timeout_ns) {
+std::int32_t receiver::receive_any(ipc_message &out, std::int64_t timeout_ns) {
     bool due = events_.due();
-    // Nearly always: the sender whose turn it is has more.
     if (serving_ && turn_left_ != 0 && !due && !events_.interrupted()) {
         --turn_left_;
         if (std::int32_t r = take_from(active_[turn_], *serving_, out)) return r;
@@ -742,7 +733,7 @@ std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
     }
 }
 
-std::int32_t receiver::release(const ipc_message &message) {
+std::int32_t receiver::release_any(const ipc_message &message) {
     std::uint32_t index = message.link & index_mask;
     if (index >= peers_.size()) return -EINVAL;
     peer &p = *peers_[index];
@@ -820,6 +811,7 @@ std::int32_t receiver::links(ipc_link *out, std::size_t count) {
 std::uint64_t receiver::shut() {
     if (!shut_) {
         shut_ = true;
+        end_turn();
         events_.remove(listener_.get());
         listener_.reset();
         folder_.unlink(name_);

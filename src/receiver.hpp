@@ -22,6 +22,11 @@
 namespace libipc {
 
 class receiver {
+    static constexpr unsigned index_bits = 20;  // of ipc_message.link; the rest is the generation
+    static constexpr std::uint32_t index_mask = (1u << index_bits) - 1;
+    // From 1: an empty ipc_message is of no link.
+    static constexpr std::uint32_t generations = (1u << (32 - index_bits)) - 1;
+
   public:
     static constexpr std::int32_t role = IPC_RECEIVER;
     static constexpr bool streams = false;
@@ -30,8 +35,16 @@ class receiver {
     explicit receiver(handoff::reader &state);    // throws, and has taken nothing then
     ~receiver();
 
-    std::int32_t receive(ipc_message &out, std::int64_t timeout_ns);
-    std::int32_t release(const ipc_message &message);
+    std::int32_t receive(ipc_message &out, std::int64_t timeout_ns) {
+        if (receive_at_once(out)) [[likely]]
+            return IPC_MESSAGE;
+        return receive_any(out, timeout_ns);
+    }
+    std::int32_t release(const ipc_message &message) {
+        if (release_at_once(message)) [[likely]]
+            return 0;
+        return release_any(message);
+    }
     void interrupt() { events_.interrupt(); }
     std::int32_t arm();
     int fd() const { return events_.get(); }
@@ -100,6 +113,13 @@ class receiver {
     void check_names();
     void set_alarm(std::int64_t first_ns = 0);
     void keep_fences();
+    // Nearly always, in a flood: the sender whose turn it is has more, and the message before is released.
+    bool receive_at_once(ipc_message &out);
+    bool release_at_once(const ipc_message &message);
+    // Apart, so that what is done at once needs no stack.
+    [[gnu::noinline]] std::int32_t receive_any(ipc_message &out, std::int64_t timeout_ns);
+    [[gnu::noinline]] std::int32_t release_any(const ipc_message &message);
+    void count_message(ipc_message &out, std::uint32_t index, peer &p);
     std::int32_t take_from(std::uint32_t index, peer &p, ipc_message &out);
     std::int32_t follow(std::uint32_t index, peer &p, ipc_message &out);
     std::int32_t finish(std::uint32_t index, bool end, bool broken, ipc_message &out);
@@ -142,5 +162,29 @@ class receiver {
     bool armed_ = false;  // the host may be waiting on our fd
     bool shut_ = false;
 };
+
+inline void receiver::count_message(ipc_message &out, std::uint32_t index, peer &p) {
+    out.link = index | p.generation << index_bits;
+    ++counters_.messages;
+    ++counters_.held;
+    counters_.bytes += out.size;
+    p.idle_looks = 0;
+}
+
+inline bool receiver::receive_at_once(ipc_message &out) {
+    if (turn_left_ == 0 || !serving_ || !events_.in_rush() || !serving_->link->take_alone(out)) return false;
+    --turn_left_;
+    count_message(out, active_[turn_], *serving_);
+    return true;
+}
+
+// Whom we serve is neither gone for good nor are we closed.
+inline bool receiver::release_at_once(const ipc_message &message) {
+    if (!serving_ || message.link != (active_[turn_] | serving_->generation << index_bits) ||
+        !serving_->link->release_alone(message.position))
+        return false;
+    --counters_.held;
+    return true;
+}
 
 }  // namespace libipc

@@ -495,7 +495,7 @@ bool sender::free_up_to(std::uint64_t position) {
     return rings_.tail() >= position;
 }
 
-std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout_ns) {
+std::int32_t sender::reserve_any(std::size_t size, void *&data, std::int64_t timeout_ns) {
     if (ended_) return -EPIPE;
     if (reserved_) return -EINVAL;
     bool large = size > sizes_.first / 2;
@@ -522,19 +522,7 @@ std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout
         if (std::int32_t r = wait(needs, timeout_ns, room_awaited_, true); r < 0) return r;
     }
     forget_awaited();
-    data = rings_.now().payload_for(size);
-    reserved_ = true;
-    reserved_size_ = size;
-    return 0;
-}
-
-std::int32_t sender::commit(std::size_t size, std::uint64_t tag) {
-    if (!reserved_ || size > reserved_size_) return -EINVAL;
-    reserved_ = false;
-    rings_.now().commit(layout::kind::message, size, tag);
-    ++counters_.messages;
-    counters_.bytes += size;
-    ring_receivers();
+    lend(size, data);
     return 0;
 }
 
@@ -555,18 +543,20 @@ void sender::end() {
     look(0);  // whoever came since the last call may wait for it, and no other call need follow
 }
 
-// The waker's part of waking.hpp: one fence for all links, and a bell only where somebody sleeps.
-void sender::ring_receivers() {
-    bool fence = false;
-    for (outgoing *link : links_) fence |= waker_must_fence(link->words().unfenced);
-    if (fence) full_fence();
-    for (outgoing *link : links_) {
-        if (!waker_must_ring(link->words().asleep)) continue;
-        ring_bell(link->data_bell.get());
-        ++counters_.rings;
-        events_.no_rush();
-    }
-    if (++awake_messages_ < fence_leave::after) return;
+void sender::ring(outgoing &link) {
+    ring_bell(link.data_bell.get());
+    ++counters_.rings;
+    events_.no_rush();
+}
+
+// For those that gave no leave to do without a fence: one for all.
+void sender::ring_fenced() {
+    full_fence();
+    for (outgoing *link : links_)
+        if (waker_must_ring(link->words().asleep)) ring(*link);
+}
+
+void sender::give_leave() {
     awake_messages_ = 0;
     for (outgoing *link : links_) link->give_leave(membarrier_);
 }

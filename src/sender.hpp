@@ -4,6 +4,7 @@
 #include <ipc/ipc.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -31,8 +32,20 @@ class sender {
     explicit sender(handoff::reader &state);   // throws, and has taken nothing then
     ~sender();
 
-    std::int32_t reserve(std::size_t size, void *&data, std::int64_t timeout_ns);
-    std::int32_t commit(std::size_t size, std::uint64_t tag);
+    std::int32_t reserve(std::size_t size, void *&data, std::int64_t timeout_ns) {
+        if (reserve_at_once(size, data)) [[likely]]
+            return 0;
+        return reserve_any(size, data, timeout_ns);
+    }
+    std::int32_t commit(std::size_t size, std::uint64_t tag) {
+        if (!reserved_ || size > reserved_size_) return -EINVAL;
+        reserved_ = false;
+        rings_.now().commit(layout::kind::message, size, tag);
+        ++counters_.messages;
+        counters_.bytes += size;
+        ring_receivers();
+        return 0;
+    }
     void abort() { reserved_ = false; }
     std::int32_t send(const void *data, std::size_t size, std::uint64_t tag, std::int64_t timeout_ns);
     void end();
@@ -80,7 +93,15 @@ class sender {
     void unwatch();
     void watch_while_alone();
     void stay_findable();
+    // Nearly always, in a flood: there is room, and nothing else to be done.
+    bool reserve_at_once(std::size_t size, void *&data);
+    // Apart, so that what is done at once needs no stack.
+    [[gnu::noinline]] std::int32_t reserve_any(std::size_t size, void *&data, std::int64_t timeout_ns);
+    void lend(std::size_t size, void *&data);
     void ring_receivers();
+    [[gnu::noinline]] void ring_fenced();
+    [[gnu::noinline]] void ring(outgoing &link);
+    [[gnu::noinline]] void give_leave();
     // What calls that were refused wait to be released: of several the nearest, 0 if there is none. It makes the fd
     // ready.
     std::uint64_t awaited() const {
@@ -160,5 +181,32 @@ class sender {
     std::int64_t retry_large_ns_ = 0;    // a reserve was refused that is to be tried again then
     std::int64_t large_until_ns_ = 0;    // until then the large ring is kept
 };
+
+inline void sender::lend(std::size_t size, void *&data) {
+    data = rings_.now().payload_for(size);
+    reserved_ = true;
+    reserved_size_ = size;
+}
+
+inline bool sender::reserve_at_once(std::size_t size, void *&data) {
+    if (reserved_ || ended_ || armed_ || size > sizes_.first / 2 || (room_awaited_ | flush_awaited_) != 0 ||
+        links_.empty() || !rings_.now().fits(size) || !events_.in_rush())
+        return false;
+    lend(size, data);
+    return true;
+}
+
+// The waker's part of waking.hpp: a bell only where somebody sleeps.
+inline void sender::ring_receivers() {
+    bool fence = false;
+    for (outgoing *link : links_) {
+        if (waker_must_fence(link->words().unfenced))
+            fence = true;
+        else if (waker_must_ring(link->words().asleep))
+            ring(*link);
+    }
+    if (fence) ring_fenced();
+    if (++awake_messages_ >= fence_leave::after) give_leave();
+}
 
 }  // namespace libipc
