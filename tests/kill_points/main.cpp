@@ -30,7 +30,7 @@ struct own_folder {
 // The number of points of a scenario: how far it goes if it is not killed.
 unsigned long length(const scenario &s) {
     bool reached_end = false;
-    for (unsigned long point = 1 << 10;; point *= 2) {
+    for (unsigned long point = s.every_instruction ? 1 << 10 : 1 << 6;; point *= 2) {
         s.run(s, point, reached_end);
         if (!reached_end) continue;
         unsigned long low = 0, high = point;  // the end is reached at high, and not at low
@@ -46,6 +46,7 @@ unsigned long length(const scenario &s) {
 
 // Every one of so many points, or as many as asked for, spread out.
 unsigned long run(const scenario &s, unsigned long sample, bool &good) {
+    if (s.slow && sample != 0) sample = (sample + 4) / 5;
     unsigned long points = length(s), killed = 0;
     unsigned long count = sample != 0 && sample < points ? sample : points;
     for (unsigned long i = 0; i < count; ++i, ++killed) {

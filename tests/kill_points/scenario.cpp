@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <ipc/ipc.hpp>
 #include <stdexcept>
+#include <thread>
 
 #include "tracee.hpp"
 
@@ -57,6 +58,21 @@ int grow() {
     ipc::reservation room = s.reserve(large);
     std::memcpy(room.bytes().data(), first.data(), first.size());
     room.commit(first.size(), tag);
+    mark();
+    return 0;
+}
+
+// Its ring has grown, and was not needed for so long that the next look goes back to a small one.
+int shrink() {
+    ipc::sender s(small);
+    ipc::reservation room = s.reserve(large);
+    std::memcpy(room.bytes().data(), "warm", 4);
+    room.commit(4);
+    must(s.flush(limit) == 0, "the warm-up was not received");
+    std::this_thread::sleep_for(1100ms);
+    mark();
+    must(s.stats().capacity == 64 << 10, "the ring did not shrink");
+    s.send(first, tag);
     mark();
     return 0;
 }
@@ -234,6 +250,7 @@ const std::vector<scenario> &scenarios() {
     static const std::vector<scenario> all = {
         {"a sender between reserve and commit", "commit", true, receiver_survives},
         {"a sender that goes on in a larger ring, and sends", "grow", false, receiver_survives},
+        {"a sender that goes back to a small ring, and sends", "shrink", false, receiver_survives, true},
         {"a sender that sends and rings the doorbell", "send_and_ring", true, receiver_survives},
         {"a sender that ends", "end", true, receiver_survives},
         {"a sender that opens, hands over its ring and sends", "open_sender", false, receiver_survives},
@@ -250,6 +267,7 @@ int play(const std::string &role) {
     const std::pair<const char *, int (*)()> roles[] = {
         {"commit", commit},
         {"grow", grow},
+        {"shrink", shrink},
         {"send_and_ring", send_and_ring},
         {"end", end},
         {"open_sender", open_sender},

@@ -13,6 +13,7 @@ struct scenario {
     // Makes the survivor before the role runs, and checks it after the kill. Throws std::runtime_error if something is
     // not as it must be.
     void (*run)(const scenario &, unsigned long point, bool &reached_end);
+    bool slow = false;  // a second each time: a sample has fewer points of it
 };
 
 const std::vector<scenario> &scenarios();

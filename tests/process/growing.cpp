@@ -126,6 +126,11 @@ TEST_CASE_FIXTURE(scratch, "a receiver that takes nothing makes the ring grow, i
     std::uint64_t more = s.fill_up(tag + 1, 1000);
     CHECK(s.send(0, 1000, 50'000'000) == -ETIMEDOUT);
     CHECK(s.stats().capacity == MiB);
+    ipc_link in_the_way{};
+    in_the_way.struct_size = sizeof in_the_way;
+    REQUIRE(ipc_sender_links(s, &in_the_way, 1) == 1);
+    CHECK(in_the_way.pid == getpid());
+    CHECK(in_the_way.behind == tag + more);
     CHECK(more > 900);
     CHECK(r.read(static_cast<int>(tag + more)) == "1-" + std::to_string(tag + more));
     CHECK(shrinks_to(s, 64 * KiB));
