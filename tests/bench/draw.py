@@ -135,7 +135,7 @@ def cpu():
 
 def latency():
     """A bar for each: from p50, where the dot is, to p99."""
-    rows = [("answered", "line", 8, 0), ("paced", "libipc spinning", 8, 500000), None]
+    rows = [("paced", "line", 8, 500000), ("paced", "libipc spinning", 8, 500000), None]
     rows += [("paced", c, 8, 1000) for c in ("eventfd", "libipc", "pipe", "unix stream", "tcp", "posix mq", "boost", "zeromq", "nng")]
     rows = [r for r in rows if r is None or r in records]
     script, data, y, tics, most = "", "", len(rows), [], 0

@@ -35,6 +35,7 @@ void pump(board &b, Writer &to, Size size) {
         fill(to.room(size), size, ++sequence);
         to.publish(size);
     }
+    b.leave();
     b.note_memory(0);
     to.finish();
 }
@@ -69,6 +70,7 @@ void drain(board &b, Reader &from, Size size, double seconds, double warm_up_sec
             stopped = true;
         }
     }
+    b.leave();
     b.messages = n;
     b.lost = sequence - n;
 }

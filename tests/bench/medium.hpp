@@ -48,6 +48,7 @@ const board &paced_over(Make make, const setting &s, std::size_t size, double pe
                     w.publish(n);
                 });
             });
+            b.leave();
             w.finish();
         },
         [&](board &b) {
@@ -65,6 +66,7 @@ const board &paced_over(Make make, const setting &s, std::size_t size, double pe
                 }
                 b.messages = count;
             });
+            b.leave();
         },
         [&](pid_t, pid_t) { m.give_up(); });
 }
@@ -89,6 +91,7 @@ const board &answered_over(Make make, const setting &s, std::size_t size) {
                     r.done();
                 });
             });
+            b.leave();
             w.finish();
             while (r.next(size)) r.done();
         },
@@ -105,6 +108,7 @@ const board &answered_over(Make make, const setting &s, std::size_t size) {
                     w.publish(bytes);
                 }
             });
+            b.leave();
             w.finish();
         },
         [&](pid_t, pid_t) {

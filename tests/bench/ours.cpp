@@ -79,6 +79,7 @@ struct channel {
         : path(p), url(u), capacity(c), patience(wait) {}
     shared &both() const { return *reinterpret_cast<shared *>(page.get()); }
     void give_up() {}
+    static constexpr bool grows = true;
 
     struct writer {
         channel &c;
@@ -126,6 +127,7 @@ struct channel {
 struct byte_stream : channel {
     using channel::channel;
     using channel::writer;
+    static constexpr bool grows = false;
     struct reader : channel::reader {
         writer *other = nullptr;
         explicit reader(byte_stream &there) : channel::reader(there) {}
@@ -149,6 +151,7 @@ struct byte_stream : channel {
 struct datagrams : channel {
     using channel::channel;
     using channel::writer;
+    static constexpr bool grows = false;
     struct reader : channel::reader {
         explicit reader(datagrams &there) : channel::reader(there) {}
         const std::byte *next(std::size_t) {
@@ -167,7 +170,8 @@ template <class Channel = channel>
 contender on(const std::string &name, const std::string &path, std::function<std::string(std::size_t)> url,
              std::int64_t patience = -1, std::size_t most = ~std::size_t{0}) {
     contender c = over<Channel>(name, contender::ours, most, [=](std::size_t, std::size_t capacity) {
-        return Channel(path, url(capacity), capacity, patience);
+        // Shared memory as users open it: with no size chosen, it grows to what it needs.
+        return Channel(path, url(capacity), Channel::grows ? 0 : capacity, patience);
     });
     return c;
 }

@@ -40,6 +40,7 @@ std::uint64_t held_memory() {
 // What is of this process alone; the board is of both.
 int own_index;
 usage used_at_meet;
+bool left;
 std::uint64_t memory_at_start;
 
 usage used_by_now() {
@@ -75,8 +76,7 @@ pid_t start(int cpu, int index, bool traced, const side &run) {
             raise(SIGSTOP);
         }
         run(the_board());
-        usage &used = the_board().used[index], now = used_by_now();
-        used = {now.cpu_ns - used_at_meet.cpu_ns, now.switches - used_at_meet.switches, now.calls - used_at_meet.calls};
+        if (!left) the_board().leave();
         code = 0;
     } catch (const std::exception &e) {
         std::fprintf(stderr, "bench: the %s: %s\n", index == 0 ? "sender" : "receiver", e.what());
@@ -108,6 +108,13 @@ void board::meet() {
     std::uint32_t nth = met.fetch_add(1) / 2 + 1;
     while (met.load() < 2 * nth) pause();
     used_at_meet = used_by_now();
+}
+
+void board::leave() {
+    usage now = used_by_now();
+    used[own_index] = {now.cpu_ns - used_at_meet.cpu_ns, now.switches - used_at_meet.switches,
+                       now.calls - used_at_meet.calls};
+    left = true;
 }
 
 void board::note_memory(int side) {

@@ -23,14 +23,14 @@ cpus default_cpus();
 
 struct setting {
     cpus where;
-    std::size_t capacity;  // of the ring, in bytes
+    std::size_t capacity;  // bytes that may be on their way
     double seconds;        // of one measurement
     // Count system calls: every one of them stops the process for some microseconds, so nothing else is worth reading
     // then.
     bool traced = false;
 };
 
-// What a side has used, all its threads together, from the last meet() on.
+// What a side has used, all its threads together, from the last meet() to leave(), or to its end.
 struct usage {
     std::uint64_t cpu_ns;
     std::uint64_t switches;  // voluntary ones
@@ -52,6 +52,7 @@ struct board {
     histogram latency;  // ticks, one way
 
     void meet();  // returns when both have called it as often; what is used is counted from the last time
+    void leave();  // what is used from here on, as by closing, is of no message
     void note_memory(int side);
 };
 

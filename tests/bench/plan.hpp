@@ -14,7 +14,7 @@ struct plan {
     double seconds = 0.1;  // of a measurement
     limits until;
     std::vector<std::size_t> sizes;
-    std::size_t capacity = 1 << 20;  // of the ring; more where four messages need it
+    std::size_t capacity = 1 << 20;  // of what has no ring that grows; more where four messages need it
     cpus where{};
     std::vector<std::string> parts;      // of the benchmark; empty: all
     std::vector<std::string> peers;      // empty: all
