@@ -89,6 +89,8 @@ class events {
         --skip_;
         return true;
     }
+    // Calls are let by without the clock.
+    bool skips() const { return skip_ != 0; }
     // The other side was asleep: whatever this is, it is no rush.
     void no_rush() { skip_ = reads_this_tick_ = 0; }
 

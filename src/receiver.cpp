@@ -617,7 +617,7 @@ bool receiver::something_there() const {
 
 // The next message, end or death of one active link; 0 if there is none.
 inline std::int32_t receiver::take_from(std::uint32_t index, peer &p, ipc_message &out) {
-    incoming::next what = p.link->take(out);
+    incoming::next what = p.link->take_alone(out) ? incoming::next::message : p.link->take(out);
     if (what == incoming::next::message) {
         count_message(out, index, p);
         return IPC_MESSAGE;
@@ -703,10 +703,12 @@ std::int32_t receiver::receive_any(ipc_message &out, std::int64_t timeout_ns) {
     if (fd_error_) return std::exchange(fd_error_, 0);
     if (timeout_ns != 0) return wait(out, timeout_ns);
     // It may have been a rush up to now; it is none any more.
-    events_.no_rush();
-    if (!due && events_.due()) {
-        look(0);
-        if (std::int32_t r = take(out)) return r;
+    if (events_.skips()) {
+        events_.no_rush();
+        if (!due && events_.due()) {
+            look(0);
+            if (std::int32_t r = take(out)) return r;
+        }
     }
     return -EAGAIN;
 }
