@@ -26,6 +26,11 @@ class early_bits {
     void drop_before(std::uint64_t base) {
         std::erase_if(parts_, [&](const part &p) { return p.base < base; });
     }
+    // The receiver has released all before `position`: it has left the rings that end there or before.
+    void drop_left(std::uint64_t position) {
+        while (parts_.size() > 1 && parts_[1].base <= position) parts_.erase(parts_.begin());
+    }
+    bool full() const { return parts_.size() == layout::most_rings; }
     // What was added for a ring that begins there is of no use.
     void withdraw(std::uint64_t base) {
         if (!parts_.empty() && parts_.back().base == base) parts_.pop_back();

@@ -67,7 +67,7 @@ class events {
 
     // True about once a clock tick (1 to 4 ms), and at the first call after a pause: time to look at the events.
     // Reading the clock takes as long as a small message (5 ns, measured), so in a rush of calls it is read at every
-    // 32nd only; a rush that stops dead may thus keep the next 31 calls from looking.
+    // 16th only; a rush that stops dead may thus keep the next 15 calls from looking.
     bool due() {
         if (skip_ != 0) {
             --skip_;
@@ -75,7 +75,7 @@ class events {
         }
         std::int64_t now = coarse_now_ns();
         if (now == looked_) {
-            if (++reads_this_tick_ >= rush) skip_ = 31;
+            if (++reads_this_tick_ >= rush) skip_ = 15;
             return false;
         }
         looked_ = now;

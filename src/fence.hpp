@@ -18,9 +18,9 @@ inline void full_fence() {
 // Keeps the compiler from exchanging a store and a later load; the processor may still do so.
 inline void compiler_fence() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
-// Asks for a cache line that will be written. The compiler's own word for it asks for one to be read, unless it may take
-// a processor of after 2014 for granted: the line is then fetched a second time by the first store. Older ones pass over
-// the instruction.
+// Asks for a cache line that will be written. The compiler's own word for it asks for one to be read, unless it may
+// take a processor of after 2014 for granted: the line is then fetched a second time by the first store. Older ones
+// pass over the instruction.
 inline void prefetch_for_writing(const void *p) {
 #if defined(__x86_64__)
     asm volatile("prefetchw %0" : : "m"(*static_cast<const char *>(p)));

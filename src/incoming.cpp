@@ -24,6 +24,7 @@ incoming::incoming(const layout::hello &hello, std::vector<read_ring> rings, map
       pid_(hello.pid),
       data_bell_(std::move(data_bell)),
       space_bell_(std::move(space_bell)) {
+    make_room();
     enter_next();
 }
 
@@ -110,12 +111,6 @@ incoming::next incoming::take(ipc_message &out) {
 
 std::int32_t incoming::release(std::uint64_t position) {
     if (release_alone(position)) return 0;
-    if (position == lone_ && position != none) {
-        lone_ = none;
-        held_count_ = 0;
-        release_up_to(at_.position);
-        return 0;
-    }
     if (position >= at_.position || position % layout::frame_align != 0) return -EINVAL;
     if (position < released_) return -ESTALE;
     if (position < now_.base) [[unlikely]]
@@ -165,6 +160,7 @@ bool incoming::announce(std::uint64_t after, read_ring ring) {
     if (after != (coming_.empty() ? now_ : coming_.back()).base || ring.base <= after ||
         older_.size() + coming_.size() + 1 >= layout::most_rings)
         return false;
+    make_room();
     coming_.push_back(std::move(ring));
     return true;
 }
@@ -186,7 +182,6 @@ bool incoming::enter_at(std::uint64_t base) {
 // At a `continued` frame. False if its ring is not known.
 bool incoming::go_on(std::uint64_t base) {
     if (!next_begins_at(base)) return false;
-    older_.reserve(layout::most_rings);
     if (lone_ != none) now_.held.set(at_.offset_of(std::exchange(lone_, none), now_.capacity));
     if (held_count_ != 0) older_.push_back(std::move(now_));
     enter_at(base);

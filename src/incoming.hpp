@@ -42,6 +42,8 @@ class incoming {
     // Another ring, in which the stream may go on after the one that begins at `after`. False if that can't be.
     bool announce(std::uint64_t after, read_ring ring);
     void start(const layout::hello &hello, std::int32_t from);
+    // So that going on in another ring asks for no memory: done for each ring, and to be done after a handoff.
+    void make_room() { older_.reserve(layout::most_rings); }
     // Goes on in another ring if that is next: whoever receives no more must not keep the one before it.
     void pass_continued();
     // The stream goes on in a ring that is not known.
@@ -60,7 +62,7 @@ class incoming {
 
     // 0, -ESTALE or -EINVAL; rings the sender if it waits for the room.
     std::int32_t release(std::uint64_t position);
-    // The same for the message of take_alone, if nothing was taken since.
+    // The same for a message that is held alone, without a call. False if it is another, and nothing has changed.
     bool release_alone(std::uint64_t position);
 
     // The waking protocol of waking.hpp, the sleeper's part: take_back for all links, one membarrier if any says so,
@@ -176,9 +178,13 @@ inline void incoming::tell_sender() {
 }
 
 inline bool incoming::release_alone(std::uint64_t position) {
-    if (position != lone_ || position == none || now_.early_count != 0) return false;
+    if (position != lone_ || position == none) return false;
     lone_ = none;
     held_count_ = 0;
+    if (now_.early_count != 0) [[unlikely]] {
+        release_up_to(at_.position);
+        return true;
+    }
     set_released(at_.position);
     tell_sender();
     return true;

@@ -97,6 +97,19 @@ void check_file_limit(const char *what, std::uint64_t bytes, const char *or_else
 }
 
 // Beyond them lies the kernel's choice of a process to kill.
+void check_memory_left(const char *what, std::uint64_t bytes) {
+    if (auto left = left_in_cgroup(bytes); left && *left < bytes)
+        fail(-ENOMEM,
+             "{} of {} bytes is more than the control group of this process has left ({} bytes); raise its memory "
+             "limit, or open with a smaller capacity",
+             what, bytes, *left);
+    if (auto left = left_on_machine(); left && *left < bytes)
+        fail(-ENOMEM,
+             "{} of {} bytes is more memory than this machine has left ({} bytes); end some programs, or open with a "
+             "smaller capacity",
+             what, bytes, *left);
+}
+
 void check_ring_limits(std::uint64_t capacity) {
     check_file_limit("a ring", capacity, ", or open with a smaller capacity");
     rlimit limit;
@@ -106,16 +119,7 @@ void check_ring_limits(std::uint64_t capacity) {
              "a ring of {} bytes is mapped twice, and that is more than the address space left to this process "
              "(RLIMIT_AS: {} bytes, {} in use); raise `ulimit -v`, or open with a smaller capacity",
              capacity, limit.rlim_cur, mapped_now());
-    if (auto left = left_in_cgroup(capacity); left && *left < capacity)
-        fail(-ENOMEM,
-             "a ring of {} bytes is more than the control group of this process has left ({} bytes); raise its "
-             "memory limit, or open with a smaller capacity",
-             capacity, *left);
-    if (auto left = left_on_machine(); left && *left < capacity)
-        fail(-ENOMEM,
-             "a ring of {} bytes is more memory than this machine has left ({} bytes); end some programs, or open with "
-             "a smaller capacity",
-             capacity, *left);
+    check_memory_left("a ring", capacity);
 }
 
 [[noreturn]] void fail_to_map(std::size_t bytes) {
@@ -201,6 +205,7 @@ shared_memory make_ring(std::uint64_t capacity) {
 
 shared_memory make_link_memory(std::uint64_t bytes) { return make_common_memory("a link", "ipc-link", bytes); }
 shared_memory make_bits_memory(std::uint64_t bytes) {
+    if (bytes >= 1 << 20) check_memory_left("a memory of bits", bytes);  // those of a small ring are not worth the look
     return make_common_memory("a memory of bits", "ipc-bits", bytes);
 }
 

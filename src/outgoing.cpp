@@ -30,6 +30,7 @@ bool outgoing::refresh(std::uint64_t head) {
         return false;
     released_ = released;
     delivered_ = delivered;
+    early_.drop_left(released);
     return true;
 }
 

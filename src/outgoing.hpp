@@ -72,8 +72,9 @@ class outgoing {
     void prepare(const layout::ring_place &next) { early_.add(next); }
     int announce(std::uint64_t after, const layout::ring_place &next, int ring_file);
     void withdraw(const layout::ring_place &next) { early_.withdraw(next.base); }
-    // The rings before `base` are released by all.
-    void drop_before(std::uint64_t base) { early_.drop_before(base); }
+    // It keeps as many rings as it can have. One that does not look keeps also those that the sender has given up: it
+    // has released all in them, but does not know that they are continued.
+    bool full() const { return early_.full(); }
 
     // The sleeper's part of waking.hpp, for room: true if a membarrier is due before sleep_until.
     bool take_back() { return leave_.take_back(words().sender_unfenced); }

@@ -141,7 +141,11 @@ receiver::receiver(endpoint where, std::int32_t from)
 }
 
 receiver::receiver(handoff::reader &state) {
-    handoff::adopt(*this, state, [&] { make_room_for(peers_.size()); });
+    handoff::adopt(*this, state, [&] {
+        make_room_for(peers_.size());
+        for (auto &p : peers_)
+            if (p->link) p->link->make_room();
+    });
 }
 
 receiver::~receiver() {
@@ -716,7 +720,8 @@ std::int32_t receiver::receive_any(ipc_message &out, std::int64_t timeout_ns) {
 std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
     std::int64_t start = now_ns(), now = start;
     spin_.learn(start, counters_.messages);
-    spin_.until([&] { return something_there() || events_.interrupted(); });
+    spin_.until([&] { return something_there() || events_.interrupted(); }, timeout_ns);
+    if (timeout_ns > 0) now = now_ns();
     for (;;) {
         if (std::int32_t r = take(out)) {
             return r;

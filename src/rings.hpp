@@ -23,6 +23,12 @@ class rings {
     // All before it is released. It is in the oldest ring.
     std::uint64_t tail() const { return tail_; }
     bool full() const { return older_.size() + 1 == layout::most_rings; }
+    // Of memory, all together.
+    std::uint64_t bytes() const {
+        std::uint64_t sum = now_.writer.capacity();
+        for (const ring &r : older_) sum += r.writer.capacity();
+        return sum;
+    }
     std::uint64_t oldest_base() const { return (older_.empty() ? now_ : older_.front()).writer.base(); }
     // Where the oldest ring is continued: once all before it is released, that ring is gone. 0 if it is the only one.
     std::uint64_t oldest_continued() const { return older_.empty() ? 0 : older_.front().continued(); }

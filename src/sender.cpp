@@ -28,7 +28,8 @@ constexpr std::int64_t stall_ns = 10'000'000;
 // finds its ring full each time. So a ring that has become large already waits for longer.
 constexpr std::int64_t large_stall_ns = 100'000'000;
 constexpr std::uint64_t large_factor = 16;
-constexpr std::int64_t growth_retry_ns = 100'000'000;
+constexpr std::int64_t large_retry_ns = 100'000'000;
+constexpr std::int64_t growth_retry_ns = 1'000'000'000;
 // A ring that is made for a large message holds three of them, so that one is filled while another is read; but it
 // takes no more than this for it.
 constexpr std::uint64_t most_for_overlap = 256 << 20;
@@ -484,9 +485,7 @@ void sender::refresh_tail(bool thoroughly) {
     if (leaver_) vacancy_ = leaver_->where();
     if (!others) least = std::min(least, std::max(vacancy_.released, rings_.tail()));
     if (!rings_.reclaim(least)) return;
-    std::uint64_t oldest = rings_.oldest_base();
-    for (outgoing *link : links_) link->drop_before(oldest);
-    vacant_early_.drop_before(oldest);
+    vacant_early_.drop_before(rings_.oldest_base());
 }
 
 bool sender::free_up_to(std::uint64_t position) {
@@ -588,6 +587,7 @@ void sender::wake() {
 std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns, std::uint64_t &awaited, bool may_grow) {
     forget_awaited();
     awaited = awaited == 0 ? position : std::min(awaited, position);
+    awaited_in_ = rings_.now().base();
     std::int64_t start = now_ns(), now = start;
     if (timeout_ns == 0) {
         // Bytes may be held by a receiver that is gone: a look would tell.
@@ -596,7 +596,8 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns, std::
         return may_grow && until_growth(now) == 0 && grow() ? 0 : -EAGAIN;
     }
     spin_.learn(start, counters_.messages);
-    spin_.until([&] { return free_up_to(position) || events_.interrupted(); });
+    spin_.until([&] { return free_up_to(position) || events_.interrupted(); }, timeout_ns);
+    if (timeout_ns > 0) now = now_ns();
     for (;;) {
         if (free_up_to(position)) {
             forget_awaited();
@@ -606,7 +607,7 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns, std::
         std::int64_t growth = may_grow ? until_growth(now) : -1;
         if (growth == 0) {
             if (grow()) return 0;
-            growth = -1;
+            growth = until_growth(now);
         }
         std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
         if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
@@ -624,11 +625,18 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns, std::
 
 // ---- Rings ----------------------------------------------------------------------------------------------------------
 
+// Each of them is what it may be at the most, or smaller; but those that wait to be released add up.
+bool sender::too_many_with(std::uint64_t capacity) const {
+    return rings_.full() || rings_.bytes() + capacity > 2 * sizes_.most;
+}
+
 // The stream goes on in another ring, of which each receiver is told before. 0, or an error, and nothing has changed.
 std::int32_t sender::go_on_in(std::uint64_t capacity) {
     no_cancel here;
-    if (rings_.full()) return -EAGAIN;
+    if (too_many_with(capacity)) return -EAGAIN;
     layout::ring_place next{rings_.next_base(), capacity};
+    if (std::any_of(links_.begin(), links_.end(), [](outgoing *l) { return !l->left && !l->gone && l->full(); }))
+        return -EAGAIN;
     std::int32_t error = 0;
     // One that is closed reads no more, and one that is gone will not miss it.
     auto each = [&](auto f) {
@@ -639,7 +647,7 @@ std::int32_t sender::go_on_in(std::uint64_t capacity) {
         shared_memory memory = make_ring(capacity);
         each([&](outgoing &link) { link.prepare(next); });
         each([&](outgoing &link) {
-            int r = link.announce(rings_.now().base(), next, memory.file.get());
+            int r = error == 0 ? link.announce(rings_.now().base(), next, memory.file.get()) : 0;
             if (r < 0 && r != -EPIPE && r != -ECONNRESET) error = -EAGAIN;
         });
         if (error == 0) rings_.go_on_in(std::move(memory), capacity);
@@ -673,18 +681,18 @@ std::int32_t sender::make_large(std::size_t size, std::int64_t timeout_ns) {
             break;
         }
         std::int64_t now = now_ns(), left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
-        if (rings_.full()) {  // the oldest has to go first
+        if (too_many_with(capacity)) {  // the oldest has to go first
             left = timeout_ns <= 0 ? timeout_ns : std::max<std::int64_t>(left, 1);
             if (r = wait(rings_.oldest_continued(), left, room_awaited_); r < 0) return r;
             continue;
         }
         // Too much is on the way to receivers that have not looked. As with hellos, it is tried again.
         if (timeout_ns == 0) {
-            retry_large_ns_ = now + growth_retry_ns;
+            retry_large_ns_ = now + large_retry_ns;
             return -EAGAIN;
         }
         if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
-        r = look(left < 0 ? growth_retry_ns : std::min(left, growth_retry_ns));
+        r = look(left < 0 ? large_retry_ns : std::min(left, large_retry_ns));
         if (events_.take_interrupt()) return -ECANCELED;
         if (r < 0) return r;
     }
@@ -694,18 +702,19 @@ std::int32_t sender::make_large(std::size_t size, std::int64_t timeout_ns) {
 
 // Nanoseconds until the ring, which has no room, is to grow; -1 if it is not.
 std::int64_t sender::until_growth(std::int64_t now_ns) {
-    if (rings_.now().capacity() >= sizes_.most || rings_.full() || now_ns < growth_due_ns_) return -1;
+    if (rings_.now().capacity() >= sizes_.most || too_many_with(larger())) return -1;
     if (stalled_at_ != rings_.tail() || stalled_since_ns_ == 0) {
         stalled_at_ = rings_.tail();
         stalled_since_ns_ = now_ns;
     }
     bool large = rings_.now().capacity() >= large_factor * sizes_.first;
-    return std::max<std::int64_t>(stalled_since_ns_ + (large ? large_stall_ns : stall_ns) - now_ns, 0);
+    std::int64_t due = std::max(stalled_since_ns_ + (large ? large_stall_ns : stall_ns), growth_due_ns_);
+    return std::max<std::int64_t>(due - now_ns, 0);
 }
 
 // If there is no memory for more, the sender is held up, as with a ring of a fixed size.
 bool sender::grow() {
-    if (go_on_in(std::min(2 * rings_.now().capacity(), sizes_.most)) < 0) {
+    if (go_on_in(larger()) < 0) {
         growth_due_ns_ = now_ns() + growth_retry_ns;
         return false;
     }
@@ -720,8 +729,9 @@ bool sender::retry_due() {
     if (retry_large_ns_ != 0) {
         left = std::max<std::int64_t>(retry_large_ns_ - now, 0);
     } else if (room_awaited_ != 0) {
-        if (free_up_to(room_awaited_) || room_awaited_ <= rings_.now().base()) return true;
-        left = until_growth(now);
+        if (free_up_to(room_awaited_) || awaited_in_ != rings_.now().base()) return true;
+        // Not for what a large message waits for, which is the end of an older ring.
+        if (room_awaited_ > rings_.now().base()) left = until_growth(now);
     }
     if (left > 0) events_.set_alarm(left);
     if (left == 0) retry_large_ns_ = room_awaited_ = 0;

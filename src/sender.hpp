@@ -71,7 +71,7 @@ class sender {
         a.rebuilt(links_, leaver_);
         a(declined_, vacancy_, vacant_early_, scan_due_, someone_gone_, unlinked_, retry_ns_, reserved_, reserved_size_,
           ended_);
-        a(end_position_, room_awaited_, flush_awaited_, awake_messages_, armed_, spin_, counters_);
+        a(end_position_, room_awaited_, flush_awaited_, awaited_in_, awake_messages_, armed_, spin_, counters_);
         a(stalled_at_, stalled_since_ns_, growth_due_ns_, retry_large_ns_, large_until_ns_);
     }
 
@@ -112,13 +112,15 @@ class sender {
     void forget_awaited() {
         if ((room_awaited_ | flush_awaited_) == 0) return;
         if (flush_awaited_ <= rings_.tail()) flush_awaited_ = 0;
-        if (room_awaited_ <= std::max(rings_.tail(), rings_.now().base())) room_awaited_ = 0;
+        if (room_awaited_ <= rings_.tail() || awaited_in_ != rings_.now().base()) room_awaited_ = 0;
     }
     // A receiver's place, which may be at a `continued` that the tail has passed.
     std::uint64_t released_by(const outgoing &link) const { return std::max(link.released(), rings_.tail()); }
     const early_bits &vacant_early() const { return leaver_ ? leaver_->early() : vacant_early_; }
     void refresh_tail(bool thoroughly = false);
     bool free_up_to(std::uint64_t position);
+    bool too_many_with(std::uint64_t capacity) const;
+    std::uint64_t larger() const { return std::min(2 * rings_.now().capacity(), sizes_.most); }
     std::int32_t go_on_in(std::uint64_t capacity);
     std::int32_t make_large(std::size_t size, std::int64_t timeout_ns);
     std::int64_t until_growth(std::int64_t now_ns);
@@ -169,6 +171,7 @@ class sender {
     std::uint64_t end_position_ = 0;  // of the end frame, if ended
     // What a reserve, and a flush, that was refused waits to be released; 0: nothing.
     std::uint64_t room_awaited_ = 0, flush_awaited_ = 0;
+    std::uint64_t awaited_in_ = 0;      // base of the ring that was written then
     std::uint32_t awake_messages_ = 0;  // committed since it last slept: see fence_leave
     bool armed_ = false;                // the host may be waiting on our fd
     spin spin_;

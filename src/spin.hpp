@@ -31,9 +31,9 @@ class spin {
     // more than it saves.
     static constexpr std::int64_t most_ns = 50'000;
 
-    // Messages that follow each other more slowly than that may be large ones, with which both sides are at work most of
-    // the time: then the wait is short though the gap is long, and a sleep costs more than the wait. Whether it is so
-    // turns out by trying; in vain it costs 50 ns a message.
+    // Messages that follow each other more slowly than that may be large ones, with which both sides are at work most
+    // of the time: then the wait is short though the gap is long, and a sleep costs more than the wait. Whether it is
+    // so turns out by trying; in vain it costs 50 ns a message.
     static constexpr std::int64_t hopeless_gap_ns = 500'000;
 
     // In a flood, looking at each message as it is written takes its cache line from the writer, and both get slower
@@ -42,17 +42,17 @@ class spin {
     static constexpr std::int64_t flood_gap_ns = 1'000;
     static constexpr std::int64_t gather_ns = 5'000;
 
-    // Looks until ready() or the budget is used up. In vain it is when the other side has stopped, or can't run because
-    // we have its processor.
+    // Looks until ready(), or the budget or the time-out is used up (-1: none). In vain it is when the other side has
+    // stopped, or can't run because we have its processor.
     template <class Ready>
-    void until(Ready ready) {
+    void until(Ready ready, std::int64_t timeout_ns = -1) {
         if (budget_ns_ == 0) return;
         bool hoping = gap_ns_ > most_ns / 2;
         if (!(hoping ? hoping_.now() : spinning_.now())) return;
-        std::int64_t now = now_ns(), end = now + budget_ns_;
+        std::int64_t now = now_ns(), end = now + (timeout_ns < 0 ? budget_ns_ : std::min(budget_ns_, timeout_ns));
         if (gap_ns_ < flood_gap_ns && gathering_.now()) {
             gathered_ = true;
-            for (std::int64_t until = now + gather_ns; now < until; now = now_ns()) pause();
+            for (std::int64_t until = std::min(now + gather_ns, end); now < until; now = now_ns()) pause();
         }
         do {
             for (int i = 0; i < 32; ++i) {

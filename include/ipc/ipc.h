@@ -26,7 +26,7 @@
  *   C5 blocking   A call that takes a time-out blocks in poll(2)'s manner: a signal handler that ran makes it return
  *                 -EINTR, and so does SIGCONT after a stop, or a debugger that attaches; _interrupt makes it return
  *                 -ECANCELED, also from that handler. Nothing has happened then; call it again. No CPU is used while it
- *                 sleeps; it spins first, for at most 50 microseconds, if messages came that fast lately.
+ *                 sleeps; it spins first, for at most 50 microseconds, if that was worth it lately.
  *   C6 null       A NULL handle, out-parameter or URL is -EINVAL, unless the function says otherwise.
  *   C7 memory     Nothing that the library returns has to be freed by the caller.
  *   C8 fork       A handle belongs to the process that opened it. In a forked child each call returns IPC_EFORKED, and
@@ -50,12 +50,15 @@
  *     - of the first size, once no more than half of that was in use, and no large message sent, for a second: in a
  *       reserve or send, flush, arm, stats or links. A sender that makes no call keeps the large ring.
  *   The memory of a ring is given back, on both sides, when all in it is released; a message that is held keeps its own.
- *   There are at most 16 at a time. If there is no memory for a larger ring, or this is the largest (max_capacity), the
- *   sender waits; for a large message it is told -ENOMEM, -ENOSPC, -EMFILE or -ENFILE, and can go on with smaller ones.
+ *   There are at most 16 at a time, and together they take no more than twice max_capacity; a receiver that makes no
+ *   call keeps those that it has not seen the end of. If there is no memory for a larger ring, the sender waits, and
+ *   tries again every second; for a large message it is told -ENOMEM, -ENOSPC, -EMFILE or -ENFILE, and can go on with
+ *   smaller ones. With as many as may be, or at the largest (max_capacity), it waits until something is released.
  *
  *   Who serves newcomers. There is no hidden thread: a sender without a receiver notices the first one in its next call
- *   (commit and abort do not look); one that has receivers already looks for more every few milliseconds, in a rush at every eighth call at the latest
- *   (or when its fd is polled and armed). A sender that neither calls nor polls serves nobody.
+ *   (commit and abort do not look); one that has receivers already looks for more every few milliseconds, after a rush
+ *   of calls at the 16th at the latest (or when its fd is polled and armed). A sender that neither calls nor polls
+ *   serves nobody.
  *
  *   A killed receiver that is not reaped yet may count as alive for a moment: wait() for it before you start its
  *   successor, if the successor must get the messages the killed one had not released.
@@ -409,7 +412,7 @@ typedef struct ipc_channel {
 /* IPC_ABI_VERSION as the loaded library has it. A program that loads the library by hand compares the two. */
 uint32_t ipc_abi_version(void);
 
-/* "libipc 0.1.0 (layout 2, abi 1, handoff 2, build ...)". Static; the build is the linker's build id of the library. */
+/* "libipc 0.1.0 (layout 2, abi 1, handoff 3, build ...)". Static; the build is the linker's build id of the library. */
 const char *ipc_version(void);
 
 /* A code of the list above, in words. Static; never NULL. */

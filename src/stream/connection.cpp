@@ -18,8 +18,8 @@ namespace {
 
 // A peer that has much to say is read so often before the others have their turn.
 constexpr int reads_a_turn = 16;
-// ... and, where what it has said must be known first (before its answer, or before that to its next connection), so many
-// turns; no message is given out before.
+// ... and, where what it has said must be known first (before its answer, or before that to its next connection), so
+// many turns; no message is given out before.
 constexpr int turns_to_answer = 256;
 // What one reading of bare bytes brings at most.
 constexpr std::uint64_t raw_bytes = 64 << 10;
@@ -270,7 +270,7 @@ void connection::greet() {
     for (auto &other : home_->all_)
         if (other && other.get() != this && other->sender() == h.sender) {
             std::vector<std::byte> staging(home_->staging_.size());
-            home_->staging_.swap(staging);  // there lies what follows this hello
+            home_->staging_.swap(staging);                           // there lies what follows this hello
             for (int turns = 0; turns < turns_to_answer; ++turns) {  // whoever talks without end keeps nobody up
                 if (other->dead_ || other->starved_ || other->unread() == 0) break;
                 other->read();

@@ -1,5 +1,6 @@
 // A sender's ring grows when a message or a backlog needs it, and the small one comes back: nothing is lost or doubled,
 // or comes in another order, and the memory is given back on both sides.
+#include <poll.h>
 #include <sys/resource.h>
 
 #include <cerrno>
@@ -335,6 +336,83 @@ TEST_CASE_FIXTURE(scratch,
         for (bool killed : {false, true}) check_successors(*this, killed, a);
 }
 
+// ---- Many rings -----------------------------------------------------------------------------------------------------
+
+namespace {
+
+// A message of `size` bytes is reserved, for which the ring is too small, and a small one sent. 0 or an error.
+int send_small_in(tx &s, std::size_t size, std::uint64_t tag) {
+    void *room;
+    int result = ipc_sender_reserve(s, size, &room, 0);
+    if (result < 0) return result;
+    fill(room, 64, tag);
+    return ipc_sender_commit(s, 64, tag);
+}
+
+constexpr std::size_t large = 100'000, larger = 600'000;
+
+// Fifteen times the stream goes on in another ring, at last in a small one. Returns the last tag.
+std::uint64_t change_rings(tx &s, std::uint64_t tag) {
+    for (int i = 0; i < 5; ++i) {
+        REQUIRE(send_small_in(s, large, ++tag) == 0);
+        REQUIRE(send_small_in(s, larger, ++tag) == 0);
+        REQUIRE(shrinks_to(s, 64 * KiB));
+    }
+    return tag;
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(scratch, "a receiver that makes no call keeps a sender from changing rings for ever, and gets all") {
+    tx s("shm://t?capacity=64KiB&max_capacity=64MiB");
+    child r = receiver();
+    s.await_links(1);
+    REQUIRE(s.send(1) == 0);
+    CHECK(r.ask("read 1") == "1");  // and it does not see that the stream goes on behind this
+    std::uint64_t last = change_rings(s, 1);
+    CHECK(send_small_in(s, large, last + 1) == -EAGAIN);
+    CHECK(s.send(++last) == 0);
+    CHECK(s.stats().refused == 0);
+    CHECK(s.stats().links == 1);
+    CHECK(r.ask("read " + std::to_string(last - 1)) == "2-" + std::to_string(last));
+    CHECK(eventually([&] { return send_small_in(s, large, last + 1) == 0; }));
+    CHECK(r.ask("read 1") == std::to_string(last + 1));
+    CHECK(shrinks_to(s, 64 * KiB));
+    CHECK(eventually([&] { return s.stats(), rings_mapped() == 64 * KiB; }));
+}
+
+TEST_CASE_FIXTURE(scratch, "a sender that has as many rings as may be sleeps until the oldest has gone") {
+    tx s("shm://t?capacity=64KiB&max_capacity=64MiB");
+    child r = receiver();
+    s.await_links(1);
+    REQUIRE(s.send(1) == 0);
+    std::uint64_t last = change_rings(s, 1);
+    pollfd ready{ipc_sender_fd(s), POLLIN, 0};
+    for (int i = 0; i < 3; ++i) {
+        CHECK(send_small_in(s, large, last + 1) == -EAGAIN);
+        CHECK(ipc_sender_arm(s) == 1);
+        CHECK(poll(&ready, 1, 0) == 0);
+    }
+    CHECK(r.ask("read 2") == "1-2");
+    CHECK(poll(&ready, 1, 10'000) == 1);
+    CHECK(send_small_in(s, large, ++last) == 0);
+    CHECK(r.ask("read " + std::to_string(last - 2)) == "3-" + std::to_string(last));
+}
+
+TEST_CASE_FIXTURE(scratch, "all rings together take no more than twice the largest") {
+    tx s("shm://t?capacity=64KiB&max_capacity=132KiB");
+    std::uint64_t sent = 0;
+    while (s.send(sent + 1, 1000, 200'000'000) == 0) ++sent;
+    CHECK(s.stats().capacity == 128 * KiB);
+    CHECK(rings_mapped() == 192 * KiB);
+    void *room;
+    CHECK(ipc_sender_reserve(s, 65 * KiB, &room, 0) == -EAGAIN);  // it would need a ring of 132 KiB
+    rx r;
+    s.await_links(1);
+    CHECK(r.read(static_cast<int>(sent)) == "1-" + std::to_string(sent));
+    CHECK(ipc_sender_reserve(s, 65 * KiB, &room, limit_ns) == 0);
+}
+
 // ---- What is in the way ---------------------------------------------------------------------------------------------
 
 // Sanitizers need terabytes of address space for themselves.
@@ -372,6 +450,27 @@ TEST_CASE_FIXTURE(scratch,
         CHECK(s.send(sent + 1, 1000) == 0);
         CHECK(r.take() == sent + 1);
     }
+}
+
+TEST_CASE_FIXTURE(scratch, "a sender that waits for room makes its ring larger once there is memory for it") {
+    child s = sender("shm://t?capacity=64KiB&max_capacity=128KiB");
+    rlimit limits{}, lower{};
+    REQUIRE(prlimit(s.pid(), RLIMIT_FSIZE, nullptr, &limits) == 0);
+    lower = {100 << 10, limits.rlim_max};
+    REQUIRE(prlimit(s.pid(), RLIMIT_FSIZE, &lower, nullptr) == 0);
+    int sent = std::stoi(s.ask("fill 1 1000"));
+    std::string next = std::to_string(sent + 1);
+    s.say("send " + next + " " + next + " 1000");
+    // It wakes once to grow, in vain, and sleeps again.
+    auto full = std::chrono::steady_clock::now();
+    REQUIRE(eventually([&] { return std::chrono::steady_clock::now() - full > 100ms && s.sleeps(); }));
+    CHECK(s.quiet());
+    REQUIRE(prlimit(s.pid(), RLIMIT_FSIZE, &limits, nullptr) == 0);
+    s.expect("sent");
+    rx r;
+    CHECK(r.stats().links <= 1);
+    s.ask("unreleased");
+    CHECK(r.read(sent + 1) == "1-" + next);
 }
 
 TEST_CASE_FIXTURE(scratch, "a receiver without address space for a larger ring is told, and goes on once it has some") {
