@@ -82,7 +82,8 @@ int main(int argc, char **argv) {
                               return std::stoull(s) % 8 || s == "0" ? "not a multiple of 8: " + s : std::string();
                           },
                           ""));
-    app.add_option("--capacity", p.capacity, "of what has no ring that grows (1 MB); larger where four messages need it")
+    app.add_option("--capacity", p.capacity,
+                   "of what has no ring that grows (1 MB); larger where four messages need it")
         ->transform(CLI::AsSizeValue(false));
     app.add_option("--json", json_file, "write all of it to this file, too");
     app.add_option("--only", p.parts, "these parts of it")

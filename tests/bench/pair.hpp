@@ -51,7 +51,7 @@ struct board {
         memory[2];      // bytes that they had come to hold when the measurement was over; what both hold counts half
     histogram latency;  // ticks, one way
 
-    void meet();  // returns when both have called it as often; what is used is counted from the last time
+    void meet();   // returns when both have called it as often; what is used is counted from the last time
     void leave();  // what is used from here on, as by closing, is of no message
     void note_memory(int side);
 };

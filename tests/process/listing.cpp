@@ -214,7 +214,9 @@ TEST_CASE_FIXTURE(scratch, "the list is in order of URL, runtime folder, role an
     std::vector<ipc_channel> whole(static_cast<std::size_t>(ipc_channel_list(nullptr, 0)) + 100);
     whole[0].struct_size = sizeof(ipc_channel);
     whole.resize(static_cast<std::size_t>(ipc_channel_list(whole.data(), whole.size())));
-    auto order = [](const ipc_channel &c) { return std::tuple(std::string(c.url), std::string(c.folder), c.role, c.pid); };
+    auto order = [](const ipc_channel &c) {
+        return std::tuple(std::string(c.url), std::string(c.folder), c.role, c.pid);
+    };
     CHECK(std::is_sorted(whole.begin(), whole.end(),
                          [&](const ipc_channel &x, const ipc_channel &y) { return order(x) < order(y); }));
     CHECK(list(a).size() == 4);
