@@ -29,10 +29,13 @@ constexpr std::int64_t retry_ns = 100'000'000;
 constexpr std::int64_t first_retry_ns = 1'000'000;
 constexpr std::int64_t last_retry_ns = 200'000'000;
 
+// A write into a pipe without a reader raises SIGPIPE. From Linux 6.18 on there is a flag against it.
+constexpr int without_signal = 0x100;  // RWF_NOSIGNAL of linux/fs.h
+
 }  // namespace
 
-// A write into a pipe without a reader raises SIGPIPE, and there is no flag against it. It is blocked for the time of
-// the call, and taken away unless one was pending before; whatever the program has set for it stays.
+// Before that it is blocked for the time of the call, and taken away unless one was pending before; whatever the
+// program has set for it stays. That is two calls more: 64 B took 1.0 us instead of 0.35.
 class fifo_outlet::no_sigpipe {
   public:
     no_sigpipe() {
@@ -347,18 +350,26 @@ void fifo_outlet::ready(bool readable, bool) {
     pump();
 }
 
-bool fifo_outlet::write(no_sigpipe &here, std::byte *payload, std::size_t bytes, const std::byte *header) {
+bool fifo_outlet::write(std::optional<no_sigpipe> &here, std::byte *payload, std::size_t bytes,
+                        const std::byte *header) {
     iovec parts[2] = {{const_cast<std::byte *>(header), header ? chunk_header_bytes : 0}, {payload, bytes}};
+    const iovec *first = header ? parts : parts + 1;
+    int count = header ? 2 : 1;
     ssize_t n;
-    do n = writev(pipe_.get(), header ? parts : parts + 1, header ? 2 : 1);
+    do n = here ? writev(pipe_.get(), first, count) : pwritev2(pipe_.get(), first, count, -1, without_signal);
     while (n < 0 && errno == EINTR);
+    if (n < 0 && !here && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+        flag_known_ = false;
+        here.emplace();
+        return write(here, payload, bytes, header);
+    }
     if (n < 0 && errno == EAGAIN) {
         blocked_ = true;
         point_.want(false, true);
         return false;
     }
     if (n < 0) {
-        if (errno == EPIPE) here.raised();
+        if (errno == EPIPE && here) here->raised();
         lost();
         return false;
     }
@@ -368,7 +379,8 @@ bool fifo_outlet::write(no_sigpipe &here, std::byte *payload, std::size_t bytes,
 
 void fifo_outlet::pump() {
     if (!pipe_ || blocked_ || outbox_->empty()) return;
-    no_sigpipe here;
+    std::optional<no_sigpipe> here;
+    if (!flag_known_) here.emplace();
     while (pipe_ && !blocked_) {
         outbox::item next{};
         bool any = false;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -111,7 +112,7 @@ class fifo_outlet : public outlet {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(pipe_, point_, signature_, blocked_, over_, adopted_, retry_ns_, done_);
+        a(pipe_, point_, signature_, blocked_, over_, adopted_, flag_known_, retry_ns_, done_);
         a.rebuilt(site_, outbox_);
     }
 
@@ -126,7 +127,7 @@ class fifo_outlet : public outlet {
   private:
     void lost();
     class no_sigpipe;
-    bool write(no_sigpipe &here, std::byte *payload, std::size_t bytes, const std::byte *header);
+    bool write(std::optional<no_sigpipe> &here, std::byte *payload, std::size_t bytes, const std::byte *header);
 
     outbox *outbox_ = nullptr;
     fd pipe_;
@@ -135,6 +136,7 @@ class fifo_outlet : public outlet {
     bool blocked_ = false;
     bool over_ = false;
     bool adopted_ = false;
+    bool flag_known_ = true;  // unless the system has said otherwise
     std::int64_t retry_ns_ = 0;
     std::uint64_t done_ = 0;  // bytes of the oldest message that are in the pipe
 };

@@ -67,7 +67,13 @@ std::int32_t receiver::receive(ipc_message &out, std::int64_t timeout_ns) {
     bool due = site_.waiting.due();
     if (!due && !site_.waiting.interrupted())
         if (std::int32_t r = take(out)) return r;
-    if (timeout_ns != 0 && site_.waiting.take_interrupt()) return -ECANCELED;
+    if (timeout_ns != 0) {
+        if (site_.waiting.take_interrupt()) return -ECANCELED;
+        if (site_.where.scheme == transport::tcp || site_.where.scheme == transport::udp) {
+            spin_.learn(now_ns(), intake_.counters.messages);
+            spin_.hang_back(timeout_ns);
+        }
+    }
     look(0);
     if (std::int32_t r = take(out)) return r;
     if (site_.fd_error) return std::exchange(site_.fd_error, 0);

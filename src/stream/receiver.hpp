@@ -8,6 +8,7 @@
 
 #include "../handoff.hpp"
 #include "../ownership.hpp"
+#include "../spin.hpp"
 #include "../status.hpp"
 #include "intake.hpp"
 #include "site.hpp"
@@ -38,7 +39,7 @@ class receiver {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(owner_, site_, intake_, status_, source_, unacknowledged_, acknowledged_at_ns_, shut_);
+        a(owner_, site_, intake_, status_, source_, unacknowledged_, acknowledged_at_ns_, spin_, shut_);
     }
 
   private:
@@ -57,6 +58,7 @@ class receiver {
     any_source source_;
     std::vector<std::uint32_t> unacknowledged_;
     std::int64_t acknowledged_at_ns_ = 0;
+    spin spin_;
     bool shut_ = false;
 };
 

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@
 #include "bare.hpp"
 #include "lowered_limit.hpp"
 #include "refusal.hpp"
+#include "refused_call.hpp"
 #include "transports.hpp"
 
 ROLE(receives_until_told) {
@@ -34,9 +36,11 @@ ROLE(receives_until_told) {
     me.hear();
 }
 
-// Sends one a millisecond or so, until the test says stop; then tells how many went out and how many are lost.
+// Sends one a millisecond or so, until the test says stop; then tells how many went out and how many are lost. With a
+// second argument it does so on a system before Linux 6.18.
 ROLE(sends_to_url_until_told) {
     signal(SIGPIPE, SIG_DFL);  // as most programs have it
+    if (me.has(1)) refuse_call(SYS_pwritev2, EOPNOTSUPP);
     tx s(me.arg(0));
     me.say("open");
     std::uint64_t i = 0;
