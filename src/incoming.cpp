@@ -28,7 +28,7 @@ incoming::incoming(const layout::hello &hello, std::vector<read_ring> rings, map
     enter_next();
 }
 
-void incoming::start(const layout::hello &hello, std::int32_t from) {
+void incoming::start(const layout::hello &hello, std::int32_t from, const std::function<void()> &hear) {
     bool oldest = from == IPC_FROM_OLDEST;
     std::uint64_t start = oldest ? hello.oldest : hello.start;
     while (!coming_.empty() && coming_.front().base <= start) enter_next();
@@ -49,6 +49,7 @@ void incoming::start(const layout::hello &hello, std::int32_t from) {
         while (look(f) == frame_state::good && f.kind != layout::kind::end &&
                at_.position + f.length - std::max(start, now_.base) <= now_.capacity) {
             if (f.kind == layout::kind::continued) {
+                if (hear) hear();
                 if (!enter_at(at_.position + f.length)) break;
                 continue;
             }
@@ -81,10 +82,8 @@ incoming::next incoming::take(ipc_message &out) {
         }
         // More than a ring's worth can't be unreleased: a sender that claims so would lead us out of our bitmaps.
         if (at_.position + f.length - std::max(released_, now_.base) > now_.capacity) return next::broken;
-        if (f.kind == layout::kind::continued) [[unlikely]] {
-            if (!go_on(at_.position + f.length)) return next::unannounced;
-            continue;
-        }
+        if (f.kind == layout::kind::continued) [[unlikely]]
+            return next::continued;
         std::uint64_t position = at_.position, offset = at_.offset;
         bool again = position >= redelivered_from_ && position < redelivered_until_;
         at_.advance(f.length, now_.capacity);
@@ -179,8 +178,15 @@ bool incoming::enter_at(std::uint64_t base) {
     return true;
 }
 
-// At a `continued` frame. False if its ring is not known.
-bool incoming::go_on(std::uint64_t base) {
+bool incoming::at_continued() const {
+    frame f;
+    return look(f) == frame_state::good && f.kind == layout::kind::continued;
+}
+
+bool incoming::go_on() {
+    frame f;
+    if (look(f) != frame_state::good || f.kind != layout::kind::continued) return false;
+    std::uint64_t base = at_.position + f.length;
     if (!next_begins_at(base)) return false;
     if (lone_ != none) now_.held.set(at_.offset_of(std::exchange(lone_, none), now_.capacity));
     if (held_count_ != 0) older_.push_back(std::move(now_));
@@ -190,17 +196,6 @@ bool incoming::go_on(std::uint64_t base) {
         tell_sender();
     }
     return true;
-}
-
-void incoming::pass_continued() {
-    for (frame f; look(f) == frame_state::good && f.kind == layout::kind::continued;)
-        if (!go_on(at_.position + f.length)) return;
-}
-
-bool incoming::stuck() const {
-    frame f;
-    return look(f) == frame_state::good && f.kind == layout::kind::continued &&
-           !next_begins_at(at_.position + f.length);
 }
 
 std::int32_t incoming::release_older(std::uint64_t position) {

@@ -5,6 +5,7 @@
 #include <ipc/ipc.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "bitmap.hpp"
@@ -36,21 +37,23 @@ class incoming {
   public:
     incoming() = default;
     // What was made of a sender's hello, and its rings in order. Takes the link's words as the sender left them. Then
-    // announce() for what it has said since, then start() as `from` says.
+    // start() as `from` says, and announce() for what it has said since.
     incoming(const layout::hello &hello, std::vector<read_ring> rings, mapping link, fd data_bell, fd space_bell,
              bool membarrier);
     // Another ring, in which the stream may go on after the one that begins at `after`. False if that can't be.
     bool announce(std::uint64_t after, read_ring ring);
-    void start(const layout::hello &hello, std::int32_t from);
+    // hear() is called where the stream goes on in another ring, and announces those that are not known yet: see
+    // at_continued.
+    void start(const layout::hello &hello, std::int32_t from, const std::function<void()> &hear = {});
     // So that going on in another ring asks for no memory: done for each ring, and to be done after a handoff.
     void make_room() { older_.reserve(layout::most_rings); }
-    // Goes on in another ring if that is next: whoever receives no more must not keep the one before it.
-    void pass_continued();
-    // The stream goes on in a ring that is not known.
-    bool stuck() const;
+    // The stream goes on in another ring. Which one is known once all has been heard that the sender said before: it
+    // may have announced one, taken that back, and announced another.
+    bool at_continued() const;
+    // Goes on there. False if that ring was not announced.
+    bool go_on();
 
-    // unannounced: the stream goes on in a ring that is not known yet. It was announced before that was committed.
-    enum class next { nothing, message, end, unannounced, broken };
+    enum class next { nothing, message, end, continued, broken };
     // Takes the next frame. A message is held from now on: `out` but struct_size and link is filled.
     next take(ipc_message &out);
     // The same for what nearly all receivers do nearly always, without a call: takes a message while none is held.
@@ -96,7 +99,6 @@ class incoming {
     frame_state look(frame &out) const;
     void give(ipc_message &out, const frame &f, std::uint64_t position, std::int32_t flags);
     bool next_begins_at(std::uint64_t base) const { return !coming_.empty() && coming_.front().base == base; }
-    bool go_on(std::uint64_t base);
     bool enter_at(std::uint64_t base);
     void enter_next();
     std::int32_t release_older(std::uint64_t position);

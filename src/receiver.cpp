@@ -352,8 +352,9 @@ void receiver::greet(std::uint32_t index) {
     }
     p.waits = false;
     std::erase(silent_, index);
-    heard more = hear(index);  // so that what was committed since can be passed over, too
-    p.link->start(hello, from_);
+    heard more = heard::all;
+    auto hear_more = [&] { more = hear(index); };
+    p.link->start(hello, from_, std::ref(hear_more));  // by reference it takes no memory
     counters_.skipped += p.link->skipped();
     layout::answer yes{};
     yes.head = {layout::answer_magic, layout::version, sizeof yes};
@@ -365,7 +366,7 @@ void receiver::greet(std::uint32_t index) {
     if (send_with_fds(p.socket.get(), std::as_bytes(std::span(&yes, 1)), std::span(&own_pid, 1)) == -ETOOMANYREFS)
         send_with_fds(p.socket.get(), std::as_bytes(std::span(&yes, 1)), {});
     activate(index);
-    if (more != heard::all) act_on(index, more);
+    act_on(index, more == heard::all ? hear(index) : more);
 }
 
 void receiver::say_no(const peer &p, std::string_view words) {
@@ -393,6 +394,7 @@ void receiver::wait_for_fds(std::uint32_t index, int error) {
 void receiver::read_socket(std::uint32_t index) {
     if (!peers_[index]->link) return greet(index);
     act_on(index, hear(index));
+    if (peers_[index]->link) follow(index);  // whoever receives no more must not keep the ring before
 }
 
 // Reads what a sender has said after its hello: in which rings its stream may go on.
@@ -431,8 +433,19 @@ void receiver::act_on(std::uint32_t index, heard what) {
         if (!p.gone) events_.try_add(p.socket.get(), {of::peer_socket, index, p.generation});
         activate(index);
     }
-    p.link->pass_continued();
     if (what == heard::hang_up || what == heard::nonsense || (p.gone && !p.waits)) lost(index);
+}
+
+// Goes on where the stream does. False if it is not known where. What it says is heard after that frame was seen, so
+// that nothing is missed that was said before it.
+bool receiver::follow(std::uint32_t index) {
+    peer &p = *peers_[index];
+    while (p.link->at_continued()) {
+        if (p.socket && !p.waits) act_on(index, hear(index));
+        if (!p.link) return true;  // done with
+        if (p.waits || !p.link->go_on()) return false;
+    }
+    return true;
 }
 
 void receiver::lost(std::uint32_t index) {
@@ -627,15 +640,14 @@ inline std::int32_t receiver::take_from(std::uint32_t index, peer &p, ipc_messag
         return IPC_MESSAGE;
     }
     if (what == incoming::next::nothing && !p.gone) return 0;
-    if (what == incoming::next::unannounced) return follow(index, p, out);
+    if (what == incoming::next::continued) return go_on(index, p, out);
     return finish(index, what == incoming::next::end, what == incoming::next::broken, out);
 }
 
-// Its stream goes on in a ring of which it has told us, though we have not heard of it yet.
-std::int32_t receiver::follow(std::uint32_t index, peer &p, ipc_message &out) {
+// Its stream goes on in a ring of which it has told us.
+std::int32_t receiver::go_on(std::uint32_t index, peer &p, ipc_message &out) {
     no_cancel here;
-    if (p.socket && !p.waits) act_on(index, hear(index));
-    if (!p.link->stuck()) return take_from(index, p, out);
+    if (follow(index)) return take_from(index, p, out);
     if (!p.waits) return finish(index, false, !p.gone, out);
     p.active = false;
     serving_ = nullptr;
@@ -729,7 +741,7 @@ std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
         if (events_.take_interrupt()) return -ECANCELED;
         if (fd_error_) return std::exchange(fd_error_, 0);
         std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
-        if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
+        if (timeout_ns > 0 && left <= 0) return show(), -ETIMEDOUT;
         if (!settle()) continue;
         ++counters_.waits;
         show();

@@ -121,7 +121,8 @@ class receiver {
     [[gnu::noinline]] std::int32_t release_any(const ipc_message &message);
     void count_message(ipc_message &out, std::uint32_t index, peer &p);
     std::int32_t take_from(std::uint32_t index, peer &p, ipc_message &out);
-    std::int32_t follow(std::uint32_t index, peer &p, ipc_message &out);
+    bool follow(std::uint32_t index);
+    std::int32_t go_on(std::uint32_t index, peer &p, ipc_message &out);
     std::int32_t finish(std::uint32_t index, bool end, bool broken, ipc_message &out);
     void end_turn();
     std::int32_t take(ipc_message &out);

@@ -28,6 +28,8 @@ constexpr std::int64_t stall_ns = 10'000'000;
 // finds its ring full each time. So a ring that has become large already waits for longer.
 constexpr std::int64_t large_stall_ns = 100'000'000;
 constexpr std::uint64_t large_factor = 16;
+// A receiver that takes its time for each message has been seen to: it is slow, and not gone to do something else.
+constexpr std::int64_t most_stall_ns = 10'000'000'000;
 constexpr std::int64_t large_retry_ns = 100'000'000;
 constexpr std::int64_t growth_retry_ns = 1'000'000'000;
 // A ring that is made for a large message holds three of them, so that one is filled while another is read; but it
@@ -610,10 +612,12 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns, std::
             growth = until_growth(now);
         }
         std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
-        if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
+        if (timeout_ns > 0 && left <= 0) return show(), -ETIMEDOUT;
         if (growth > 0) left = left < 0 ? growth : std::min(left, growth);
+        // With as many rings as may be, it grows when the oldest has gone.
+        std::uint64_t until = may_grow && ring_awaited_ != 0 ? std::min(position, ring_awaited_) : position;
         // To settle may be to look, and so to take the bell of an interrupt.
-        if (!settle(position) || events_.interrupted()) continue;
+        if (!settle(until) || events_.interrupted()) continue;
         ++counters_.waits;
         show();
         int r = look(left);
@@ -670,11 +674,12 @@ std::int32_t sender::go_on_in(std::uint64_t capacity) {
 std::int32_t sender::make_large(std::size_t size, std::int64_t timeout_ns) {
     large_until_ns_ = coarse_now_ns() + large_for_ns;
     retry_large_ns_ = 0;
-    std::uint64_t least = std::bit_ceil(2 * std::uint64_t{size});
-    std::uint64_t capacity = std::min(std::max(least, std::min(2 * least, most_for_overlap)), sizes_.most);
+    std::uint64_t least = std::min(std::bit_ceil(2 * std::uint64_t{size}), sizes_.most);
+    std::uint64_t best = std::min(std::max(least, std::min(2 * least, most_for_overlap)), sizes_.most);
     std::int64_t start = now_ns();
     while (size > rings_.now().most()) {
         refresh_tail();
+        std::uint64_t capacity = too_many_with(best) ? least : best;
         std::int32_t r = go_on_in(capacity);
         if (r != -EAGAIN) {
             if (r < 0) return r;
@@ -683,7 +688,7 @@ std::int32_t sender::make_large(std::size_t size, std::int64_t timeout_ns) {
         std::int64_t now = now_ns(), left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
         if (too_many_with(capacity)) {  // the oldest has to go first
             left = timeout_ns <= 0 ? timeout_ns : std::max<std::int64_t>(left, 1);
-            if (r = wait(rings_.oldest_continued(), left, room_awaited_); r < 0) return r;
+            if (r = wait(rings_.oldest_continued(), left, ring_awaited_); r < 0) return r;
             continue;
         }
         // Too much is on the way to receivers that have not looked. As with hellos, it is tried again.
@@ -702,13 +707,19 @@ std::int32_t sender::make_large(std::size_t size, std::int64_t timeout_ns) {
 
 // Nanoseconds until the ring, which has no room, is to grow; -1 if it is not.
 std::int64_t sender::until_growth(std::int64_t now_ns) {
-    if (rings_.now().capacity() >= sizes_.most || too_many_with(larger())) return -1;
+    if (rings_.now().capacity() >= sizes_.most) return -1;
+    if (too_many_with(larger())) {
+        ring_awaited_ = rings_.oldest_continued();
+        return -1;
+    }
     if (stalled_at_ != rings_.tail() || stalled_since_ns_ == 0) {
+        if (stalled_since_ns_ != 0) stalled_for_ns_ = std::max(now_ns - stalled_since_ns_, stalled_for_ns_ * 7 / 8);
         stalled_at_ = rings_.tail();
         stalled_since_ns_ = now_ns;
     }
     bool large = rings_.now().capacity() >= large_factor * sizes_.first;
-    std::int64_t due = std::max(stalled_since_ns_ + (large ? large_stall_ns : stall_ns), growth_due_ns_);
+    std::int64_t stall = std::max(large ? large_stall_ns : stall_ns, std::min(4 * stalled_for_ns_, most_stall_ns));
+    std::int64_t due = std::max(stalled_since_ns_ + stall, growth_due_ns_);
     return std::max<std::int64_t>(due - now_ns, 0);
 }
 
@@ -728,13 +739,14 @@ bool sender::retry_due() {
     std::int64_t now = now_ns(), left = -1;
     if (retry_large_ns_ != 0) {
         left = std::max<std::int64_t>(retry_large_ns_ - now, 0);
+    } else if (ring_awaited_ != 0 && free_up_to(ring_awaited_)) {
+        left = 0;
     } else if (room_awaited_ != 0) {
         if (free_up_to(room_awaited_) || awaited_in_ != rings_.now().base()) return true;
-        // Not for what a large message waits for, which is the end of an older ring.
-        if (room_awaited_ > rings_.now().base()) left = until_growth(now);
+        left = until_growth(now);
     }
     if (left > 0) events_.set_alarm(left);
-    if (left == 0) retry_large_ns_ = room_awaited_ = 0;
+    if (left == 0) retry_large_ns_ = room_awaited_ = ring_awaited_ = 0;
     return left == 0;
 }
 

@@ -71,8 +71,9 @@ class sender {
         a.rebuilt(links_, leaver_);
         a(declined_, vacancy_, vacant_early_, scan_due_, someone_gone_, unlinked_, retry_ns_, reserved_, reserved_size_,
           ended_);
-        a(end_position_, room_awaited_, flush_awaited_, awaited_in_, awake_messages_, armed_, spin_, counters_);
-        a(stalled_at_, stalled_since_ns_, growth_due_ns_, retry_large_ns_, large_until_ns_);
+        a(end_position_, room_awaited_, flush_awaited_, ring_awaited_, awaited_in_, awake_messages_, armed_, spin_,
+          counters_);
+        a(stalled_at_, stalled_since_ns_, stalled_for_ns_, growth_due_ns_, retry_large_ns_, large_until_ns_);
     }
 
   private:
@@ -105,13 +106,16 @@ class sender {
     // What calls that were refused wait to be released: of several the nearest, 0 if there is none. It makes the fd
     // ready.
     std::uint64_t awaited() const {
-        if (room_awaited_ == 0 || flush_awaited_ == 0) return room_awaited_ | flush_awaited_;
-        return std::min(room_awaited_, flush_awaited_);
+        std::uint64_t least = 0;
+        for (std::uint64_t position : {room_awaited_, ring_awaited_, flush_awaited_})
+            if (position != 0 && (least == 0 || position < least)) least = position;
+        return least;
     }
     // What is there by now is awaited no more. Room is, too, if the stream has gone on in another ring.
     void forget_awaited() {
-        if ((room_awaited_ | flush_awaited_) == 0) return;
+        if ((room_awaited_ | ring_awaited_ | flush_awaited_) == 0) return;
         if (flush_awaited_ <= rings_.tail()) flush_awaited_ = 0;
+        if (ring_awaited_ <= rings_.tail()) ring_awaited_ = 0;
         if (room_awaited_ <= rings_.tail() || awaited_in_ != rings_.now().base()) room_awaited_ = 0;
     }
     // A receiver's place, which may be at a `continued` that the tail has passed.
@@ -169,8 +173,9 @@ class sender {
     std::size_t reserved_size_ = 0;
     bool ended_ = false;
     std::uint64_t end_position_ = 0;  // of the end frame, if ended
-    // What a reserve, and a flush, that was refused waits to be released; 0: nothing.
-    std::uint64_t room_awaited_ = 0, flush_awaited_ = 0;
+    // What waits to be released: by a reserve or flush that was refused, and until there may be one more ring; 0:
+    // nothing.
+    std::uint64_t room_awaited_ = 0, flush_awaited_ = 0, ring_awaited_ = 0;
     std::uint64_t awaited_in_ = 0;      // base of the ring that was written then
     std::uint32_t awake_messages_ = 0;  // committed since it last slept: see fence_leave
     bool armed_ = false;                // the host may be waiting on our fd
@@ -180,6 +185,7 @@ class sender {
     // When the ring changes.
     std::uint64_t stalled_at_ = 0;       // the tail, when there was no room,
     std::int64_t stalled_since_ns_ = 0;  // and since when it is that; 0: there was room up to now
+    std::int64_t stalled_for_ns_ = 0;    // how long that lasted lately, until something was released
     std::int64_t growth_due_ns_ = 0;     // not before: a growth has failed
     std::int64_t retry_large_ns_ = 0;    // a reserve was refused that is to be tried again then
     std::int64_t large_until_ns_ = 0;    // until then the large ring is kept

@@ -44,9 +44,10 @@
  *     - of four times the message's size or more, if that takes no more than 256 MiB, else twice, for a message larger than
  *       half of the ring: in reserve or send, at once;
  *     - of twice the ring's size, if there was no room for 10 ms and nothing was released in that time (100 ms, once the
- *       ring is 16 times as large as at first): in a reserve or send that waits, or that is made again; the fd of a
- *       sender that was refused and is armed gets ready for it. A receiver that is only slower frees room all the time.
- *       For that one the sender waits: a larger ring would be the slower one;
+ *       ring is 16 times as large as at first; and four times as long as that lasted lately, up to 10 s): in a reserve or
+ *       send that waits, or that is made again; the fd of a sender that was refused and is armed gets ready for it. A
+ *       receiver that is only slower frees room again and again. For that one the sender waits: a larger ring would be
+ *       the slower one;
  *     - of the first size, once no more than half of that was in use, and no large message sent, for a second: in a
  *       reserve or send, flush, arm, stats or links. A sender that makes no call keeps the large ring.
  *   The memory of a ring is given back, on both sides, when all in it is released; a message that is held keeps its own.

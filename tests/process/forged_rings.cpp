@@ -120,6 +120,19 @@ TEST_CASE_FIXTURE(continued, "a ring that is announced and not gone on in is giv
     finish();
 }
 
+TEST_CASE_FIXTURE(continued, "of two rings that are announced for the same place, a stream goes on in the second") {
+    memory taken_back{2 * least, ring_seals}, its_bits{layout::bits_bytes(2 * least), link_seals};
+    fds = {taken_back.file(), its_bits.file()};
+    REQUIRE(announce() == 0);
+    CHECK(r.stats().links == 2);  // that was heard now; what follows is heard when it is needed
+    fds = {next.file(), bits.file()};
+    REQUIRE(announce() == 0);
+    go_on();
+    put_message(6, 1000);
+    CHECK(r.take() == 6);
+    finish();
+}
+
 TEST_CASE_FIXTURE(continued, "a notice of a ring that can't be is refused in words") {
     std::string part = "none of ours";
     SUBCASE("no capacity") { notice.place.capacity = 0; }

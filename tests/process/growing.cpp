@@ -413,6 +413,48 @@ TEST_CASE_FIXTURE(scratch, "all rings together take no more than twice the large
     CHECK(ipc_sender_reserve(s, 65 * KiB, &room, limit_ns) == 0);
 }
 
+TEST_CASE_FIXTURE(scratch,
+                  "a sender with as much memory as may be goes on in a larger ring once an older one has gone") {
+    tx s("shm://t?capacity=64KiB&max_capacity=1MiB");
+    rx r;
+    s.await_links(1);
+    // One message is held in a ring of 1 MiB; behind it lies a small one, which has grown to 512 KiB and is full.
+    REQUIRE(send_small_in(s, 300'000, 1) == 0);
+    CHECK(r.hold(1) == "1");
+    REQUIRE(shrinks_to(s, 64 * KiB));
+    std::uint64_t sent = 1;
+    while (s.send(sent + 1, 1000, 300'000'000) == 0) ++sent;
+    CHECK(s.stats().capacity == 512 * KiB);
+    pollfd ready{ipc_sender_fd(s), POLLIN, 0};
+    void *room;
+    CHECK(ipc_sender_reserve(s, 1000, &room, 0) == -EAGAIN);
+    CHECK(ipc_sender_reserve(s, 300'000, &room, 0) == -EAGAIN);
+    CHECK(ipc_sender_arm(s) == 1);
+    CHECK(poll(&ready, 1, 0) == 0);
+    CHECK(r.release_held(1) == 0);
+    CHECK(poll(&ready, 1, 10'000) == 1);
+    CHECK(eventually([&] { return ipc_sender_reserve(s, 1000, &room, 0) == 0; }));
+    CHECK(s.stats().capacity == MiB);
+    ipc_sender_abort(s);
+    CHECK(r.read(static_cast<int>(sent - 1)) == "2-" + std::to_string(sent));
+}
+
+TEST_CASE_FIXTURE(scratch, "a receiver that takes its time for each message makes no more than a few rings") {
+    tx s("shm://t?capacity=64KiB&max_capacity=64MiB");
+    rx r;
+    s.await_links(1);
+    std::uint64_t sent = 0, taken = 0;
+    auto start = std::chrono::steady_clock::now(), took = start;
+    while (std::chrono::steady_clock::now() - start < 2s) {
+        if (s.send(sent + 1, 10'000, 5'000'000) == 0) ++sent;
+        if (std::chrono::steady_clock::now() - took < 150ms) continue;
+        CHECK(r.take() == ++taken);
+        took = std::chrono::steady_clock::now();
+    }
+    CHECK(s.stats().capacity <= 8 * MiB);
+    CHECK(r.read(static_cast<int>(sent - taken)) == std::to_string(taken + 1) + "-" + std::to_string(sent));
+}
+
 // ---- What is in the way ---------------------------------------------------------------------------------------------
 
 // Sanitizers need terabytes of address space for themselves.
