@@ -109,12 +109,22 @@ class events {
 
     // One timer, for what can't be waited for otherwise; disarmed it costs nothing.
     void set_alarm(std::int64_t delay_ns, std::int64_t period_ns = 0) { set_timer(timer_.get(), delay_ns, period_ns); }
-    void drain_alarm() { drain_timer(timer_.get()); }
+    // At the latest after so long: one that goes off before stays.
+    void alarm_within(std::int64_t delay_ns) {
+        std::int64_t at = now_ns() + delay_ns;
+        if (alarm_at_ != 0 && alarm_at_ <= at) return;
+        alarm_at_ = at;
+        set_alarm(delay_ns);
+    }
+    void drain_alarm() {
+        drain_timer(timer_.get());
+        alarm_at_ = 0;
+    }
 
     template <class Archive>
     void hand_over(Archive &a) {
         a.resource(words_, static_cast<handle_words *>(nullptr));
-        a(epoll_, interrupt_bell_, timer_, looked_, reads_this_tick_, skip_);
+        a(epoll_, interrupt_bell_, timer_, alarm_at_, looked_, reads_this_tick_, skip_);
     }
 
   private:
@@ -122,6 +132,7 @@ class events {
     fd epoll_;
     fd interrupt_bell_;
     fd timer_;
+    std::int64_t alarm_at_ = 0;                // 0: none is set by alarm_within
     static constexpr std::uint32_t rush = 64;  // calls within a tick
     std::int64_t looked_ = 0;
     std::uint32_t reads_this_tick_ = 0;

@@ -734,14 +734,15 @@ std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
     spin_.learn(start, counters_.messages);
     spin_.until([&] { return something_there() || events_.interrupted(); }, timeout_ns);
     if (timeout_ns > 0) now = now_ns();
-    for (;;) {
-        if (std::int32_t r = take(out)) {
-            return r;
-        }
+    for (bool looked = false;; looked = true) {
+        if (std::int32_t r = take(out)) return r;
         if (events_.take_interrupt()) return -ECANCELED;
         if (fd_error_) return std::exchange(fd_error_, 0);
         std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
-        if (timeout_ns > 0 && left <= 0) return show(), -ETIMEDOUT;
+        if (timeout_ns > 0 && left <= 0) {
+            if (looked) return -ETIMEDOUT;
+            left = 0;  // the look before the sleep was at those only who were at work
+        }
         if (!settle()) continue;
         ++counters_.waits;
         show();

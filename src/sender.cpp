@@ -130,7 +130,7 @@ void sender::check_own_name() {
     try {
         take_name();
     } catch (const std::exception &) {
-        events_.set_alarm(folder_look_ns);
+        events_.alarm_within(folder_look_ns);
     }
 }
 
@@ -146,7 +146,7 @@ void sender::watch_while_alone() {
     if (watch_) return;
     watch_ = folder_watch(folder_);
     if (watch_ && events_.try_add(watch_.get(), {of::folder}) < 0) watch_ = folder_watch();
-    if (!watch_) events_.set_alarm(folder_look_ns);
+    if (!watch_) events_.alarm_within(folder_look_ns);
     // What changed before the watch was there. Receivers are seen by their knock, which is waiting then.
     if (!name_is_there()) check_own_name();
 }
@@ -161,7 +161,7 @@ void sender::stay_findable() {
         if (!scan_due_) return;
         look(0);
     }
-    events_.set_alarm(folder_look_ns);
+    events_.alarm_within(folder_look_ns);
 }
 
 // ---- Links ----------------------------------------------------------------------------------------------------------
@@ -384,7 +384,7 @@ void sender::drop_gone() {
             if (link->answered || link->refused)
                 declined_.push_back(r->id);
             else
-                events_.set_alarm(last_retry_ns);
+                events_.alarm_within(last_retry_ns);
         }
         events_.remove(link->socket.get());
         if (link->pid) events_.remove(link->pid.get());
@@ -456,7 +456,7 @@ int sender::look(std::int64_t timeout_ns) {
         }
         if (unlinked_) {
             retry_ns_ = std::clamp(2 * retry_ns_, first_retry_ns, last_retry_ns);
-            events_.set_alarm(retry_ns_);
+            events_.alarm_within(retry_ns_);
         }
     }
     show();
@@ -523,6 +523,7 @@ std::int32_t sender::reserve_any(std::size_t size, void *&data, std::int64_t tim
         if (std::int32_t r = wait(needs, timeout_ns, room_awaited_, true); r < 0) return r;
     }
     forget_awaited();
+    stalled_since_ns_ = 0;
     lend(size, data);
     return 0;
 }
@@ -572,7 +573,7 @@ bool sender::settle(std::uint64_t position) {
     for (outgoing *link : links_) barrier |= link->take_back();
     if (barrier && !membarrier_global()) {
         membarrier_ = false;
-        events_.set_alarm(doubtful_sleep_ns);
+        events_.alarm_within(doubtful_sleep_ns);
     }
     for (outgoing *link : links_)
         if (link->released() < position) link->sleep_until(position);
@@ -600,8 +601,9 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns, std::
     spin_.learn(start, counters_.messages);
     spin_.until([&] { return free_up_to(position) || events_.interrupted(); }, timeout_ns);
     if (timeout_ns > 0) now = now_ns();
-    for (;;) {
+    for (bool looked = false;; looked = true) {
         if (free_up_to(position)) {
+            if (may_grow) end_stall(now);
             forget_awaited();
             return 0;
         }
@@ -612,12 +614,18 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns, std::
             growth = until_growth(now);
         }
         std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
-        if (timeout_ns > 0 && left <= 0) return show(), -ETIMEDOUT;
+        if (timeout_ns > 0 && left <= 0) {
+            if (looked) return -ETIMEDOUT;
+            left = 0;  // who holds the room may be gone
+        }
         if (growth > 0) left = left < 0 ? growth : std::min(left, growth);
         // With as many rings as may be, it grows when the oldest has gone.
-        std::uint64_t until = may_grow && ring_awaited_ != 0 ? std::min(position, ring_awaited_) : position;
+        std::uint64_t until = may_grow && ring_awaited_ > rings_.tail() ? std::min(position, ring_awaited_) : position;
         // To settle may be to look, and so to take the bell of an interrupt.
-        if (!settle(until) || events_.interrupted()) continue;
+        if (!settle(until) || events_.interrupted()) {
+            now = now_ns();
+            continue;
+        }
         ++counters_.waits;
         show();
         int r = look(left);
@@ -693,6 +701,7 @@ std::int32_t sender::make_large(std::size_t size, std::int64_t timeout_ns) {
         }
         // Too much is on the way to receivers that have not looked. As with hellos, it is tried again.
         if (timeout_ns == 0) {
+            forget_awaited();
             retry_large_ns_ = now + large_retry_ns;
             return -EAGAIN;
         }
@@ -705,6 +714,13 @@ std::int32_t sender::make_large(std::size_t size, std::int64_t timeout_ns) {
     return 0;
 }
 
+// Something was released, for which a reserve has waited.
+void sender::end_stall(std::int64_t now_ns) {
+    if (stalled_since_ns_ != 0)
+        stalled_for_ns_ = std::min(std::max(now_ns - stalled_since_ns_, stalled_for_ns_ * 7 / 8), most_stall_ns / 4);
+    stalled_since_ns_ = 0;
+}
+
 // Nanoseconds until the ring, which has no room, is to grow; -1 if it is not.
 std::int64_t sender::until_growth(std::int64_t now_ns) {
     if (rings_.now().capacity() >= sizes_.most) return -1;
@@ -713,12 +729,12 @@ std::int64_t sender::until_growth(std::int64_t now_ns) {
         return -1;
     }
     if (stalled_at_ != rings_.tail() || stalled_since_ns_ == 0) {
-        if (stalled_since_ns_ != 0) stalled_for_ns_ = std::max(now_ns - stalled_since_ns_, stalled_for_ns_ * 7 / 8);
+        end_stall(now_ns);
         stalled_at_ = rings_.tail();
         stalled_since_ns_ = now_ns;
     }
     bool large = rings_.now().capacity() >= large_factor * sizes_.first;
-    std::int64_t stall = std::max(large ? large_stall_ns : stall_ns, std::min(4 * stalled_for_ns_, most_stall_ns));
+    std::int64_t stall = std::max(large ? large_stall_ns : stall_ns, 4 * stalled_for_ns_);
     std::int64_t due = std::max(stalled_since_ns_ + stall, growth_due_ns_);
     return std::max<std::int64_t>(due - now_ns, 0);
 }
@@ -745,7 +761,7 @@ bool sender::retry_due() {
         if (free_up_to(room_awaited_) || awaited_in_ != rings_.now().base()) return true;
         left = until_growth(now);
     }
-    if (left > 0) events_.set_alarm(left);
+    if (left > 0) events_.alarm_within(left);
     if (left == 0) retry_large_ns_ = room_awaited_ = ring_awaited_ = 0;
     return left == 0;
 }

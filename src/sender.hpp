@@ -127,6 +127,7 @@ class sender {
     std::uint64_t larger() const { return std::min(2 * rings_.now().capacity(), sizes_.most); }
     std::int32_t go_on_in(std::uint64_t capacity);
     std::int32_t make_large(std::size_t size, std::int64_t timeout_ns);
+    void end_stall(std::int64_t now_ns);
     std::int64_t until_growth(std::int64_t now_ns);
     bool grow();
     bool retry_due();

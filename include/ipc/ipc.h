@@ -41,8 +41,8 @@
  *
  *   Rings that grow. A sender's ring has 1 MiB, which stays in the processor's cache, unless open says otherwise. The
  *   stream goes on in another ring
- *     - of four times the message's size or more, if that takes no more than 256 MiB, else twice, for a message larger than
- *       half of the ring: in reserve or send, at once;
+ *     - of four times the message's size or more, if that takes no more than 256 MiB and there may be as much, else twice,
+ *       for a message larger than half of the ring: in reserve or send, at once;
  *     - of twice the ring's size, if there was no room for 10 ms and nothing was released in that time (100 ms, once the
  *       ring is 16 times as large as at first; and four times as long as that lasted lately, up to 10 s): in a reserve or
  *       send that waits, or that is made again; the fd of a sender that was refused and is armed gets ready for it. A

@@ -358,7 +358,7 @@ bool fifo_outlet::write(std::optional<no_sigpipe> &here, std::byte *payload, std
     ssize_t n;
     do n = here ? writev(pipe_.get(), first, count) : pwritev2(pipe_.get(), first, count, -1, without_signal);
     while (n < 0 && errno == EINTR);
-    if (n < 0 && !here && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+    if (n < 0 && !here && errno != EAGAIN && errno != EPIPE) {  // an older system, or a sandbox: the plain way may do
         flag_known_ = false;
         here.emplace();
         return write(here, payload, bytes, header);

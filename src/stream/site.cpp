@@ -31,11 +31,4 @@ site::site(any_endpoint e, handle_words *words)
     uv->enter(waiting);
 }
 
-void site::alarm_in(std::int64_t delay_ns) {
-    std::int64_t at = now_ns() + delay_ns;
-    if (alarm_at != 0 && alarm_at <= at) return;
-    alarm_at = at;
-    waiting.set_alarm(delay_ns);
-}
-
 }  // namespace libipc::stream

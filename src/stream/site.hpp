@@ -32,7 +32,6 @@ struct site {
                 uv->run();
             } else if (tag.kind == event_tag::of::timer) {
                 waiting.drain_alarm();
-                alarm_at = 0;
                 alarm();
             }
         });
@@ -51,12 +50,11 @@ struct site {
     }
 
     // The alarm of the source or outlet goes off after this time, or earlier.
-    void alarm_in(std::int64_t delay_ns);
-    std::int64_t alarm_at = 0;  // 0: it is not set
+    void alarm_in(std::int64_t delay_ns) { waiting.alarm_within(delay_ns); }
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(where, id, waiting, fd_error, armed, alarm_at);
+        a(where, id, waiting, fd_error, armed);
         a.rebuilt(uv);
     }
 };

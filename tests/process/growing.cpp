@@ -439,6 +439,44 @@ TEST_CASE_FIXTURE(scratch,
     CHECK(r.read(static_cast<int>(sent - 1)) == "2-" + std::to_string(sent));
 }
 
+ROLE(waits_for_a_ring) {
+    tx s("shm://t?capacity=64KiB&max_capacity=1MiB");
+    s.await_links(1);
+    MUST(send_small_in(s, 300'000, 1) == 0);
+    me.say("sent");
+    me.hear();  // it is held
+    MUST(eventually([&] { return s.stats().capacity == 64 * KiB; }));
+    std::uint64_t sent = 1;
+    while (s.send(sent + 1, 1000, 300'000'000) == 0) ++sent;
+    me.say("full");
+    auto used = [] {
+        rusage u{};
+        getrusage(RUSAGE_SELF, &u);
+        return u.ru_utime.tv_sec * 1'000'000 + u.ru_utime.tv_usec + u.ru_stime.tv_sec * 1'000'000 + u.ru_stime.tv_usec;
+    };
+    long before = used();
+    MUST(s.send(sent + 1, 1000) == 0);
+    me.say(std::to_string(used() - before));
+    me.hear();
+}
+
+TEST_CASE_FIXTURE(scratch,
+                  "a call that waits goes on in a larger ring once an older one has gone, and sleeps until then") {
+    rx r;
+    child s = start("waits_for_a_ring");
+    s.expect("sent");
+    CHECK(r.hold(1) == "1");
+    s.say("held");
+    s.expect("full");
+    REQUIRE(eventually([&] { return s.sleeps(); }));
+    CHECK(r.release_held(1) == 0);
+    CHECK(std::stol(s.hear()) < 200'000);  // microseconds
+    s.say("end");
+    s.done();
+    ipc_message m;
+    while (r.receive(m) == IPC_MESSAGE) r.release(m);
+}
+
 TEST_CASE_FIXTURE(scratch, "a receiver that takes its time for each message makes no more than a few rings") {
     tx s("shm://t?capacity=64KiB&max_capacity=64MiB");
     rx r;
