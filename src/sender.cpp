@@ -33,7 +33,7 @@ constexpr std::int64_t most_stall_ns = 10'000'000'000;
 constexpr std::int64_t large_retry_ns = 100'000'000;
 constexpr std::int64_t growth_retry_ns = 1'000'000'000;
 // A ring that is made for a large message holds three of them, so that one is filled while another is read; but it
-// takes no more than this for it.
+// takes no more than this for it, nor more than there may be beside the others.
 constexpr std::uint64_t most_for_overlap = 256 << 20;
 // A ring that was not needed for so long is given up for the small one.
 constexpr std::int64_t large_for_ns = 1'000'000'000;

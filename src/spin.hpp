@@ -61,7 +61,7 @@ class spin {
     }
 
     // For the sockets of networks, where a look is a system call, and whoever writes to one whose reader sleeps goes
-    // all the way to wake it: hangs back, and looks at nothing. 1.2 times the messages per second up to 16 KiB. A pipe
+    // all the way to wake it: hangs back, and looks at nothing: up to 1.2 times the messages per second. A pipe
     // or a Unix socket is full too soon, and gets slower.
     static constexpr std::int64_t network_flood_gap_ns = 10'000;
     void hang_back(std::int64_t timeout_ns) {
