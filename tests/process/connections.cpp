@@ -267,24 +267,7 @@ TEST_CASE_TEMPLATE("a sender survives that its receiver goes, with SIGPIPE as pr
     scratch test;
     std::string url = T::url(test.folder());
     child sender = test.start("sends_to_url_until_told", {url});
-    sender.expect("open");
-    for (int run = 0; run < 3; ++run) {
-        rx r(url);
-        ipc_message m;
-        for (int i = 0; i < 10; ++i) {
-            REQUIRE(r.receive(m) == IPC_MESSAGE);
-            r.release(m);
-        }
-    }
-    rx r(url);
-    sender.say("stop");
-    ipc_message m;
-    int got;
-    while ((got = r.receive(m)) == IPC_MESSAGE) r.release(m);
-    CHECK(got == IPC_END);
-    sender.hear();
-    sender.hear();
-    sender.done();
+    outlive_receivers(sender, url);
 }
 
 TEST_CASE_FIXTURE(scratch, "port 0 becomes a free one, and the receiver's URL says which") {

@@ -254,26 +254,7 @@ TEST_CASE_FIXTURE(scratch, "a sender survives that the reader of its FIFO goes, 
         CAPTURE(old_system);
         child sender = start("sends_to_url_until_told",
                              old_system ? std::vector<std::string>{url, "old"} : std::vector<std::string>{url});
-        sender.expect("open");
-        for (int run = 0; run < 3; ++run) {
-            rx r(url);
-            ipc_message m;
-            for (int i = 0; i < 10; ++i) {
-                REQUIRE(r.receive(m) == IPC_MESSAGE);
-                r.release(m);
-            }
-        }
-        rx r(url);
-        ipc_message m;
-        REQUIRE(r.receive(m) == IPC_MESSAGE);
-        r.release(m);
-        sender.say("stop");
-        int got;
-        while ((got = r.receive(m)) == IPC_MESSAGE) r.release(m);
-        CHECK(got == IPC_END);
-        sender.hear();
-        sender.hear();
-        sender.done();
+        outlive_receivers(sender, url);
     }
 }
 

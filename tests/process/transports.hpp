@@ -22,6 +22,29 @@ inline std::string free_port(int type) {
     return std::to_string(ntohs(a.sin_port));
 }
 
+// Ends a child that sends until it is told to stop, once a few receivers have come and gone.
+inline void outlive_receivers(child &sender, const std::string &url) {
+    sender.expect("open");
+    ipc_message m;
+    for (int run = 0; run < 3; ++run) {
+        rx r(url);
+        for (int i = 0; i < 10; ++i) {
+            REQUIRE(r.receive(m) == IPC_MESSAGE);
+            r.release(m);
+        }
+    }
+    rx r(url);
+    REQUIRE(r.receive(m) == IPC_MESSAGE);
+    r.release(m);
+    sender.say("stop");
+    int got;
+    while ((got = r.receive(m)) == IPC_MESSAGE) r.release(m);
+    CHECK(got == IPC_END);
+    sender.hear();
+    sender.hear();
+    sender.done();
+}
+
 struct over_shm {
     static std::string url(const std::string &) { return "shm://t"; }
     static constexpr bool waits_for_receiver = true;  // what is sent before there is a receiver waits
