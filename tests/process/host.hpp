@@ -17,8 +17,8 @@
 
 #include "../abi/library.hpp"  // LIBRARY_FUNCTIONS
 
-inline const std::string this_build = LIBIPC_THIS_BUILD;
-inline const std::string next_build = LIBIPC_NEXT_BUILD;  // the same sources, another version
+extern const std::string this_build;
+extern const std::string next_build;  // the same sources, another version
 
 // One loaded copy.
 class copy {
