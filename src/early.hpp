@@ -15,11 +15,11 @@ namespace libipc {
 
 class early_bits {
   public:
-    // For one more ring, after the others. Throws failure.
-    void add(const layout::ring_place &ring) {
+    // For one more ring, after the others: its bits lie at `offset` of a link's memory. Throws failure.
+    void add(const layout::ring_place &ring, int file, std::uint64_t offset) {
         parts_.reserve(layout::most_rings);
-        shared_memory memory = make_bits_memory(layout::bits_bytes(ring.capacity));
-        bitmap bits(reinterpret_cast<bitmap::word *>(memory.map.get()), ring.capacity);
+        mapping memory = map_link_part(file, offset, layout::bits_bytes(ring.capacity));
+        bitmap bits(reinterpret_cast<bitmap::word *>(memory.get()), ring.capacity);
         parts_.push_back({ring.base, bits, std::move(memory)});
     }
     // The rings before `base` are gone.
@@ -28,7 +28,10 @@ class early_bits {
     }
     // The receiver has released all before `position`: it has left the rings that end there or before.
     void drop_left(std::uint64_t position) {
-        while (parts_.size() > 1 && parts_[1].base <= position) parts_.erase(parts_.begin());
+        while (parts_.size() > 1 && parts_[1].base <= position) {
+            empty_link_part(parts_.front().memory);  // the rest of the link's memory stays
+            parts_.erase(parts_.begin());
+        }
     }
     bool full() const { return parts_.size() == layout::most_rings; }
     // What was added for a ring that begins there is of no use.
@@ -55,15 +58,9 @@ class early_bits {
         }
     }
 
-    // The files are handed over with the rings'.
-    int file(std::size_t ring) const { return parts_[ring].memory.file.get(); }
-    int last_file() const { return parts_.back().memory.file.get(); }
-    void close_files() {
-        for (part &p : parts_) p.memory.file.reset();
-    }
     // In a forked child nothing is mapped here.
     void forget() {
-        for (part &p : parts_) p.memory.map.forget();
+        for (part &p : parts_) p.memory.forget();
     }
     template <class Archive>
     void hand_over(Archive &a) {
@@ -74,7 +71,7 @@ class early_bits {
     struct part {
         std::uint64_t base = 0;
         bitmap bits;
-        shared_memory memory;
+        mapping memory;
         template <class Archive>
         void hand_over(Archive &a) {
             a(base, bits, memory);

@@ -8,7 +8,7 @@
 
 namespace libipc::layout {
 
-inline constexpr std::uint32_t version = 2;
+inline constexpr std::uint32_t version = 3;
 
 // A word that lies in shared memory.
 template <class T>
@@ -68,7 +68,8 @@ inline constexpr std::size_t most_rings = 16;  // of one sender at a time
 
 // ---- Links ----------------------------------------------------------------------------------------------------------
 
-// First page of a link's memory. One cache line for each (writer, rate of writing), so that none moves without need.
+// The first page of a link's memory. One cache line for each (writer, rate of writing), so that none moves without
+// need.
 struct link_words {
     // Read by the sender at every message, written by the receiver when it falls asleep or wakes.
     alignas(64) shared<std::uint32_t> asleep;  // 1: ring the data bell after a commit; the ringer sets it to 0
@@ -87,11 +88,11 @@ struct link_words {
 static_assert(offsetof(link_words, delivered) == 64 && offsetof(link_words, released) == 72);
 static_assert(offsetof(link_words, wants) == 128 && sizeof(link_words) == 192);
 
-inline constexpr std::size_t link_bytes = 4096;  // of its memory
+inline constexpr std::size_t link_words_bytes = 4096;
 
-// For each ring of the sender a link has a memory of bits: one for each 16 bytes of the ring, set while a message that
-// starts there is released though an older one is not. `released` is stored first, then the bits before it are cleared,
-// so that at any instant [released, delivered) and the bits tell exactly what is not released.
+// For each ring of the sender a link has bits: one for each 16 bytes of the ring, set while a message that starts there
+// is released though an older one is not. `released` is stored first, then the bits before it are cleared, so that at
+// any instant [released, delivered) and the bits tell exactly what is not released.
 constexpr std::size_t bitmap_words(std::uint64_t capacity) { return capacity / frame_align / 64; }
 constexpr std::uint64_t bits_bytes(std::uint64_t capacity) { return round_up(bitmap_words(capacity) * 8, 4096); }
 
@@ -117,11 +118,19 @@ struct ring_place {
 };
 static_assert(sizeof(ring_place) == 16);
 
-// From the sender, right after connect, with these descriptors, and after them two for each ring: its memory, and the
-// link's bits for it.
-enum hello_fd { link_fd, data_bell_fd, space_bell_fd, sender_pid_fd, first_ring_fd };
-inline constexpr std::size_t ring_fds = 2;
-constexpr std::size_t hello_fds(std::size_t rings) { return first_ring_fd + ring_fds * rings; }
+// A link's memory: its words, then the bits of each ring of the hello. Those of ring i begin where the memory for the
+// first i rings would end.
+constexpr std::uint64_t link_bytes(const ring_place *rings, std::size_t count) {
+    std::uint64_t bytes = link_words_bytes;
+    for (std::size_t i = 0; i < count; ++i) bytes += bits_bytes(rings[i].capacity);
+    return bytes;
+}
+
+// From the sender, right after connect, with these descriptors: the link's memory, the sender's space bell, each ring's
+// memory, and, where the kernel can't tell the receiver (SO_PEERPIDFD, Linux 6.5), a pidfd of the sender. A user may
+// have so many descriptors on their way as a process may have open: hence as few as possible.
+enum hello_fd { link_fd, space_bell_fd, first_ring_fd };
+constexpr std::size_t hello_fds(std::size_t rings, bool with_pid) { return first_ring_fd + rings + (with_pid ? 1 : 0); }
 
 struct hello {
     preamble head;
@@ -134,14 +143,17 @@ struct hello {
     std::uint64_t committed;          // none of these positions is beyond it
     std::uint32_t membarrier;         // 1: the sender is registered for global expedited membarrier
     std::int32_t pid;
+    std::uint32_t with_pid;  // 1: a pidfd is among the descriptors
+    std::uint32_t reserved;
     std::uint64_t rings;          // so many of the places count; `oldest` lies in the first
     ring_place ring[most_rings];  // each begins where the one before it is continued
 };
-static_assert(sizeof(hello) == 88 + 16 * most_rings);
+static_assert(sizeof(hello) == 96 + 16 * most_rings);
 
-// From the sender, at any time after the hello, with the two descriptors of a ring: the stream may go on there. It does
-// when a `continued` that ends at `base` has been committed; if another ring is announced after the same one, it never
-// will.
+// From the sender, at any time after the hello, with two descriptors, the ring's memory and one with the link's bits
+// for it: the stream may go on there. It does when a `continued` that ends at `base` has been committed; if another
+// ring is announced after the same one, it never will.
+inline constexpr std::size_t ring_fds = 2;
 struct ring_notice {
     preamble head;
     std::uint64_t after;  // base of the ring that is continued
@@ -149,8 +161,9 @@ struct ring_notice {
 };
 static_assert(sizeof(ring_notice) == 40);
 
-// From the receiver, with its pidfd. A refusal carries no pidfd, but words, for whoever looks at the socket with
-// strace.
+// From the receiver, with the link's data bell, and a pidfd of its own where the kernel can't tell the sender. Neither
+// has to arrive: for want of descriptors it is said without them, or they are lost on their way. A refusal carries
+// none, but words, for whoever looks at the socket with strace.
 struct answer {
     preamble head;
     std::uint64_t receiver;
@@ -160,10 +173,11 @@ struct answer {
 };
 static_assert(sizeof(answer) == 288);
 
-// From the receiver, at any time after the answer.
+// From either side, at any time after the hello or the answer.
 enum class notice_kind : std::uint32_t {
-    moved = 1,    // its name was made again, or yours was deleted: see whether yours is still there
-    leaving = 2,  // closed, but some messages are held: they gate on, a newcomer may take its place
+    moved = 1,    // receiver: its name was made again, or yours was deleted: see whether yours is still there
+    leaving = 2,  // receiver: closed, but some messages are held: they gate on, a newcomer may take its place
+    wake = 3,     // sender: the data bell rings, which it does not have
 };
 struct notice {
     preamble head;

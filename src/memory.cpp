@@ -126,8 +126,8 @@ void check_ring_limits(std::uint64_t capacity) {
     fail(-errno, "cannot map {} bytes of memory: {}; raise `ulimit -v`, or free memory", bytes, errno_words(errno));
 }
 
-mapping map_once(int file, std::size_t bytes, int protection) {
-    void *p = mmap(nullptr, bytes, protection, MAP_SHARED, file, 0);
+mapping map_once(int file, std::size_t bytes, int protection, std::uint64_t offset = 0) {
+    void *p = mmap(nullptr, bytes, protection, MAP_SHARED, file, static_cast<off_t>(offset));
     if (p == MAP_FAILED) fail_to_map(bytes);
     mapping m(p, bytes);
     madvise(p, bytes, MADV_DONTFORK);
@@ -175,20 +175,6 @@ void check_peer_file(int file, const char *what, std::uint64_t bytes, int seals)
     if ((have & seals) != seals) fail(-EINVAL, "the {} is not sealed: its memory could be taken away", what);
 }
 
-// Written by both sides of a link.
-shared_memory make_common_memory(const char *what, const char *name, std::uint64_t bytes) {
-    check_file_limit(what, bytes);
-    fd file = make_memfd(name, bytes);
-    seal(file, link_seals);
-    mapping map = map_once(file.get(), bytes, PROT_READ | PROT_WRITE);
-    return {std::move(file), std::move(map)};
-}
-
-mapping map_common(int file, const char *what, std::uint64_t bytes) {
-    check_peer_file(file, what, bytes, link_seals);
-    return map_once(file, bytes, PROT_READ | PROT_WRITE);
-}
-
 }  // namespace
 
 mapping::~mapping() {
@@ -203,11 +189,19 @@ shared_memory make_ring(std::uint64_t capacity) {
     return {std::move(file), std::move(map)};
 }
 
-shared_memory make_link_memory(std::uint64_t bytes) { return make_common_memory("a link", "ipc-link", bytes); }
-shared_memory make_bits_memory(std::uint64_t bytes) {
-    if (bytes >= 1 << 20) check_memory_left("a memory of bits", bytes);  // those of a small ring are not worth the look
-    return make_common_memory("a memory of bits", "ipc-bits", bytes);
+fd make_link_memory(std::uint64_t bytes) {
+    check_file_limit("a link's memory", bytes);
+    if (bytes >= 1 << 20) check_memory_left("a link's memory", bytes);  // that of small rings is not worth the look
+    fd file = make_memfd("ipc-link", bytes);
+    seal(file, link_seals);
+    return file;
 }
+
+mapping map_link_part(int file, std::uint64_t offset, std::uint64_t bytes) {
+    return map_once(file, bytes, PROT_READ | PROT_WRITE, offset);
+}
+
+void empty_link_part(const mapping &part) { madvise(part.get(), part.size(), MADV_REMOVE); }
 
 shared_memory make_status_memory(const std::string &name, std::size_t bytes) {
     check_file_limit("a status page", bytes);
@@ -222,8 +216,7 @@ mapping map_peer_ring(int file, std::uint64_t capacity) {
     return map_twice(file, capacity, PROT_READ);
 }
 
-mapping map_peer_link(int file, std::uint64_t bytes) { return map_common(file, "link memory", bytes); }
-mapping map_peer_bits(int file, std::uint64_t bytes) { return map_common(file, "memory of bits", bytes); }
+void check_peer_link(int file, std::uint64_t bytes) { check_peer_file(file, "link memory", bytes, link_seals); }
 
 mapping make_private(std::size_t bytes) {
     void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -23,6 +23,7 @@ class mapping {
     }
     ~mapping();
     std::byte *get() const { return static_cast<std::byte *>(address_); }
+    std::size_t size() const { return bytes_; }
     explicit operator bool() const { return address_ != nullptr; }
     // For a forked child: the address range is not mapped there, or is something else by now.
     void forget() { address_ = nullptr; }
@@ -51,17 +52,19 @@ struct shared_memory {
 // before, as beyond them lies a signal and not an error.
 shared_memory make_ring(std::uint64_t capacity);
 
-// A link's words, and its bits for a ring: writable by both sides, of fixed size. Throw failure.
-shared_memory make_link_memory(std::uint64_t bytes);
-shared_memory make_bits_memory(std::uint64_t bytes);
+// Memory that both sides of a link write, of fixed size. Throws failure.
+fd make_link_memory(std::uint64_t bytes);
+// A part of it, which begins at a page. Throws failure.
+mapping map_link_part(int file, std::uint64_t offset, std::uint64_t bytes);
+// Gives the memory of a part back, that nobody needs any more.
+void empty_link_part(const mapping &part);
 
 // A page that others read through /proc. Throws failure.
 shared_memory make_status_memory(const std::string &name, std::size_t bytes);
 
 // What came from a peer. They throw failure with words for the peer if it is not what it should be.
 mapping map_peer_ring(int file, std::uint64_t capacity);
-mapping map_peer_link(int file, std::uint64_t bytes);
-mapping map_peer_bits(int file, std::uint64_t bytes);
+void check_peer_link(int file, std::uint64_t bytes);  // then map_link_part
 
 // Private zeroed memory that takes space as it is touched. Throws failure.
 mapping make_private(std::size_t bytes);

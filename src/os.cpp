@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/membarrier.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -128,6 +129,32 @@ ucred peer_of(int socket) {
     return who;
 }
 
+#ifndef SO_PEERPIDFD  // not in the headers of Debian 12
+#define SO_PEERPIDFD 77
+#endif
+
+int peer_pidfd(int socket) {
+    int pidfd = -1;
+    socklen_t size = sizeof pidfd;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0) return pidfd;
+    switch (errno) {
+        case EMFILE:
+        case ENFILE:
+        case ENOMEM:
+            return -errno;
+        case EINVAL:  // which of the two says that the process is gone depends on the kernel
+        case ESRCH:
+            return -ESRCH;
+        default:
+            return -ENOPROTOOPT;
+    }
+}
+
+bool has_ended(int pidfd) {
+    pollfd p{pidfd, POLLIN, 0};
+    return poll(&p, 1, 0) == 1;
+}
+
 int send_with_fds(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_fds)] = {};
     iovec part{const_cast<std::byte *>(bytes.data()), bytes.size()};
@@ -184,6 +211,8 @@ bool is_nonblocking(int fd) {
     int flags = fcntl(fd, F_GETFL);
     return flags >= 0 && flags & O_NONBLOCK;
 }
+
+bool is_doorbell(int fd) { return is_anon_inode(fd, "anon_inode:[eventfd]") && is_nonblocking(fd); }
 
 bool register_membarrier() { return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0; }
 

@@ -82,6 +82,11 @@ int wait_events(int epoll, std::span<epoll_event> events, std::int64_t timeout_n
 // Whoever is at the other end of a connected socket; user -1 if that can't be told.
 ucred peer_of(int socket);
 
+// A pidfd of that process: for who has connected, of the one that called listen. -ESRCH: it is dead. -ENOPROTOOPT: the
+// kernel does not tell (before Linux 6.5, or refused by a sandbox).
+int peer_pidfd(int socket);
+bool has_ended(int pidfd);
+
 // A message with descriptors on a SOCK_SEQPACKET socket: 0 or -errno. No SIGPIPE.
 int send_with_fds(int socket, std::span<const std::byte> bytes, std::span<const int> fds);
 
@@ -91,7 +96,7 @@ struct received {
     std::size_t count;  // descriptors taken; each is the caller's
 };
 // No message of ours comes with more.
-inline constexpr std::size_t most_fds = 36;
+inline constexpr std::size_t most_fds = 19;
 // Looks at the next message and leaves it there, but takes copies of its descriptors.
 received peek_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds);
 received receive_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds);
@@ -101,6 +106,8 @@ void drop_message(int socket);
 bool is_anon_inode(int fd, const char *kind);
 
 bool is_nonblocking(int fd);
+// An eventfd that does not block whoever rings it.
+bool is_doorbell(int fd);
 
 // All that is in it; empty if it can't be read. Throws bad_alloc.
 std::string read_file(const std::string &path);

@@ -5,19 +5,36 @@
 namespace libipc {
 
 outgoing::outgoing(std::span<const layout::ring_place> rings, std::uint64_t oldest, std::uint64_t start)
-    : memory_(make_link_memory(layout::link_bytes)), start_(start), released_(oldest), delivered_(oldest) {
+    : file_(make_link_memory(layout::link_bytes(rings.data(), rings.size()))),
+      words_(map_link_part(file_.get(), 0, layout::link_words_bytes)),
+      start_(start),
+      released_(oldest),
+      delivered_(oldest) {
     // Relaxed: the receiver gets to know this memory through a socket.
     words().released.store(oldest, std::memory_order_relaxed);
     words().delivered.store(oldest, std::memory_order_relaxed);  // with from=oldest it starts there
-    for (const layout::ring_place &ring : rings) early_.add(ring);
+    for (std::size_t i = 0; i < rings.size(); ++i)
+        early_.add(rings[i], file_.get(), layout::link_bytes(rings.data(), i));
+}
+
+void outgoing::prepare(const layout::ring_place &next) {
+    file_ = make_link_memory(layout::bits_bytes(next.capacity));
+    early_.add(next, file_.get(), 0);
 }
 
 int outgoing::announce(std::uint64_t after, const layout::ring_place &next, int ring_file) {
     layout::ring_notice notice{{layout::ring_magic, layout::version, sizeof notice}, after, next};
-    int fds[layout::ring_fds] = {ring_file, early_.last_file()};
+    int fds[layout::ring_fds] = {ring_file, file_.get()};
     int r = send_with_fds(socket.get(), std::as_bytes(std::span(&notice, 1)), fds);
-    if (r == 0) early_.close_files();
+    close_file();
     return r;
+}
+
+void outgoing::ring() const {
+    if (data_bell) return ring_bell(data_bell.get());
+    // If the socket is full, the receiver has something to read there, and wakes.
+    layout::notice wake{{layout::notice_magic, layout::version, sizeof wake}, layout::notice_kind::wake, 0};
+    send_with_fds(socket.get(), std::as_bytes(std::span(&wake, 1)), {});
 }
 
 bool outgoing::refresh(std::uint64_t head) {

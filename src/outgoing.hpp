@@ -54,27 +54,31 @@ class outgoing {
         return position < std::max(delivered_, redelivered_until_) && early_.test(position);
     }
 
-    layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(memory_.map.get()); }
-    int memory_file() const { return memory_.file.get(); }
-    void close_files() {
-        memory_.file.reset();
-        early_.close_files();
-    }
+    layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(words_.get()); }
+    // What the receiver is to be given, until it is.
+    int memory_file() const { return file_.get(); }
+    void close_file() { file_.reset(); }
     void fill(ipc_link &out, std::uint64_t head) const;
     layout::status_link shown(std::uint64_t head) const;
     void forget() {
-        memory_.map.forget();
+        words_.forget();
         early_.forget();
     }
 
     // A ring in which the stream may go on: bits for it (throws failure), the word to the receiver (0 or -errno), and
     // that it does not go on there.
-    void prepare(const layout::ring_place &next) { early_.add(next); }
+    void prepare(const layout::ring_place &next);
     int announce(std::uint64_t after, const layout::ring_place &next, int ring_file);
-    void withdraw(const layout::ring_place &next) { early_.withdraw(next.base); }
+    void withdraw(const layout::ring_place &next) {
+        early_.withdraw(next.base);
+        close_file();
+    }
     // It keeps as many rings as it can have. One that does not look keeps also those that the sender has given up: it
     // has released all in them, but does not know that they are continued.
     bool full() const { return early_.full(); }
+
+    // Wakes the receiver.
+    void ring() const;
 
     // The sleeper's part of waking.hpp, for room: true if a membarrier is due before sleep_until.
     bool take_back() { return leave_.take_back(words().sender_unfenced); }
@@ -88,10 +92,11 @@ class outgoing {
     void hand_over(Archive &a) {
         a(socket, data_bell, pid, receiver, index, process, receiver_membarrier, answered, left, gone, handed_over,
           refused);
-        a(memory_, early_, start_, released_, delivered_, redelivered_until_, leave_);
+        a(file_, words_, early_, start_, released_, delivered_, redelivered_until_, leave_);
     }
 
-    fd socket, data_bell, pid;
+    fd socket, pid;
+    fd data_bell;                      // comes with the answer, or never does
     std::uint64_t receiver = 0;        // id, from its name
     std::uint32_t index = 0;           // in the sender's slots
     std::int32_t process = 0;          // its pid; 0 if it is in a namespace that we don't see
@@ -107,7 +112,8 @@ class outgoing {
     // Stored before its first `released`, and `released` was read with acquire.
     bool chosen() const { return words().accepted.load(std::memory_order_acquire) != 0; }
 
-    shared_memory memory_;
+    fd file_;  // of the link's memory, or of the bits of a ring that is prepared
+    mapping words_;
     early_bits early_;
     std::uint64_t start_ = 0;
     std::uint64_t released_ = 0;

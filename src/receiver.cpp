@@ -38,7 +38,7 @@ constexpr time_t litter_age_s = 60;
 constexpr std::size_t most_silent = 32;
 
 constexpr std::uint64_t most_position = std::uint64_t{1} << 62;  // far from where counting would start again
-static_assert(most_fds == layout::hello_fds(layout::most_rings));
+static_assert(most_fds == layout::hello_fds(layout::most_rings, true));
 
 // A forked child may hold a copy of the socket: only shutdown tells the sender in any case.
 void hang_up(fd &socket) {
@@ -48,7 +48,7 @@ void hang_up(fd &socket) {
 
 // How many descriptors belong to what says that it is a hello.
 std::size_t fds_of(const layout::hello &h) {
-    return layout::hello_fds(std::min<std::uint64_t>(h.rings, layout::most_rings));
+    return layout::hello_fds(std::min<std::uint64_t>(h.rings, layout::most_rings), h.with_pid == 1);
 }
 
 void check_place(const layout::ring_place &place) {
@@ -102,10 +102,16 @@ void check_notice(const layout::ring_notice &n, const received &got) {
     check_place(n.place);
 }
 
+// It has no data bell, and rings so.
+bool is_wake(const layout::notice &n, const received &got) {
+    return got.size == sizeof n && n.head.magic == layout::notice_magic && n.head.version == layout::version &&
+           n.head.size == sizeof n && n.what == layout::notice_kind::wake;
+}
+
 // Throws words for the sender.
-read_ring map_ring(const layout::ring_place &place, const fd &memory, const fd &bits) {
+read_ring map_ring(const layout::ring_place &place, const fd &memory, int link_file, std::uint64_t bits_at) {
     return {place, map_peer_ring(memory.get(), place.capacity),
-            map_peer_bits(bits.get(), layout::bits_bytes(place.capacity))};
+            map_link_part(link_file, bits_at, layout::bits_bytes(place.capacity))};
 }
 
 // What a process may lack now and have later, and not a fault of the peer's.
@@ -191,7 +197,7 @@ void receiver::listen() {
         }
     }
     if (listener_) {
-        accept();  // whoever had connected to the old name
+        take_newcomers();  // whoever had connected to the old name
         events_.remove(listener_.get());
     }
     if (watch_) events_.remove(watch_.get());
@@ -243,16 +249,16 @@ void receiver::check_names() {
 
 // For what no event tells.
 void receiver::set_alarm(std::int64_t first_ns) {
-    std::int64_t period = counters_.waiting_for_fds ? fd_retry_ns : !watch_ || !findable_ ? folder_look_ns : 0;
+    std::int64_t period = lacks() ? fd_retry_ns : !watch_ || !findable_ ? folder_look_ns : 0;
     events_.set_alarm(first_ns != 0 ? first_ns : period, period);
 }
 
 // ---- Links ----------------------------------------------------------------------------------------------------------
 
-void receiver::short_of_fds(int error) {
-    if (counters_.waiting_for_fds) return;
-    counters_.waiting_for_fds = 1;
-    fd_error_ = error;
+// Nobody is accepted until there is a descriptor, or memory, for one more.
+void receiver::pause_accepting(int error) {
+    paused_ = true;
+    lack_ = error;
     rewatch(events_.get(), listener_.get(), 0, event_tag{of::listener}.pack());
     set_alarm();
 }
@@ -262,31 +268,34 @@ void receiver::make_room_for(std::size_t peers) {
     for (auto *list : {&free_, &silent_, &active_, &settled_, &resting_}) list->reserve(peers);
 }
 
-void receiver::accept() try {
+// A place for one more. Throws bad_alloc.
+void receiver::make_place() {
+    make_room_for(peers_.size() + 1);
+    peers_.push_back(std::make_unique<peer>());
+    // Each receiver starts at one of its own, so that another's messages are rarely taken for ours.
+    peers_.back()->generation = 1 + static_cast<std::uint32_t>(id_ % generations);
+    free_.push_back(static_cast<std::uint32_t>(peers_.size() - 1));
+}
+
+// 0, or what there is not enough of for one more.
+int receiver::accept() try {
     // The rest is taken at the next look: whoever connects without end keeps nobody up.
-    for (int times = 0; times < 64 && !counters_.waiting_for_fds; ++times) {
+    for (int times = 0; times < 64; ++times) {
+        if (free_.empty()) {
+            if (peers_.size() > index_mask) return 0;
+            make_place();
+        }
         int s = accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (s < 0) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
-            if (errno == EMFILE || errno == ENFILE) short_of_fds(-errno);
-            if (errno == ENOMEM || errno == ENOBUFS) short_of_fds(-ENOMEM);
-            return;
-        }
-        libipc::fd socket(s);
-        if (free_.empty()) {
-            if (peers_.size() > index_mask) return;
-            make_room_for(peers_.size() + 1);
-            peers_.push_back(std::make_unique<peer>());
-            // Each receiver starts at one of its own, so that another's messages are rarely taken for ours.
-            peers_.back()->generation = 1 + static_cast<std::uint32_t>(id_ % generations);
-            free_.push_back(static_cast<std::uint32_t>(peers_.size() - 1));
+            if (errno == ENOMEM || errno == ENOBUFS) return -ENOMEM;
+            return errno == EMFILE || errno == ENFILE ? -errno : 0;
         }
         std::uint32_t index = free_.back();
-        peer &p = *peers_[index];
-        if (events_.try_add(s, {of::peer_socket, index, p.generation}) < 0) continue;
         free_.pop_back();
+        peer &p = *peers_[index];
         p.used = true;
-        p.socket = std::move(socket);
+        p.socket = libipc::fd(s);
         silent_.push_back(index);
         ucred who = peer_of(s);
         if (who.uid != geteuid()) {
@@ -295,18 +304,23 @@ void receiver::accept() try {
                                         "this receiver belongs to user {}, and takes no sender of user {}", geteuid(),
                                         who.uid);
             refuse(index, std::string_view(words, end.out));
+        } else if (int r = events_.try_add(s, {of::peer_socket, index, p.generation}); r < 0) {
+            set_aside(index, r);
         } else {
             greet(index);
         }
+        // Nobody needs fewer descriptors than a hello of one ring.
+        if (p.waits && p.fds_needed != 0 && p.fds_needed <= layout::hello_fds(1, true)) return p.lack;
         // Its hello may have come this moment.
-        if (silent_.size() > most_silent && !counters_.waiting_for_fds) {
+        if (silent_.size() > most_silent) {
             std::uint32_t oldest = silent_.front();
             greet(oldest);
-            if (!silent_.empty() && silent_.front() == oldest && !counters_.waiting_for_fds) drop(oldest);
+            if (!silent_.empty() && silent_.front() == oldest) drop(oldest);
         }
     }
+    return 0;
 } catch (const std::bad_alloc &) {
-    // Whoever was not taken is hung up on, and comes again. Not thrown: other events are waiting to be handled.
+    return -ENOMEM;
 }
 
 void receiver::greet(std::uint32_t index) {
@@ -319,54 +333,89 @@ void receiver::greet(std::uint32_t index) {
     while (got.size == -ECONNRESET && ++resets < 3);  // comes once, before what is still queued
     if (got.size == -EAGAIN) return;
     if (got.size <= 0) return drop(index);
-    if (got.fds_cut && got.count < fds_of(hello)) return wait_for_fds(index, -EMFILE);
-    drop_message(p.socket.get());
+    if (got.fds_cut && got.count < fds_of(hello)) {
+        p.fds_needed = fds_of(hello);
+        return set_aside(index, -EMFILE);
+    }
+    bool dead;
     try {
         check_hello(hello, got);
-        for (int bell : {layout::data_bell_fd, layout::space_bell_fd}) {
-            if (!is_anon_inode(fds[bell].get(), "anon_inode:[eventfd]")) fail(-EINVAL, "a doorbell is not an eventfd");
-            if (!is_nonblocking(fds[bell].get())) fail(-EINVAL, "a doorbell would block whoever rings it");
-        }
-        if (!is_anon_inode(fds[layout::sender_pid_fd].get(), "anon_inode:[pidfd]"))
-            fail(-EINVAL, "the sender's pidfd is none");
-        std::vector<read_ring> rings;
-        for (std::size_t i = 0; i < hello.rings; ++i) {
-            const libipc::fd *its = &fds[layout::first_ring_fd + layout::ring_fds * i];
-            rings.push_back(map_ring(hello.ring[i], its[0], its[1]));
-        }
-        mapping link = map_peer_link(fds[layout::link_fd].get(), layout::link_bytes);
-        hello.pid = peer_of(p.socket.get()).pid;
-        int data_bell = fds[layout::data_bell_fd].get();
-        p.link.emplace(hello, std::move(rings), std::move(link), std::move(fds[layout::data_bell_fd]),
-                       std::move(fds[layout::space_bell_fd]), membarrier_);
-        ++counters_.links;
-        p.pid = std::move(fds[layout::sender_pid_fd]);
-        events_.add(data_bell, {of::data_bell, index, p.generation}, true);
-        events_.add(p.pid.get(), {of::peer_pid, index, p.generation});
-        if (p.waits) events_.add(p.socket.get(), {of::peer_socket, index, p.generation});
+        dead = link_with(index, hello, fds);
     } catch (const failure &f) {
-        // Hung up on without an answer, it comes again: perhaps we have what we lack by then.
-        return is_lack(f.code) ? drop(index) : refuse(index, f.words);
+        undo_link(index);
+        if (is_lack(f.code)) return set_aside(index, f.code);
+        drop_message(p.socket.get());
+        return refuse(index, f.words);
     } catch (const std::bad_alloc &) {
-        return drop(index);
+        undo_link(index);
+        return set_aside(index, -ENOMEM);
     }
-    p.waits = false;
+    drop_message(p.socket.get());
+    ++counters_.links;
+    take_in(index);
     std::erase(silent_, index);
     heard more = heard::all;
     auto hear_more = [&] { more = hear(index); };
     p.link->start(hello, from_, std::ref(hear_more));  // by reference it takes no memory
     counters_.skipped += p.link->skipped();
+    answer(p, hello.with_pid);
+    activate(index);
+    act_on(index, more == heard::all ? hear(index) : more);
+    if (dead && p.used) lost(index);
+}
+
+// Makes a link of what came with a hello that is as it must be. Throws, and then undo_link() is to be called. True if
+// the sender is known to be dead.
+bool receiver::link_with(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds) {
+    peer &p = *peers_[index];
+    if (!is_anon_inode(fds[layout::space_bell_fd].get(), "anon_inode:[eventfd]"))
+        fail(-EINVAL, "the doorbell is not an eventfd");
+    if (!is_nonblocking(fds[layout::space_bell_fd].get())) fail(-EINVAL, "the doorbell would block whoever rings it");
+    int link_file = fds[layout::link_fd].get();
+    check_peer_link(link_file, layout::link_bytes(hello.ring, hello.rings));
+    std::vector<read_ring> rings;
+    for (std::size_t i = 0; i < hello.rings; ++i)
+        rings.push_back(
+            map_ring(hello.ring[i], fds[layout::first_ring_fd + i], link_file, layout::link_bytes(hello.ring, i)));
+    mapping words = map_link_part(link_file, 0, layout::link_words_bytes);
+    libipc::fd data_bell(made(make_eventfd(), "an eventfd"));
+    int bell = data_bell.get();
+    hello.pid = peer_of(p.socket.get()).pid;
+    p.link.emplace(hello, std::move(rings), std::move(words), std::move(data_bell),
+                   std::move(fds[layout::space_bell_fd]), membarrier_);
+    events_.add(bell, {of::data_bell, index, p.generation}, true);
+    int pid = -ENOPROTOOPT;
+    if (hello.with_pid) {
+        p.pid = std::move(fds[layout::first_ring_fd + hello.rings]);
+        if (!is_anon_inode(p.pid.get(), "anon_inode:[pidfd]")) fail(-EINVAL, "the sender's pidfd is none");
+    } else {
+        pid = peer_pidfd(p.socket.get());
+        if (is_lack(pid)) fail(pid, "no pidfd of the sender is to be had: {}", errno_words(-pid));
+        p.pid = libipc::fd(pid);
+    }
+    if (p.pid) events_.add(p.pid.get(), {of::peer_pid, index, p.generation});
+    if (p.waits) events_.add(p.socket.get(), {of::peer_socket, index, p.generation});
+    return pid == -ESRCH;
+}
+
+void receiver::undo_link(std::uint32_t index) {
+    peer &p = *peers_[index];
+    if (p.pid) events_.remove(p.pid.get());
+    p.pid.reset();
+    if (p.link) events_.remove(p.link->data_bell());
+    p.link.reset();
+}
+
+// If the sender is gone already, its hang-up tells. It can do without our descriptors, and not without the answer.
+void receiver::answer(const peer &p, bool with_pid) {
     layout::answer yes{};
     yes.head = {layout::answer_magic, layout::version, sizeof yes};
     yes.receiver = id_;
     yes.membarrier = membarrier_;
-    int own_pid = own_pid_.get();
-    // If the sender is gone already, its hang-up tells. Our pidfd matters to a sender of another pid namespace alone,
-    // and less than the answer.
-    if (send_with_fds(p.socket.get(), std::as_bytes(std::span(&yes, 1)), std::span(&own_pid, 1)) == -ETOOMANYREFS)
-        send_with_fds(p.socket.get(), std::as_bytes(std::span(&yes, 1)), {});
-    activate(index);
-    act_on(index, more == heard::all ? hear(index) : more);
+    const int fds[] = {p.link->data_bell(), own_pid_.get()};
+    auto bytes = std::as_bytes(std::span(&yes, 1));
+    if (send_with_fds(p.socket.get(), bytes, std::span(fds).first(with_pid ? 2 : 1)) == -ETOOMANYREFS)
+        send_with_fds(p.socket.get(), bytes, {});
 }
 
 void receiver::say_no(const peer &p, std::string_view words) {
@@ -384,11 +433,23 @@ void receiver::refuse(std::uint32_t index, std::string_view words) {
     drop(index);
 }
 
-// What it has said stays in its socket, which would be ready all the time.
-void receiver::wait_for_fds(std::uint32_t index, int error) {
+// What it has said stays in its socket, which would be ready all the time: it is looked at again now and then.
+void receiver::set_aside(std::uint32_t index, int error) {
     peer &p = *peers_[index];
-    if (!std::exchange(p.waits, true)) events_.remove(p.socket.get());
-    short_of_fds(error);
+    p.lack = error;
+    if (std::exchange(p.waits, true)) return;
+    lack_ = error;
+    ++waiting_;
+    std::erase(silent_, index);
+    events_.remove(p.socket.get());
+    set_alarm();
+}
+
+void receiver::take_in(std::uint32_t index) {
+    peer &p = *peers_[index];
+    if (std::exchange(p.waits, false)) --waiting_;
+    p.lack = 0;
+    p.fds_needed = 0;
 }
 
 void receiver::read_socket(std::uint32_t index) {
@@ -397,30 +458,40 @@ void receiver::read_socket(std::uint32_t index) {
     if (peers_[index]->link) follow(index);  // whoever receives no more must not keep the ring before
 }
 
-// Reads what a sender has said after its hello: in which rings its stream may go on.
+// Reads what a sender has said after its hello: in which rings its stream may go on, and that we are to wake.
 receiver::heard receiver::hear(std::uint32_t index) {
     peer &p = *peers_[index];
     int resets = 0;
     // More than a socket holds. The rest is read at the next look: whoever talks without end keeps nobody up.
     for (int times = 0; times < 512; ++times) {
-        layout::ring_notice notice{};
+        union {
+            layout::ring_notice ring;
+            layout::notice notice;
+        } said{};
+        layout::ring_notice &notice = said.ring;
         std::array<libipc::fd, most_fds> fds;
-        received got = peek_with_fds(p.socket.get(), std::as_writable_bytes(std::span(&notice, 1)), fds);
+        received got = peek_with_fds(p.socket.get(), std::as_writable_bytes(std::span(&said, 1)), fds);
         if (got.size == -EAGAIN || got.size == -EINTR) return heard::all;
         if (got.size == -ECONNRESET && ++resets < 3) continue;
         if (got.size <= 0) return heard::hang_up;
-        if (got.fds_cut && got.count < layout::ring_fds) return wait_for_fds(index, -EMFILE), heard::part;
+        if (is_wake(said.notice, got)) {
+            drop_message(p.socket.get());
+            activate(index);
+            continue;
+        }
+        if (got.fds_cut && got.count < layout::ring_fds) return set_aside(index, -EMFILE), heard::part;
         try {
             check_notice(notice, got);
-            if (!p.link->announce(notice.after, map_ring(notice.place, fds[0], fds[1])))
+            check_peer_link(fds[1].get(), layout::bits_bytes(notice.place.capacity));
+            if (!p.link->announce(notice.after, map_ring(notice.place, fds[0], fds[1].get(), 0)))
                 fail(-EINVAL, "a ring that begins at {}, after the one at {}, is in no place of the stream",
                      notice.place.base, notice.after);
         } catch (const failure &f) {
-            if (is_lack(f.code)) return wait_for_fds(index, f.code), heard::part;
+            if (is_lack(f.code)) return set_aside(index, f.code), heard::part;
             say_no(p, f.words);
             return heard::nonsense;
         } catch (const std::bad_alloc &) {
-            return wait_for_fds(index, -ENOMEM), heard::part;
+            return set_aside(index, -ENOMEM), heard::part;
         }
         drop_message(p.socket.get());
     }
@@ -429,7 +500,8 @@ receiver::heard receiver::hear(std::uint32_t index) {
 
 void receiver::act_on(std::uint32_t index, heard what) {
     peer &p = *peers_[index];
-    if (what != heard::part && std::exchange(p.waits, false)) {
+    if (what != heard::part && p.waits) {
+        take_in(index);
         if (!p.gone) events_.try_add(p.socket.get(), {of::peer_socket, index, p.generation});
         activate(index);
     }
@@ -469,6 +541,7 @@ void receiver::drop(std::uint32_t index) {
     std::erase(silent_, index);
     std::erase(active_, index);
     std::erase(settled_, index);
+    take_in(index);
     if (p.link) {
         counters_.rings += p.link->rings();
         counters_.held -= p.link->held();
@@ -503,7 +576,7 @@ void receiver::activate(std::uint32_t index) {
 void receiver::handle(event_tag tag) {
     switch (tag.kind) {
         case of::listener:
-            return accept();
+            return take_newcomers();
         case of::timer:
             events_.drain_alarm();
             if (!watch_ || !folder_.has(name_)) check_names();
@@ -540,7 +613,7 @@ int receiver::look(std::int64_t timeout_ns) {
         came = true;
         handle(tag);
     });
-    if (counters_.waiting_for_fds) retry_fds();
+    if (lacks()) retry_those_aside();
     if (active_.size() > always_active) rest_idle();
     // Stats or links between arm and the wait: what they took was to wake the host.
     if (armed_ && (came || something_there())) events_.stay_ready();
@@ -548,15 +621,21 @@ int receiver::look(std::int64_t timeout_ns) {
     return r;
 }
 
-void receiver::retry_fds() {
-    counters_.waiting_for_fds = 0;
-    int told_before = fd_error_;
-    for (std::uint32_t i = 0; i < peers_.size() && !counters_.waiting_for_fds; ++i)
-        if (peers_[i]->used && (!peers_[i]->link || peers_[i]->waits)) read_socket(i);
-    if (!counters_.waiting_for_fds) accept();
-    fd_error_ = told_before;  // it is told once, until all have come in
-    if (counters_.waiting_for_fds) return;
-    rewatch(events_.get(), listener_.get(), EPOLLIN, event_tag{of::listener}.pack());
+void receiver::take_newcomers() {
+    if (paused_) return;
+    if (int lack = accept(); lack < 0) pause_accepting(lack);
+}
+
+// Each on its own: a small one may fit where a large one does not.
+void receiver::retry_those_aside() {
+    for (std::uint32_t i = 0; i < peers_.size() && waiting_ != 0; ++i)
+        if (peers_[i]->used && peers_[i]->waits) read_socket(i);
+    if (paused_ && accept() == 0) {
+        paused_ = false;
+        rewatch(events_.get(), listener_.get(), EPOLLIN, event_tag{of::listener}.pack());
+    }
+    if (lacks()) return;
+    lack_ = 0;  // over before it was asked for
     set_alarm();
 }
 
@@ -716,7 +795,7 @@ std::int32_t receiver::receive_any(ipc_message &out, std::int64_t timeout_ns) {
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
     if (due || active_.empty()) look(0);
     if (std::int32_t r = take(out)) return r;
-    if (fd_error_) return std::exchange(fd_error_, 0);
+    if (lack_) return std::exchange(lack_, 0);
     if (timeout_ns != 0) return wait(out, timeout_ns);
     // It may have been a rush up to now; it is none any more.
     if (events_.skips()) {
@@ -737,7 +816,7 @@ std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
     for (bool looked = false;; looked = true) {
         if (std::int32_t r = take(out)) return r;
         if (events_.take_interrupt()) return -ECANCELED;
-        if (fd_error_) return std::exchange(fd_error_, 0);
+        if (lack_) return std::exchange(lack_, 0);
         std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
         if (timeout_ns > 0 && left <= 0) {
             if (looked) return -ETIMEDOUT;
@@ -774,7 +853,7 @@ std::int32_t receiver::arm() {
     look(0);
     // After the look, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.
     if (events_.take_interrupt()) return -ECANCELED;
-    if (something_there() || fd_error_ || !settle()) return 0;
+    if (something_there() || lack_ || !settle()) return 0;
     ++counters_.waits;
     show();
     armed_ = true;
@@ -808,6 +887,7 @@ std::int32_t receiver::stats(ipc_receiver_counters &out) {
     out = counters_;
     out.struct_size = size;
     out.id = id_;
+    out.waiting_for_fds = lacks();
     for (const auto &p : peers_)
         if (p->link) out.rings += p->link->rings();
     return 0;

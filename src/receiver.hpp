@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,7 +66,7 @@ class receiver {
         a.rebuilt(serving_);
         a(turn_left_);
         a.rebuilt(resting_);
-        a(spin_, counters_, fd_error_, armed_, shut_);
+        a(spin_, counters_, lack_, paused_, waiting_, armed_, shut_);
     }
 
   private:
@@ -76,30 +77,40 @@ class receiver {
         std::optional<incoming> link;
         std::uint32_t generation = 0;
         bool used = false;             // this place in peers_ is taken
-        bool waits = false;            // what it says, until descriptors are free; its socket is not watched meanwhile
+        bool waits = false;            // what it says, set aside for want of something; its socket is not watched then
         bool active = false;           // in active_: looked at in each call. If not, its bell is armed
         bool gone = false;             // hung up or dead: what is in the ring is all that comes
         bool told = false;             // its end or death was received
         std::uint32_t idle_looks = 0;  // looks at the events since its last message
+        std::int32_t lack = 0;         // why it waits: -errno
+        std::uint64_t fds_needed = 0;  // by its hello, if it waits for descriptors
         template <class Archive>
         void hand_over(Archive &a) {
-            a(socket, pid, link, generation, used, waits, active, gone, told, idle_looks);
+            a(socket, pid, link, generation, used, waits, active, gone, told, idle_looks, lack, fds_needed);
         }
     };
 
     void listen();
     void knock(int socket);
     int look(std::int64_t timeout_ns);
-    void retry_fds();
+    void take_newcomers();
+    bool lacks() const { return paused_ || waiting_ != 0; }
+    void retry_those_aside();
     void handle(event_tag tag);
     void make_room_for(std::size_t peers);
-    void accept();
+    void make_place();
+    int accept();
+    void pause_accepting(int error);
     void read_socket(std::uint32_t index);
     void greet(std::uint32_t index);
+    bool link_with(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds);
+    void undo_link(std::uint32_t index);
+    void answer(const peer &p, bool with_pid);
     enum class heard { all, part, hang_up, nonsense };
     heard hear(std::uint32_t index);
     void act_on(std::uint32_t index, heard what);
-    void wait_for_fds(std::uint32_t index, int error);
+    void set_aside(std::uint32_t index, int error);
+    void take_in(std::uint32_t index);
     void say_no(const peer &p, std::string_view words);
     void refuse(std::uint32_t index, std::string_view words);
     void lost(std::uint32_t index);
@@ -129,7 +140,6 @@ class receiver {
     std::int32_t wait(ipc_message &out, std::int64_t timeout_ns);
     bool something_there() const;
     void show();
-    void short_of_fds(int error);
 
     endpoint where_;
     std::int32_t from_ = 0;
@@ -159,8 +169,10 @@ class receiver {
 
     spin spin_;
     ipc_receiver_counters counters_{};
-    int fd_error_ = 0;    // -EMFILE or -ENFILE to be told, once
-    bool armed_ = false;  // the host may be waiting on our fd
+    int lack_ = 0;               // why somebody was set aside, or nobody is accepted: -errno to be told, once
+    bool paused_ = false;        // nobody is accepted
+    std::uint64_t waiting_ = 0;  // peers set aside
+    bool armed_ = false;         // the host may be waiting on our fd
     bool shut_ = false;
 };
 

@@ -221,7 +221,7 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     layout::hello hello{};
     std::array<int, most_fds> fds{};
     rings_.each([&](const layout::ring_place &ring, int file) {
-        fds[layout::first_ring_fd + layout::ring_fds * hello.rings] = file;
+        fds[layout::first_ring_fd + hello.rings] = file;
         hello.ring[hello.rings++] = ring;
     });
     std::unique_ptr<outgoing> link;
@@ -230,14 +230,13 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     } catch (const failure &) {
         return retry_later();
     }
-    link->data_bell = libipc::fd(make_eventfd());
-    // Whether a receiver lives that has not answered yet. Of another pid namespace there is the hang-up alone.
-    if (who.pid > 0) {
-        int pid = pidfd_of(who.pid);
-        if (pid == -ESRCH) return;
-        link->pid = libipc::fd(pid);
-    }
-    if (!link->data_bell || (who.pid > 0 && !link->pid)) return retry_later();
+    // Whether a receiver lives that has not answered yet. Without a pidfd there is the hang-up alone.
+    int pid = peer_pidfd(socket.get());
+    bool told = pid != -ENOPROTOOPT;
+    if (!told && who.pid > 0) pid = pidfd_of(who.pid);
+    link->pid = libipc::fd(pid);
+    if (pid == -ESRCH || (link->pid && has_ended(pid))) return;
+    if (pid == -EMFILE || pid == -ENFILE || pid == -ENOMEM) return retry_later();
     if (!others) link->succeed(vacancy_, vacant_early());
     link->process = who.pid;
     link->receiver = id;
@@ -252,12 +251,10 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     hello.committed = head;
     hello.membarrier = membarrier_;
     hello.pid = getpid();
-    for (std::size_t i = 0; i < hello.rings; ++i)
-        fds[layout::first_ring_fd + layout::ring_fds * i + 1] = link->early().file(i);
+    hello.with_pid = !told;
     fds[layout::link_fd] = link->memory_file();
-    fds[layout::data_bell_fd] = link->data_bell.get();
     fds[layout::space_bell_fd] = space_bell_.get();
-    fds[layout::sender_pid_fd] = own_pid_.get();
+    fds[layout::first_ring_fd + hello.rings] = own_pid_.get();
 
     std::size_t slot = 0;
     while (slot < slots_.size() && slots_[slot]) ++slot;
@@ -274,12 +271,12 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     if (events_.try_add(link->socket.get(), {of::peer_socket, link->index, generations_[slot]}) < 0 ||
         (link->pid && events_.try_add(link->pid.get(), {of::peer_pid, link->index, generations_[slot]}) < 0) ||
         send_with_fds(link->socket.get(), std::as_bytes(std::span(&hello, 1)),
-                      std::span(fds).first(layout::hello_fds(hello.rings))) < 0) {
+                      std::span(fds).first(layout::hello_fds(hello.rings, hello.with_pid))) < 0) {
         events_.remove(link->socket.get());
         events_.remove(link->pid.get());
         return retry_later();
     }
-    link->close_files();
+    link->close_file();
     links_.push_back(link.get());
     slots_[slot] = std::move(link);
     if (!others) {  // its link is the place now, bits and all
@@ -310,7 +307,8 @@ void sender::read_socket(outgoing &link) {
             return static_cast<std::size_t>(got.size) == size && said.head.magic == magic &&
                    said.head.version == layout::version && said.head.size == size;
         };
-        bool good = is(layout::answer_magic, sizeof said.answer)   ? hear(link, said.answer, std::move(fds[0]))
+        bool good = is(layout::answer_magic, sizeof said.answer)
+                        ? hear(link, said.answer, std::span(fds).first(got.count))
                     : is(layout::notice_magic, sizeof said.notice) ? hear(link, said.notice)
                                                                    : false;
         if (!good) return refuse(link);
@@ -318,12 +316,13 @@ void sender::read_socket(outgoing &link) {
 }
 
 // False if that is none, or a refusal.
-bool sender::hear(outgoing &link, const layout::answer &answer, libipc::fd pid) {
+bool sender::hear(outgoing &link, const layout::answer &answer, std::span<libipc::fd> fds) {
     if (std::exchange(link.answered, true) || answer.refused) return false;
+    if (!fds.empty() && is_doorbell(fds[0].get())) link.data_bell = std::move(fds[0]);
     link.receiver_membarrier = answer.membarrier != 0;
-    if (!link.pid && pid && is_anon_inode(pid.get(), "anon_inode:[pidfd]") &&
-        events_.try_add(pid.get(), {of::peer_pid, link.index, generations_[link.index]}) == 0)
-        link.pid = std::move(pid);
+    if (!link.pid && fds.size() > 1 && is_anon_inode(fds[1].get(), "anon_inode:[pidfd]") &&
+        events_.try_add(fds[1].get(), {of::peer_pid, link.index, generations_[link.index]}) == 0)
+        link.pid = std::move(fds[1]);
     return true;
 }
 
@@ -335,8 +334,9 @@ bool sender::hear(outgoing &link, const layout::notice &notice) {
         case layout::notice_kind::leaving:
             if (!std::exchange(link.left, true)) someone_gone_ = true;
             return true;
+        default:
+            return false;
     }
-    return false;
 }
 
 // It refuses us, or what it says or writes is nothing that a receiver does. Counted once.
@@ -546,7 +546,8 @@ void sender::end() {
 }
 
 void sender::ring(outgoing &link) {
-    ring_bell(link.data_bell.get());
+    no_cancel here;
+    link.ring();
     ++counters_.rings;
     events_.no_rush();
 }

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -88,7 +89,7 @@ class sender {
     int look(std::int64_t timeout_ns);
     void handle(event_tag tag);
     void read_socket(outgoing &link);
-    bool hear(outgoing &link, const layout::answer &answer, libipc::fd pid);
+    bool hear(outgoing &link, const layout::answer &answer, std::span<libipc::fd> fds);
     bool hear(outgoing &link, const layout::notice &notice);
     void drop_gone();
     void unwatch();

@@ -413,7 +413,7 @@ typedef struct ipc_channel {
 /* IPC_ABI_VERSION as the loaded library has it. A program that loads the library by hand compares the two. */
 uint32_t ipc_abi_version(void);
 
-/* "libipc 0.1.0 (layout 2, abi 1, handoff 3, build ...)". Static; the build is the linker's build id of the library. */
+/* "libipc 0.1.0 (layout 3, abi 1, handoff 4, build ...)". Static; the build is the linker's build id of the library. */
 const char *ipc_version(void);
 
 /* A code of the list above, in words. Static; never NULL. */

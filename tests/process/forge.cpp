@@ -129,9 +129,7 @@ std::vector<std::string> names(const std::string &folder, const std::string &sta
 
 forged_sender::forged_sender(std::uint64_t capacity)
     : ring(capacity, ring_seals),
-      link(layout::link_bytes, link_seals),
-      early(layout::bits_bytes(capacity), link_seals),
-      data_bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      link(layout::link_words_bytes + layout::bits_bytes(capacity), link_seals),
       space_bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       pid(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))),
       capacity_(capacity) {
@@ -141,7 +139,8 @@ forged_sender::forged_sender(std::uint64_t capacity)
     hello.ring[0] = {0, capacity};
     hello.start_sequence = hello.oldest_sequence = 1;
     hello.pid = getpid();
-    fds = {link.file(), data_bell.get(), space_bell.get(), pid.get(), ring.file(), early.file()};
+    hello.with_pid = 1;
+    fds = {link.file(), space_bell.get(), ring.file(), pid.get()};
 }
 
 bool forged_sender::connect(const std::string &folder) {
@@ -161,6 +160,7 @@ std::optional<layout::answer> forged_sender::answer() {
     layout::answer a{};
     if (h.size != sizeof a) throw std::runtime_error("an answer of " + std::to_string(h.size) + " bytes");
     std::memcpy(&a, h.bytes.data(), sizeof a);
+    if (!h.fds.empty()) data_bell = std::move(h.fds[0]);
     return a;
 }
 
@@ -185,12 +185,19 @@ void forged_sender::put_message(std::uint64_t tag, std::size_t size) {
     put(word, layout::frame_length(word), tag);
 }
 
-void forged_sender::ring_data_bell() { done(eventfd_write(data_bell.get(), 1), "ring"); }
+void forged_sender::ring_data_bell() {
+    if (data_bell.get() >= 0) {
+        done(eventfd_write(data_bell.get(), 1), "ring");
+        return;
+    }
+    say(socket,
+        layout::notice{{layout::notice_magic, layout::version, sizeof(layout::notice)}, layout::notice_kind::wake, 0});
+}
 
 // ---- Receiver -------------------------------------------------------------------------------------------------------
 
 forged_receiver::forged_receiver(const std::string &folder, std::uint32_t version)
-    : listener(unix_socket(SOCK_SEQPACKET)) {
+    : listener(unix_socket(SOCK_SEQPACKET)), data_bell(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     yes.head = {layout::answer_magic, layout::version, sizeof yes};
     yes.receiver = random_id();
     mkdir(folder.c_str(), 0700);
@@ -216,7 +223,7 @@ forged_receiver::~forged_receiver() {
 }
 
 void forged_receiver::let_go() {
-    if (link_) munmap(link_, layout::link_bytes);
+    if (link_) munmap(link_, layout::link_words_bytes);
     if (bits_) munmap(bits_, bits_bytes_);
     link_ = bits_ = nullptr;
 }
@@ -231,19 +238,20 @@ bool forged_receiver::take_hello() {
         done(poll(&said, 1, 10'000), "poll");
         h = hear(socket);
     } while (h.size == 0);
-    if (h.size != sizeof hello || h.fds.size() < layout::hello_fds(1)) throw std::runtime_error("no right hello came");
+    if (h.size != sizeof hello || h.fds.size() < layout::hello_fds(1, false))
+        throw std::runtime_error("no right hello came");
     std::memcpy(&hello, h.bytes.data(), sizeof hello);
     let_go();
-    auto map = [](const descriptor &file, std::uint64_t bytes) {
-        void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+    auto map = [&](std::uint64_t offset, std::uint64_t bytes) {
+        void *p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, h.fds[layout::link_fd].get(),
+                       static_cast<off_t>(offset));
         if (p == MAP_FAILED) done(-1, "mmap");
         return static_cast<std::byte *>(p);
     };
-    link_ = map(h.fds[layout::link_fd], layout::link_bytes);
+    link_ = map(0, layout::link_words_bytes);
     bits_bytes_ = layout::bits_bytes(hello.ring[0].capacity);
-    bits_ = map(h.fds[layout::first_ring_fd + 1], bits_bytes_);
+    bits_ = map(layout::link_words_bytes, bits_bytes_);
     ring = std::move(h.fds[layout::first_ring_fd]);
-    data_bell = std::move(h.fds[layout::data_bell_fd]);
     space_bell = std::move(h.fds[layout::space_bell_fd]);
     return true;
 }

@@ -105,8 +105,10 @@ class forged_sender {
     void put_message(std::uint64_t tag, std::size_t size);
     void ring_data_bell();
 
-    memory ring, link, early;  // early: the link's bits for the ring
-    descriptor data_bell, space_bell, pid;
+    memory ring, link;
+    std::byte *bits() const { return link.at(layout::link_words_bytes); }
+    descriptor space_bell, pid;
+    descriptor data_bell;  // comes with the answer
     descriptor socket;
     std::uint64_t head = 0;
 
@@ -121,7 +123,10 @@ class forged_receiver {
     ~forged_receiver();
 
     bool take_hello();  // false if no sender has come
-    int answer() { return say(socket, yes); }
+    int answer() {
+        int bell = data_bell.get();
+        return say(socket, std::as_bytes(std::span(&yes, 1)), std::span(&bell, 1));
+    }
     bool hung_up();
 
     layout::link_words &words() const { return *reinterpret_cast<layout::link_words *>(link_); }
@@ -131,7 +136,8 @@ class forged_receiver {
     layout::hello hello{};
     std::string name;
     descriptor listener, socket;
-    descriptor ring, data_bell, space_bell;
+    descriptor ring, space_bell;
+    descriptor data_bell;  // given with the answer
 
   private:
     std::string path_;
@@ -145,6 +151,7 @@ struct visited : scratch {
     visited() {
         s.await_links(1);
         passes(1);
+        s.stats();  // takes the answer, and the bell that comes with it
     }
     // Messages go from one to the other, whatever else comes to the receiver.
     void passes(int messages);

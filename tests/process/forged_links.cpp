@@ -411,7 +411,7 @@ TEST_CASE_FIXTURE(scratch, "whatever lies in a ring, each message of it lies in 
             f.words().wants.store(random() % 4 ? 0 : random());
             f.words().sender_unfenced.store(static_cast<std::uint32_t>(random() % 2));
             f.words().asleep.store(static_cast<std::uint32_t>(random() % 2));
-            *f.early.at(random() % 512) = static_cast<std::byte>(random());
+            f.bits()[random() % 512] = static_cast<std::byte>(random());
             if (random() % 16 == 0) f.socket.reset();
             f.ring_data_bell();
             ipc_message m;

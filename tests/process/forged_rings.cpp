@@ -175,10 +175,10 @@ TEST_CASE_FIXTURE(continued, "a notice of a ring that can't be is refused in wor
     }
     SUBCASE("in the wrong order") {
         std::swap(fds[0], fds[1]);
-        part = "the ring has";
+        part = "the link memory has";
     }
     SUBCASE("of no memory") {
-        fds[0] = forged.data_bell.get();
+        fds[0] = forged.space_bell.get();
         part = "not a memory file";
     }
     REQUIRE(announce() == 0);

@@ -50,7 +50,7 @@ TEST_CASE_FIXTURE(scratch, "handles are listed from outside, also those of stopp
     CHECK(all[0].backlog <= 128 << 10);
     CHECK(all[0].capacity == 128 << 10);
     CHECK(all[0].links == 1);
-    CHECK(all[0].layout == 2);
+    CHECK(all[0].layout == 3);
     CHECK(all[1].role == IPC_RECEIVER);
     CHECK(all[1].pid == r.pid());
     CHECK(all[1].links == 1);

@@ -120,7 +120,8 @@ TEST_CASE_FIXTURE(scratch, "one of two hundred idle senders is heard whenever it
     for (std::uint64_t i = 0; i < processes; ++i) {
         crowds.push_back(start("crowd", {std::to_string(i), std::to_string(each)}));
         crowds.back().expect("open");
-        // It takes in a few at each look. Of all at once, more descriptors would be on their way than a user may have so.
+        // It takes in a few at each look. Of all at once, more descriptors would be on their way than a user may have
+        // so.
         CHECK(eventually([&] { return r.stats().links == (i + 1) * each; }));
     }
     // All fall silent: they are armed now, and ring.

@@ -22,8 +22,10 @@ constexpr std::uint64_t capacity = 64 << 10;
 // A sender's memory, written by hand, and what its hello would say.
 struct sent {
     shared_memory ring = make_ring(capacity);
-    shared_memory link = make_link_memory(layout::link_bytes);
-    shared_memory bits = make_bits_memory(layout::bits_bytes(capacity));
+    fd link = make_link_memory(layout::link_words_bytes);
+    fd bits = make_link_memory(layout::bits_bytes(capacity));
+    mapping words = map_link_part(link.get(), 0, layout::link_words_bytes);
+    mapping early = map_link_part(bits.get(), 0, layout::bits_bytes(capacity));
     fd data_bell{make_eventfd()}, space_bell{make_eventfd()};
     layout::hello hello{};
     ipc_message m{};
@@ -57,17 +59,17 @@ struct sent {
     incoming accept(std::int32_t from = IPC_FROM_DEFAULT, bool membarrier = false) {
         std::vector<read_ring> rings;
         rings.push_back(mapped(hello.ring[0], ring, bits));
-        incoming in(hello, std::move(rings), map_peer_link(link.file.get(), layout::link_bytes),
+        incoming in(hello, std::move(rings), map_link_part(link.get(), 0, layout::link_words_bytes),
                     fd(dup(data_bell.get())), fd(dup(space_bell.get())), membarrier);
         in.start(hello, from);
         return in;
     }
-    static read_ring mapped(const layout::ring_place &place, const shared_memory &ring, const shared_memory &bits) {
+    static read_ring mapped(const layout::ring_place &place, const shared_memory &ring, const fd &bits) {
         return {place, map_peer_ring(ring.file.get(), place.capacity),
-                map_peer_bits(bits.file.get(), layout::bits_bytes(place.capacity))};
+                map_link_part(bits.get(), 0, layout::bits_bytes(place.capacity))};
     }
-    layout::link_words &link_words() { return words_of(link.map.get()); }
-    link_state state() { return state_of(link.map.get(), bits.map.get(), capacity); }
+    layout::link_words &link_words() { return words_of(words.get()); }
+    link_state state() { return state_of(words.get(), early.get(), capacity); }
     // How often the sender's space bell was rung since the last time.
     std::uint64_t rings() {
         std::uint64_t times = 0;
@@ -357,8 +359,8 @@ TEST_CASE_FIXTURE(sent, "what the receiver before released early does not come a
     std::array<std::uint64_t, 6> at{capacity - 32};
     for (int i = 0; i < 5; ++i) at[i + 1] = put(at[i], 0, i);
     hello.redelivered_until = at[4];
-    set_bit(bits.map.get(), at[1] % capacity);
-    set_bit(bits.map.get(), at[3] % capacity);
+    set_bit(early.get(), at[1] % capacity);
+    set_bit(early.get(), at[3] % capacity);
     incoming in = accept();
     link_state now{.delivered = at[0], .released = at[0], .accepted = 1, .early = {at[1] % capacity, at[3] % capacity}};
     CHECK(state() == now);
@@ -387,8 +389,8 @@ TEST_CASE_FIXTURE(sent, "if all that is left was released early, it is given bac
     std::array<std::uint64_t, 3> at{};
     for (int i = 0; i < 2; ++i) at[i + 1] = put(at[i], 20);
     hello.redelivered_until = at[2];
-    set_bit(bits.map.get(), at[0]);
-    set_bit(bits.map.get(), at[1]);
+    set_bit(early.get(), at[0]);
+    set_bit(early.get(), at[1]);
     incoming in = accept();
     CHECK(in.take(m) == next::nothing);
     CHECK(state() == link_state{.delivered = 0, .released = at[2], .accepted = 1});
@@ -398,7 +400,7 @@ TEST_CASE_FIXTURE(sent, "from=latest clears the bits of what it passes over") {
     std::array<std::uint64_t, 3> at{};
     for (int i = 0; i < 2; ++i) at[i + 1] = put(at[i], 20);
     hello.redelivered_until = at[2];
-    set_bit(bits.map.get(), at[1]);
+    set_bit(early.get(), at[1]);
     incoming in = accept(IPC_FROM_LATEST);
     CHECK(state() == link_state{.delivered = at[2], .released = at[2], .skipped = 2, .accepted = 1});
     put(at[2], 8, 1);
@@ -443,9 +445,9 @@ TEST_CASE_FIXTURE(sent, "bits that somebody else sets or clears in the link lead
     for (int i = 0; i < 3; ++i) at[i + 1] = put(at[i], 20);
     incoming in = accept();
     for (int i = 0; i < 3; ++i) REQUIRE(in.take(m) == next::message);
-    set_bit(bits.map.get(), 4096);
+    set_bit(early.get(), 4096);
     CHECK(in.release(at[2]) == 0);
-    std::fill_n(bits_of(bits.map.get()), layout::bitmap_words(capacity), 0);
+    std::fill_n(bits_of(early.get()), layout::bitmap_words(capacity), 0);
     CHECK(in.release(at[0]) == 0);
     CHECK(in.release(at[1]) == 0);
     CHECK(in.held() == 0);
@@ -576,7 +578,8 @@ namespace {
 // Three messages in a ring, three in the next, which is announced if a test says so.
 struct sent_in_two : sent {
     shared_memory next_ring = make_ring(2 * capacity);
-    shared_memory next_bits = make_bits_memory(layout::bits_bytes(2 * capacity));
+    fd next_bits = make_link_memory(layout::bits_bytes(2 * capacity));
+    mapping next_early = map_link_part(next_bits.get(), 0, layout::bits_bytes(2 * capacity));
     std::array<std::uint64_t, 7> at{};
     std::uint64_t base = 0;
     sent_in_two() {
@@ -594,7 +597,7 @@ struct sent_in_two : sent {
     bool announce(incoming &in, std::uint64_t after = 0) {
         return in.announce(after, mapped({base, 2 * capacity}, next_ring, next_bits));
     }
-    std::set<std::uint64_t> early() { return state_of(link.map.get(), next_bits.map.get(), 2 * capacity).early; }
+    std::set<std::uint64_t> early() { return state_of(words.get(), next_early.get(), 2 * capacity).early; }
 };
 
 }  // namespace

@@ -59,7 +59,7 @@ TEST_CASE("a link has one bit for each place where a frame can start, and a page
         CHECK(bits_bytes(capacity) >= bitmap_words(capacity) * 8);
         CHECK(bits_bytes(capacity) < bitmap_words(capacity) * 8 + 4096);
     }
-    CHECK(sizeof(link_words) <= link_bytes);
+    CHECK(sizeof(link_words) <= link_words_bytes);
 }
 
 TEST_CASE("the words of a link that different sides write, or at different rates, share no cache line") {
@@ -77,7 +77,7 @@ TEST_CASE("the words of a link that different sides write, or at different rates
     } while (0)
 
 TEST_CASE("everything in shared memory lies where layout 2 has it") {
-    CHECK(version == 2);
+    CHECK(version == 3);
 
     AT(frame_header, word, 0, 8);
     AT(frame_header, tag, 8, 8);
@@ -92,7 +92,7 @@ TEST_CASE("everything in shared memory lies where layout 2 has it") {
     AT(link_words, wants, 128, 8);
     AT(link_words, sender_unfenced, 136, 4);
     CHECK(sizeof(link_words) == 192);
-    CHECK(link_bytes == 4096);
+    CHECK(link_words_bytes == 4096);
 
     AT(preamble, magic, 0, 8);
     AT(preamble, version, 8, 4);
@@ -109,20 +109,25 @@ TEST_CASE("everything in shared memory lies where layout 2 has it") {
     AT(hello, committed, 64, 8);
     AT(hello, membarrier, 72, 4);
     AT(hello, pid, 76, 4);
-    AT(hello, rings, 80, 8);
-    AT(hello, ring, 88, 256);
-    CHECK(sizeof(hello) == 344);
+    AT(hello, with_pid, 80, 4);
+    AT(hello, reserved, 84, 4);
+    AT(hello, rings, 88, 8);
+    AT(hello, ring, 96, 256);
+    CHECK(sizeof(hello) == 352);
     AT(ring_place, base, 0, 8);
     AT(ring_place, capacity, 8, 8);
     CHECK(sizeof(ring_place) == 16);
     CHECK(most_rings == 16);
     CHECK(link_fd == 0);
-    CHECK(data_bell_fd == 1);
-    CHECK(space_bell_fd == 2);
-    CHECK(sender_pid_fd == 3);
-    CHECK(first_ring_fd == 4);
+    CHECK(space_bell_fd == 1);
+    CHECK(first_ring_fd == 2);
     CHECK(ring_fds == 2);
-    CHECK(hello_fds(3) == 10);
+    CHECK(hello_fds(3, false) == 5);
+    CHECK(hello_fds(3, true) == 6);
+    constexpr ring_place two[] = {{0, least_capacity}, {4096, 1 << 20}};
+    CHECK(link_bytes(two, 0) == 4096);
+    CHECK(link_bytes(two, 1) == 4096 + 4096);
+    CHECK(link_bytes(two, 2) == 4096 + 4096 + 8192);
 
     AT(ring_notice, head, 0, 16);
     AT(ring_notice, after, 16, 8);
@@ -142,6 +147,7 @@ TEST_CASE("everything in shared memory lies where layout 2 has it") {
     CHECK(sizeof(notice) == 24);
     CHECK(static_cast<unsigned>(notice_kind::moved) == 1);
     CHECK(static_cast<unsigned>(notice_kind::leaving) == 2);
+    CHECK(static_cast<unsigned>(notice_kind::wake) == 3);
 
     AT(status_page, magic, 0, 8);
     AT(status_page, version, 8, 4);

@@ -14,24 +14,26 @@ constexpr layout::ring_place one_ring[] = {{0, capacity}};
 
 // What a receiver that is gone has left.
 struct left_place : place {
-    left_place(std::uint64_t released, std::uint64_t delivered) : place{released, delivered} { early.add(one_ring[0]); }
-    early_bits early;
-    std::byte *bits() const { return memory_of(early); }
-    // The file is open until it was handed over.
-    static std::byte *memory_of(const early_bits &early) {
-        static std::vector<mapping> maps;
-        maps.push_back(map_peer_bits(early.file(0), layout::bits_bytes(capacity)));
-        return maps.back().get();
+    left_place(std::uint64_t released, std::uint64_t delivered) : place{released, delivered} {
+        early.add(one_ring[0], file.get(), 0);
     }
+    fd file = make_link_memory(layout::bits_bytes(capacity));
+    mapping map = map_link_part(file.get(), 0, layout::bits_bytes(capacity));
+    early_bits early;
+    std::byte *bits() const { return map.get(); }
 };
 
 // A link whose words a test sets as a receiver would, or would not.
 struct linked {
     explicit linked(std::uint64_t oldest, std::uint64_t start, const left_place *predecessor = nullptr)
-        : out(one_ring, oldest, start), bits(left_place::memory_of(out.early())) {
+        : out(one_ring, oldest, start),
+          // The file is open until it was handed over.
+          map(map_link_part(out.memory_file(), layout::link_words_bytes, layout::bits_bytes(capacity))),
+          bits(map.get()) {
         if (predecessor) out.succeed(*predecessor, predecessor->early);
     }
     outgoing out;
+    mapping map;
     std::byte *bits;
     std::byte *memory() { return reinterpret_cast<std::byte *>(&out.words()); }
     link_state state() { return state_of(memory(), bits, capacity); }
