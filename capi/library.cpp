@@ -112,6 +112,9 @@ const char *ipc_strerror(int32_t code) {
             return "no file descriptor is free in this process: close some, or raise `ulimit -n`";
         case -ENFILE:
             return "no file descriptor is free on this machine";
+        case -ETOOMANYREFS:
+            return "this user has as many descriptors on their way between processes as a process may have open: a "
+                   "stopped program holds some, or raise `ulimit -n`";
         case -ENOMEM:
             return "no memory is to be had, or a limit forbids it";
         case -ENOSPC:

@@ -245,6 +245,7 @@ void incoming::fill(ipc_link &out) const {
     out.peer = sender_;
     out.pid = pid_;
     out.state = ended_ ? IPC_LINK_ENDED : IPC_LINK_UP;
+    out.lack = 0;
     const read_ring *ring = &now_;
     cursor end = at_;
     std::size_t coming = 0;
@@ -264,7 +265,7 @@ void incoming::fill(ipc_link &out) const {
 }
 
 layout::status_link incoming::shown(bool gone) const {
-    return {sender_, pid_, ended_ || gone ? IPC_LINK_ENDED : IPC_LINK_UP, 0, at_.position, released_, skipped_, 0};
+    return {sender_, pid_, ended_ || gone ? IPC_LINK_ENDED : IPC_LINK_UP, 0, 0, at_.position, released_, skipped_, 0};
 }
 
 void incoming::forget() {

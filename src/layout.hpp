@@ -98,10 +98,11 @@ constexpr std::uint64_t bits_bytes(std::uint64_t capacity) { return round_up(bit
 
 // ---- Hello and answer -----------------------------------------------------------------------------------------------
 
-inline constexpr std::uint64_t hello_magic = 0x6f6c6c6568637069;   // "ipchello"
-inline constexpr std::uint64_t answer_magic = 0x72776e6173637069;  // "ipcsanwr"
-inline constexpr std::uint64_t notice_magic = 0x6563696f6e637069;  // "ipcnoice"
-inline constexpr std::uint64_t ring_magic = 0x676e697277637069;    // "ipcwring"
+inline constexpr std::uint64_t hello_magic = 0x6f6c6c6568637069;    // "ipchello"
+inline constexpr std::uint64_t waiting_magic = 0x7374696177637069;  // "ipcwaits"
+inline constexpr std::uint64_t answer_magic = 0x72776e6173637069;   // "ipcsanwr"
+inline constexpr std::uint64_t notice_magic = 0x6563696f6e637069;   // "ipcnoice"
+inline constexpr std::uint64_t ring_magic = 0x676e697277637069;     // "ipcwring"
 
 // The first 16 bytes of anything sent over a link's socket never change, whatever the version.
 struct preamble {
@@ -150,6 +151,16 @@ struct hello {
 };
 static_assert(sizeof(hello) == 96 + 16 * most_rings);
 
+// From the sender, right after connect, if it can't say hello yet: it keeps all that the receiver is to have, and tries
+// again on this connection. If that ends first, the sender has gone, and what it had for the receiver with it.
+struct waiting {
+    preamble head;
+    std::uint64_t sender;
+    std::int32_t lack;  // what it lacks: -errno
+    std::uint32_t reserved;
+};
+static_assert(sizeof(waiting) == 32);
+
 // From the sender, at any time after the hello, with two descriptors, the ring's memory and one with the link's bits
 // for it: the stream may go on there. It does when a `continued` that ends at `base` has been committed; if another
 // ring is announced after the same one, it never will.
@@ -195,7 +206,8 @@ inline constexpr std::uint64_t status_magic = 0x7375746174737069;  // "ipstatus"
 struct status_link {
     std::uint64_t peer;  // 0: not known
     std::int32_t pid;
-    std::int32_t state;
+    std::int16_t state;
+    std::int16_t lack;        // why it is not linked yet: -errno
     std::uint64_t committed;  // 0 on a receiver's page: only the sender knows
     std::uint64_t delivered;
     std::uint64_t released;

@@ -69,7 +69,7 @@ bool copy_page(const std::string &path, layout::status_page &page) {
     if (page.role != IPC_SENDER && page.role != IPC_RECEIVER) return false;
     if (page.updated_ns < 0 || page.shown > layout::status_links) return false;
     for (std::size_t i = 0; i < page.shown; ++i)
-        if (page.link[i].state < IPC_LINK_CONNECTING || page.link[i].state > IPC_LINK_LEFT) return false;
+        if (page.link[i].state < IPC_LINK_CONNECTING || page.link[i].state > IPC_LINK_UNLINKED) return false;
     page.links = std::max(page.links, page.shown);  // a torn one may say less
     make_harmless(page.url);
     make_harmless(page.folder);
@@ -152,7 +152,14 @@ ipc_channel told(const layout::status_page &page, std::int64_t now) {
         const layout::status_link &l = page.link[i];
         bool known = l.committed >= l.delivered;
         ipc_channel_link &to = c.link[i];
-        to = {l.peer, l.pid, l.state, IPC_UNKNOWN, l.delivered - std::min(l.delivered, l.released), l.skipped, l.lost};
+        to.peer = l.peer;
+        to.pid = l.pid;
+        to.state = l.state;
+        to.lack = l.lack;
+        to.behind = IPC_UNKNOWN;
+        to.held = l.delivered - std::min(l.delivered, l.released);
+        to.skipped = l.skipped;
+        to.lost = l.lost;
         if (known) to.behind = l.committed - l.delivered;
         if (known) most = std::max(most, to.behind + to.held);
         held += to.held;

@@ -155,6 +155,11 @@ bool has_ended(int pidfd) {
     return poll(&p, 1, 0) == 1;
 }
 
+bool is_connected(int socket) {
+    char byte;
+    return recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 int send_with_fds(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_fds)] = {};
     iovec part{const_cast<std::byte *>(bytes.data()), bytes.size()};

@@ -86,6 +86,8 @@ ucred peer_of(int socket);
 // kernel does not tell (before Linux 6.5, or refused by a sandbox).
 int peer_pidfd(int socket);
 bool has_ended(int pidfd);
+// Nothing was said to it, and nobody has hung up.
+bool is_connected(int socket);
 
 // A message with descriptors on a SOCK_SEQPACKET socket: 0 or -errno. No SIGPIPE.
 int send_with_fds(int socket, std::span<const std::byte> bytes, std::span<const int> fds);

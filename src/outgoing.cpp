@@ -61,6 +61,7 @@ void outgoing::fill(ipc_link &out, std::uint64_t head) const {
     out.peer = receiver;
     out.pid = process;
     out.state = state();
+    out.lack = 0;
     out.committed = head;
     out.delivered = chosen() ? delivered_ : start_;
     out.released = released_;
@@ -72,7 +73,8 @@ void outgoing::fill(ipc_link &out, std::uint64_t head) const {
 layout::status_link outgoing::shown(std::uint64_t head) const {
     std::uint64_t released = words().released.load(std::memory_order_relaxed);
     std::uint64_t delivered = chosen() ? words().delivered.load(std::memory_order_relaxed) : released;
-    return {receiver, process, state(), head, delivered, released, words().skipped.load(std::memory_order_relaxed), 0};
+    return {receiver, process, state(), 0, head, delivered, released, words().skipped.load(std::memory_order_relaxed),
+            0};
 }
 
 }  // namespace libipc

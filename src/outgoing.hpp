@@ -91,7 +91,7 @@ class outgoing {
     template <class Archive>
     void hand_over(Archive &a) {
         a(socket, data_bell, pid, receiver, index, process, receiver_membarrier, answered, left, gone, handed_over,
-          refused);
+          refused, met_again);
         a(file_, words_, early_, start_, released_, delivered_, redelivered_until_, leave_);
     }
 
@@ -106,9 +106,10 @@ class outgoing {
     bool gone = false;         // hung up, dead, refused or dropped: to be taken off
     bool handed_over = false;  // it has left or is gone, and that was taken account of
     bool refused = false;      // it refused us, or we it
+    bool met_again = false;    // gone, but its receiver lives: see seen_receiver
 
   private:
-    std::int32_t state() const { return left ? IPC_LINK_LEFT : answered ? IPC_LINK_UP : IPC_LINK_CONNECTING; }
+    std::int16_t state() const { return left ? IPC_LINK_LEFT : answered ? IPC_LINK_UP : IPC_LINK_CONNECTING; }
     // Stored before its first `released`, and `released` was read with acquire.
     bool chosen() const { return words().accepted.load(std::memory_order_acquire) != 0; }
 

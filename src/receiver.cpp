@@ -37,6 +37,10 @@ constexpr time_t litter_age_s = 60;
 // was honest tries again.
 constexpr std::size_t most_silent = 32;
 
+// Each that waits to be accepted has descriptors on their way, of which a user may have 1,024: a receiver that makes no
+// call takes a fifth of them at most, and leaves some for others.
+constexpr int most_unaccepted = 64;
+
 constexpr std::uint64_t most_position = std::uint64_t{1} << 62;  // far from where counting would start again
 static_assert(most_fds == layout::hello_fds(layout::most_rings, true));
 
@@ -183,7 +187,7 @@ void receiver::listen() {
         try {
             if (r == 0) {
                 attempt = "rename a socket";
-                if (::listen(socket.get(), SOMAXCONN) != 0) folder.fail("listen", -errno);
+                if (::listen(socket.get(), most_unaccepted) != 0) folder.fail("listen", -errno);
                 events_.add(socket.get(), {of::listener});
                 // Told before the name is there, so that a sender is not linked twice.
                 for (auto &p : peers_) tell(*p, layout::notice_kind::moved);
@@ -298,6 +302,7 @@ int receiver::accept() try {
         p.socket = libipc::fd(s);
         silent_.push_back(index);
         ucred who = peer_of(s);
+        p.process = who.pid;
         if (who.uid != geteuid()) {
             char words[sizeof layout::answer{}.words];  // whether there is memory or not: it must not come in
             auto end = fmt::format_to_n(words, sizeof words,
@@ -325,14 +330,14 @@ int receiver::accept() try {
 
 void receiver::greet(std::uint32_t index) {
     peer &p = *peers_[index];
-    layout::hello hello{};
+    layout::hello hello;
     std::array<libipc::fd, most_fds> fds;
-    received got;
-    int resets = 0;
-    do got = peek_with_fds(p.socket.get(), std::as_writable_bytes(std::span(&hello, 1)), fds);
-    while (got.size == -ECONNRESET && ++resets < 3);  // comes once, before what is still queued
+    received got = peek_greeting(index, hello, fds);
     if (got.size == -EAGAIN) return;
-    if (got.size <= 0) return drop(index);
+    if (got.size <= 0) {
+        if (p.announced != 0) ++counters_.unheard;
+        return drop(index);
+    }
     if (got.fds_cut && got.count < fds_of(hello)) {
         p.fds_needed = fds_of(hello);
         return set_aside(index, -EMFILE);
@@ -340,6 +345,7 @@ void receiver::greet(std::uint32_t index) {
     bool dead;
     try {
         check_hello(hello, got);
+        p.announced = hello.sender;
         dead = link_with(index, hello, fds);
     } catch (const failure &f) {
         undo_link(index);
@@ -353,15 +359,38 @@ void receiver::greet(std::uint32_t index) {
     drop_message(p.socket.get());
     ++counters_.links;
     take_in(index);
+    p.announced = 0;
     std::erase(silent_, index);
     heard more = heard::all;
     auto hear_more = [&] { more = hear(index); };
     p.link->start(hello, from_, std::ref(hear_more));  // by reference it takes no memory
     counters_.skipped += p.link->skipped();
-    answer(p, hello.with_pid);
+    answer(p, hello.with_pid && own_pid_);
     activate(index);
     act_on(index, more == heard::all ? hear(index) : more);
     if (dead && p.used) lost(index);
+}
+
+// The hello, or what is there instead of it; before it a sender may have said that it waits.
+received receiver::peek_greeting(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds) {
+    peer &p = *peers_[index];
+    for (int resets = 0;;) {
+        union {
+            layout::hello hello;
+            layout::waiting waiting;
+        } said{};
+        received got = peek_with_fds(p.socket.get(), std::as_writable_bytes(std::span(&said, 1)), fds);
+        if (got.size == -ECONNRESET && ++resets < 3) continue;  // comes once, before what is still queued
+        hello = said.hello;
+        const layout::waiting &w = said.waiting;
+        if (p.announced != 0 || got.size != sizeof w || w.head.magic != layout::waiting_magic ||
+            w.head.version != layout::version || w.head.size != sizeof w)
+            return got;
+        drop_message(p.socket.get());
+        p.announced = w.sender;
+        p.lack = w.lack;
+        std::erase(silent_, index);
+    }
 }
 
 // Makes a link of what came with a hello that is as it must be. Throws, and then undo_link() is to be called. True if
@@ -877,8 +906,13 @@ void receiver::show() {
     }
     shown_links shown;
     for (std::size_t i = 0; i < peers_.size() && !shown.full(); ++i)
-        if (const peer &p = *peers_[i]; p.link) shown.add(p.link->shown(p.gone));
-    status_.show({counters_.messages, counters_.bytes, backlog, 0, counters_.skipped, 0, counters_.links}, shown);
+        if (const peer &p = *peers_[i]; p.link)
+            shown.add(p.link->shown(p.gone));
+        else if (p.announced != 0)
+            shown.add(unlinked(p.announced, p.process, p.lack));
+    status_.show({counters_.messages, counters_.bytes, backlog, 0, counters_.skipped, 0,
+                  std::max<std::size_t>(counters_.links, shown.get().size())},
+                 shown);
 }
 
 std::int32_t receiver::stats(ipc_receiver_counters &out) {
@@ -897,11 +931,12 @@ std::int32_t receiver::links(ipc_link *out, std::size_t count) {
     look(0);
     std::size_t n = 0;
     for (const auto &p : peers_) {
-        if (!p->link) continue;
+        if (!p->link && p->announced == 0) continue;
         if (n < count) {
+            show_unlinked(out[n], p->announced, p->process, p->lack);
             out[n].struct_size = out[0].struct_size;
-            p->link->fill(out[n]);
-            if (p->gone) out[n].state = IPC_LINK_ENDED;
+            if (p->link) p->link->fill(out[n]);
+            if (p->link && p->gone) out[n].state = IPC_LINK_ENDED;
         }
         ++n;
     }

@@ -82,11 +82,14 @@ class receiver {
         bool gone = false;             // hung up or dead: what is in the ring is all that comes
         bool told = false;             // its end or death was received
         std::uint32_t idle_looks = 0;  // looks at the events since its last message
-        std::int32_t lack = 0;         // why it waits: -errno
+        std::int32_t lack = 0;         // why there is no link yet, or why it waits: -errno
         std::uint64_t fds_needed = 0;  // by its hello, if it waits for descriptors
+        std::uint64_t announced = 0;   // id of a sender with which there is no link yet
+        std::int32_t process = 0;      // its pid
         template <class Archive>
         void hand_over(Archive &a) {
-            a(socket, pid, link, generation, used, waits, active, gone, told, idle_looks, lack, fds_needed);
+            a(socket, pid, link, generation, used, waits, active, gone, told, idle_looks, lack, fds_needed, announced,
+              process);
         }
     };
 
@@ -103,6 +106,7 @@ class receiver {
     void pause_accepting(int error);
     void read_socket(std::uint32_t index);
     void greet(std::uint32_t index);
+    received peek_greeting(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds);
     bool link_with(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds);
     void undo_link(std::uint32_t index);
     void answer(const peer &p, bool with_pid);

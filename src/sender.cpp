@@ -38,6 +38,19 @@ constexpr std::uint64_t most_for_overlap = 256 << 20;
 // A ring that was not needed for so long is given up for the small one.
 constexpr std::int64_t large_for_ns = 1'000'000'000;
 
+// Calls f(name) for each name of the receiver. False if there is none.
+template <class F>
+bool names_of(std::uint64_t receiver, const std::vector<std::string> &names, F f) {
+    bool any = false;
+    for (const std::string &name : names) {
+        auto r = parse_receiver_name(name);
+        if (!r || r->id != receiver) continue;
+        any = true;
+        f(name);
+    }
+    return any;
+}
+
 }  // namespace
 
 sender::sender(endpoint where, ring_sizes sizes)
@@ -82,6 +95,7 @@ sender::~sender() {
     if (owner_.forgotten()) return;
     if (owner_.forked()) {
         for (outgoing *link : links_) link->forget();
+        for (seen_receiver &r : seen_) r.early.forget();
         vacant_early_.forget();
         rings_.forget();
         status_.forget();
@@ -91,6 +105,8 @@ sender::~sender() {
     folder_.remove_if_empty();
     // A forked child may hold copies of the sockets: only shutdown tells the receivers in any case.
     for (outgoing *link : links_) shutdown(link->socket.get(), SHUT_RDWR);
+    for (seen_receiver &r : seen_)
+        if (r.socket) shutdown(r.socket.get(), SHUT_RDWR);
 }
 
 // ---- Names ----------------------------------------------------------------------------------------------------------
@@ -167,57 +183,147 @@ void sender::stay_findable() {
 // ---- Links ----------------------------------------------------------------------------------------------------------
 
 void sender::scan(const std::vector<std::string> &names) {
-    unlinked_ = 0;
     // No name is used twice: those that are not there any more never come again.
-    std::erase_if(declined_, [&](std::uint64_t id) {
-        return std::none_of(names.begin(), names.end(), [&](const std::string &name) {
-            auto r = parse_receiver_name(name);
-            return r && r->id == id;
-        });
-    });
+    std::erase_if(declined_, [&](std::uint64_t id) { return !names_of(id, names, [](const std::string &) {}); });
+    refresh_tail(true);
+    seen_.reserve(seen_.size() + names.size());
     for (const std::string &name : names) {
         auto r = parse_receiver_name(name);
-        bool known = !r || std::find(declined_.begin(), declined_.end(), r->id) != declined_.end() ||
-                     std::any_of(links_.begin(), links_.end(), [&](outgoing *l) { return l->receiver == r->id; });
-        if (known) continue;
+        if (!r || is_known(r->id)) continue;
         if (r->version == layout::version)
-            connect(name, r->id);
+            see(r->id);
         else if (!folder_.unlink_if_dead(name))
             decline(r->id);
     }
-    if (unlinked_ == 0) retry_ns_ = 0;
+    for (std::size_t i = 0; i < seen_.size();) {
+        switch (meet(seen_[i], names)) {
+            case meeting::linked:
+                seen_.erase(seen_.begin() + static_cast<std::ptrdiff_t>(i));
+                break;
+            case meeting::foreign:
+                decline(seen_[i].id);
+                [[fallthrough]];
+            case meeting::gone:
+                give_up(i);
+                break;
+            case meeting::later:
+                ++i;
+        }
+    }
+    if (seen_.empty()) retry_ns_ = 0;
 }
 
-void sender::retry_later() { ++unlinked_; }
+bool sender::is_known(std::uint64_t id) const {
+    return std::ranges::find(declined_, id) != declined_.end() ||
+           std::ranges::any_of(links_, [&](outgoing *l) { return l->receiver == id; }) ||
+           std::ranges::any_of(seen_, [&](const seen_receiver &r) { return r.id == id; });
+}
+
+// Somebody has a link, and is there to stay.
+bool sender::has_receiver() const {
+    return std::ranges::any_of(links_, [](outgoing *l) { return !l->left && !l->gone; });
+}
+
+// Nobody has taken the place of the last receiver yet, or of a first one.
+bool sender::is_vacant() const {
+    return std::ranges::any_of(seen_, &seen_receiver::successor) || (seen_.empty() && !has_receiver());
+}
+
+// From now on nothing is given up that it is to have. Room for it is reserved.
+void sender::see(std::uint64_t id) {
+    // The end is a frame like any other: each receiver gets it, also one that comes when all else is released.
+    std::uint64_t start = ended_ ? end_position_ : rings_.head();
+    bool first = seen_.empty() && !has_receiver();
+    seen_.emplace_back(id, first, place{start, start});
+}
 
 void sender::decline(std::uint64_t id) {
     ++counters_.refused;
     declined_.push_back(id);
 }
 
-// Connects, and hands the ring over in one message, without waiting to be accepted. What is in the way now but need not
-// be for ever (a full backlog, too many descriptors in flight or open) is tried again.
-void sender::connect(const std::string &name, std::uint64_t id) {
-    libipc::fd socket(make_socket(SOCK_SEQPACKET));
-    if (!socket) return retry_later();
-    if (int r = folder_.connect(socket.get(), name); r < 0) {
-        if (r == -ECONNREFUSED)
-            folder_.unlink(name);  // dead for certain: nobody listens, and nobody will under this name
-        else if (r == -EPROTOTYPE)
-            decline(id);  // another kind of socket than ours
-        else if (r != -ENOENT)
-            retry_later();
-        return;
+// It is dead, closed, or none of ours.
+void sender::give_up(std::size_t index) {
+    seen_receiver r = std::move(seen_[index]);
+    seen_.erase(seen_.begin() + static_cast<std::ptrdiff_t>(index));
+    if (r.successor) {
+        // The next one takes what it would have taken: that one has got nothing yet, and misses less.
+        auto next = std::ranges::find_if(seen_, &seen_receiver::joined);
+        if (next != seen_.end())
+            next->successor = true;
+        else if (has_receiver() || !seen_.empty())
+            vacate({}, {});
+    } else if (!has_receiver() && seen_.empty()) {
+        vacate(r.where, std::move(r.early));
     }
-    ucred who = peer_of(socket.get());
-    if (who.uid != geteuid()) return decline(id);
-    refresh_tail(true);
-    bool others = std::any_of(links_.begin(), links_.end(), [](outgoing *l) { return !l->left; });
-    std::uint64_t head = rings_.head(), tail = rings_.tail();
-    std::uint64_t start = !others ? std::max(vacancy_.released, tail) : ended_ ? end_position_ : head;
-    // The end is a frame like any other: each receiver gets it, also one that comes when all else is released.
+}
+
+// This is the place that the next receiver takes.
+void sender::vacate(const place &where, early_bits early) {
+    vacancy_ = served_ ? place{rings_.head(), rings_.head()} : where;
+    vacant_early_ = std::move(early);
+    leaver_ = nullptr;
+}
+
+// Makes a link with a receiver, if that can be. What is in the way now need not be for ever: its backlog is full, or
+// there are too many descriptors open, or on their way.
+sender::meeting sender::meet(seen_receiver &r, const std::vector<std::string> &names) try {
+    bool first_time = r.lack == 0;
+    if (int error = reach(r, names); error < 0) {
+        r.lack = error;
+        if (error == -ECONNREFUSED) return meeting::gone;   // dead for certain: nobody listens
+        if (error == -EPROTOTYPE) return meeting::foreign;  // another kind of socket than ours
+        if (error != -ENOENT) return meeting::later;
+        // Closed; or its name was deleted, which it makes again within a second.
+        if (r.missing_since_ns == 0) r.missing_since_ns = now_ns();
+        return first_time || now_ns() - r.missing_since_ns > 2 * folder_look_ns ? meeting::gone : meeting::later;
+    }
+    r.missing_since_ns = 0;
+    ucred who = peer_of(r.socket.get());
+    if (who.uid != geteuid()) return meeting::foreign;
+    r.process = who.pid;
+    // Whether a receiver lives that has not answered yet. Without a pidfd there is the hang-up alone.
+    int number = peer_pidfd(r.socket.get());
+    bool told = number != -ENOPROTOOPT;
+    if (!told && who.pid > 0) number = pidfd_of(who.pid);
+    libipc::fd pid(number);
+    if (number == -ESRCH || (pid && has_ended(number))) return meeting::gone;
+    r.lack = number == -EMFILE || number == -ENFILE || number == -ENOMEM ? number
+                                                                         : greet(r, std::move(pid), !told && own_pid_);
+    if (r.lack == 0) return meeting::linked;
+    say_waiting(r);
+    return meeting::later;
+} catch (const std::bad_alloc &) {
+    r.lack = -ENOMEM;
+    return meeting::later;
+}
+
+// Connects to a receiver under one of its names, if it is not connected. 0 or -errno.
+int sender::reach(seen_receiver &r, const std::vector<std::string> &names) {
+    if (r.socket && is_connected(r.socket.get())) return 0;
+    bool hung_up = static_cast<bool>(r.socket);
+    r.socket.reset();
+    int error = hung_up ? -ECONNREFUSED : -ENOENT;
+    bool stop = false;
+    names_of(r.id, names, [&](const std::string &name) {
+        if (stop) return;
+        int number = make_socket(SOCK_SEQPACKET);
+        libipc::fd socket(number);
+        error = socket ? folder_.connect(number, name) : number;
+        // Nobody will listen under this name again, but perhaps it has another one by now.
+        if (error == -ECONNREFUSED) folder_.unlink(name);
+        stop = error != -ECONNREFUSED && error != -ENOENT;
+        if (error == 0) r.socket = std::move(socket);
+    });
+    return error;
+}
+
+// Hands the rings over in one message, without waiting to be accepted. 0: there is a link; or -errno. Throws bad_alloc.
+int sender::greet(seen_receiver &r, libipc::fd pid, bool with_pid) {
+    const place &where = r.successor ? vacancy_ : r.where;
+    std::uint64_t start = std::max(where.released, rings_.tail());
     if (ended_) start = std::min(start, end_position_);
-    tail = std::min(tail, start);
+    std::uint64_t tail = std::min(rings_.tail(), start);
     layout::hello hello{};
     std::array<int, most_fds> fds{};
     rings_.each([&](const layout::ring_place &ring, int file) {
@@ -227,19 +333,13 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     std::unique_ptr<outgoing> link;
     try {
         link = std::make_unique<outgoing>(std::span(hello.ring, hello.rings), tail, start);
-    } catch (const failure &) {
-        return retry_later();
+    } catch (const failure &f) {
+        return f.code;
     }
-    // Whether a receiver lives that has not answered yet. Without a pidfd there is the hang-up alone.
-    int pid = peer_pidfd(socket.get());
-    bool told = pid != -ENOPROTOOPT;
-    if (!told && who.pid > 0) pid = pidfd_of(who.pid);
-    link->pid = libipc::fd(pid);
-    if (pid == -ESRCH || (link->pid && has_ended(pid))) return;
-    if (pid == -EMFILE || pid == -ENFILE || pid == -ENOMEM) return retry_later();
-    if (!others) link->succeed(vacancy_, vacant_early());
-    link->process = who.pid;
-    link->receiver = id;
+    link->succeed(where, r.successor ? vacant_early() : r.early);
+    link->pid = std::move(pid);
+    link->process = r.process;
+    link->receiver = r.id;
 
     hello.head = {layout::hello_magic, layout::version, sizeof hello};
     hello.sender = id_;
@@ -248,10 +348,10 @@ void sender::connect(const std::string &name, std::uint64_t id) {
     hello.oldest = tail;
     hello.oldest_sequence = counters_.messages + 1 - messages_from(tail);
     hello.redelivered_until = link->redelivered_until();
-    hello.committed = head;
+    hello.committed = rings_.head();
     hello.membarrier = membarrier_;
     hello.pid = getpid();
-    hello.with_pid = !told;
+    hello.with_pid = with_pid;
     fds[layout::link_fd] = link->memory_file();
     fds[layout::space_bell_fd] = space_bell_.get();
     fds[layout::first_ring_fd + hello.rings] = own_pid_.get();
@@ -266,25 +366,33 @@ void sender::connect(const std::string &name, std::uint64_t id) {
         generations_.push_back(0);
     }
     link->index = static_cast<std::uint32_t>(slot);
-    link->socket = std::move(socket);
+    int socket = r.socket.get();
     // Watched before the hello goes out: a receiver that has it has a sender.
-    if (events_.try_add(link->socket.get(), {of::peer_socket, link->index, generations_[slot]}) < 0 ||
-        (link->pid && events_.try_add(link->pid.get(), {of::peer_pid, link->index, generations_[slot]}) < 0) ||
-        send_with_fds(link->socket.get(), std::as_bytes(std::span(&hello, 1)),
-                      std::span(fds).first(layout::hello_fds(hello.rings, hello.with_pid))) < 0) {
-        events_.remove(link->socket.get());
+    int error = events_.try_add(socket, {of::peer_socket, link->index, generations_[slot]});
+    if (error == 0 && link->pid)
+        error = events_.try_add(link->pid.get(), {of::peer_pid, link->index, generations_[slot]});
+    if (error == 0)
+        error = send_with_fds(socket, std::as_bytes(std::span(&hello, 1)),
+                              std::span(fds).first(layout::hello_fds(hello.rings, with_pid)));
+    if (error < 0) {
+        events_.remove(socket);
         events_.remove(link->pid.get());
-        return retry_later();
+        return error;
     }
+    link->socket = std::move(r.socket);
     link->close_file();
     links_.push_back(link.get());
     slots_[slot] = std::move(link);
-    if (!others) {  // its link is the place now, bits and all
-        vacancy_ = {};
-        vacant_early_ = {};
-        leaver_ = nullptr;
-    }
+    if (r.successor) vacate({}, {});  // its link is the place now, bits and all
     if (awaited()) links_.back()->sleep_until(awaited());
+    return 0;
+}
+
+// Once on each connection.
+void sender::say_waiting(seen_receiver &r) {
+    if (std::exchange(r.told, true)) return;
+    layout::waiting w{{layout::waiting_magic, layout::version, sizeof w}, id_, r.lack, 0};
+    send_with_fds(r.socket.get(), std::as_bytes(std::span(&w, 1)), {});
 }
 
 void sender::read_socket(outgoing &link) {
@@ -350,8 +458,18 @@ void sender::refuse(outgoing &link) {
 void sender::drop_gone() {
     if (!someone_gone_) return;
     no_cancel here;
-    bool others = std::any_of(links_.begin(), links_.end(), [](outgoing *l) { return !l->left && !l->gone; });
+    std::vector<std::string> names = folder_.names();
+    declined_.reserve(declined_.size() + names.size());
+    seen_.reserve(seen_.size() + links_.size());  // from here on nothing asks for memory
     std::uint64_t head = rings_.head();
+    for (outgoing *link : links_) {
+        if (!link->gone) continue;
+        if (!link->refresh(head)) refuse(*link);
+        // Someone has all, and the end: then nothing is kept for who might come.
+        served_ |= ended_ && link->released() > end_position_;
+        if (is_to_be_met_again(*link, names)) see_again(*link);
+    }
+    bool others = has_receiver() || !seen_.empty();
     outgoing *last = nullptr;
     for (outgoing *link : links_) {
         if (!link->gone && !link->left) continue;
@@ -367,25 +485,19 @@ void sender::drop_gone() {
         if (!last || link->where().released < last->where().released) last = link;
     }
     if (last && !others) leaver_ = last;
+    if (served_ && !others) vacate({}, {});
     if (leaver_) vacancy_ = leaver_->where();
 
-    std::vector<std::string> names = folder_.names();
-    declined_.reserve(declined_.size() + names.size());  // from here on nothing asks for memory
     for (outgoing *&link : links_) {
         if (!link->gone) continue;
         if (link == leaver_) {
             vacant_early_ = link->take_early();
             leaver_ = nullptr;
         }
-        for (const std::string &name : names) {
-            auto r = parse_receiver_name(name);
-            if (!r || r->id != link->receiver || folder_.unlink_if_dead(name)) continue;
-            // Without an answer it may have had no room for us yet.
-            if (link->answered || link->refused)
-                declined_.push_back(r->id);
-            else
-                events_.alarm_within(last_retry_ns);
-        }
+        // One that is known to be dead, or lives and wants no more of us.
+        names_of(link->receiver, names, [&](const std::string &name) {
+            if (!folder_.unlink_if_dead(name) && !link->met_again) declined_.push_back(link->receiver);
+        });
         events_.remove(link->socket.get());
         if (link->pid) events_.remove(link->pid.get());
         shutdown(link->socket.get(), SHUT_RDWR);
@@ -396,6 +508,24 @@ void sender::drop_gone() {
     }
     std::erase(links_, nullptr);
     someone_gone_ = false;  // not before: if there was no memory for the names, the rest is due
+}
+
+// It hung up without an answer, and lives: it may have had no room for us yet.
+bool sender::is_to_be_met_again(const outgoing &link, const std::vector<std::string> &names) const {
+    if (link.answered || link.refused || link.handed_over || (link.pid && has_ended(link.pid.get()))) return false;
+    bool lives = false;
+    names_of(link.receiver, names, [&](const std::string &name) { lives |= !folder_.unlink_if_dead(name); });
+    return lives && rings_.starts_frame(std::max(link.where().released, rings_.tail()));
+}
+
+// It keeps its place.
+void sender::see_again(outgoing &link) {
+    place where = link.where();
+    seen_receiver &r = seen_.emplace_back(link.receiver, false, where);
+    r.early = link.take_early();
+    r.process = link.process;
+    link.met_again = link.handed_over = true;
+    events_.alarm_within(last_retry_ns);
 }
 
 // ---- Events ---------------------------------------------------------------------------------------------------------
@@ -454,7 +584,7 @@ int sender::look(std::int64_t timeout_ns) {
             scan_due_ = true;
             throw;
         }
-        if (unlinked_) {
+        if (!seen_.empty()) {
             retry_ns_ = std::clamp(2 * retry_ns_, first_retry_ns, last_retry_ns);
             events_.alarm_within(retry_ns_);
         }
@@ -470,14 +600,12 @@ int sender::look(std::int64_t timeout_ns) {
 // Thoroughly: whoever wrote a position where no frame starts is found out, too.
 void sender::refresh_tail(bool thoroughly) {
     std::uint64_t head = rings_.head(), least = head;
-    bool others = false;
     for (outgoing *link : links_) {
         if (link->gone) continue;
         if (!link->refresh(head) || (thoroughly && !rings_.starts_frame(released_by(*link)))) {
             refuse(*link);
             continue;
         }
-        others |= !link->left;
         least = std::min(least, released_by(*link));
     }
     if (someone_gone_) {
@@ -485,7 +613,9 @@ void sender::refresh_tail(bool thoroughly) {
         return refresh_tail(thoroughly);
     }
     if (leaver_) vacancy_ = leaver_->where();
-    if (!others) least = std::min(least, std::max(vacancy_.released, rings_.tail()));
+    for (const seen_receiver &r : seen_)
+        if (!r.successor) least = std::min(least, std::max(r.where.released, rings_.tail()));
+    if (is_vacant()) least = std::min(least, std::max(vacancy_.released, rings_.tail()));
     if (!rings_.reclaim(least)) return;
     vacant_early_.drop_before(rings_.oldest_base());
 }
@@ -511,6 +641,8 @@ std::int32_t sender::reserve_any(std::size_t size, void *&data, std::int64_t tim
     } else if (due) {
         look(0);
     }
+    if (!seen_.empty())
+        if (std::int32_t r = await_links(timeout_ns); r < 0) return r;
     if (large) {
         if (std::int32_t r = make_large(size, timeout_ns); r < 0) return r;
     } else if (due) {
@@ -634,6 +766,30 @@ std::int32_t sender::wait(std::uint64_t position, std::int64_t timeout_ns, std::
         now = now_ns();
         if (r < 0) return events_.take_interrupt() ? -ECANCELED : r;  // the handler may have called interrupt
     }
+}
+
+// Until all receivers that were seen have a link: whoever goes on to wait elsewhere would never make it. Each wake-up
+// is the alarm, by which it is tried again, or more of them.
+std::int32_t sender::await_links(std::int64_t timeout_ns) {
+    std::int64_t start = now_ns();
+    for (bool looked = false; !seen_.empty(); looked = true) {
+        if (timeout_ns == 0) {
+            links_awaited_ = true;
+            return -EAGAIN;
+        }
+        if (events_.take_interrupt()) return -ECANCELED;
+        std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now_ns() - start);
+        if (timeout_ns > 0 && left <= 0) {
+            if (looked) return -ETIMEDOUT;
+            left = 0;
+        }
+        ++counters_.waits;
+        show();
+        int r = look(left);
+        if (r < 0) return events_.take_interrupt() ? -ECANCELED : r;
+    }
+    links_awaited_ = false;
+    return 0;
 }
 
 // ---- Rings ----------------------------------------------------------------------------------------------------------
@@ -799,6 +955,7 @@ std::int32_t sender::arm() {
     look(0);
     shrink_if_idle();
     bool due = retry_due();
+    if (links_awaited_ && seen_.empty()) due = !(links_awaited_ = false);
     stay_findable();
     bool nothing = !due && (awaited() == 0 || settle(awaited()));
     // After the looks, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.
@@ -829,13 +986,14 @@ std::uint64_t sender::messages_from(std::uint64_t position) const {
 
 std::uint64_t sender::unreleased() {
     refresh_tail(true);
-    bool vacant = std::all_of(links_.begin(), links_.end(), [](outgoing *l) { return l->left; });
+    bool vacant = is_vacant();
     std::uint64_t n = 0;
     rings_.each_frame(rings_.tail(), [&](std::uint64_t position, layout::kind kind) {
         if (kind != layout::kind::message) return;
         n += (vacant && position >= vacancy_.released &&
               !(position < vacancy_.delivered && vacant_early().test(position))) ||
-             std::any_of(links_.begin(), links_.end(), [&](outgoing *l) { return l->needs(position); });
+             std::ranges::any_of(links_, [&](outgoing *l) { return l->needs(position); }) ||
+             std::ranges::any_of(seen_, [&](const seen_receiver &r) { return r.needs(position); });
     });
     return n;
 }
@@ -844,9 +1002,17 @@ void sender::show() {
     std::uint64_t head = rings_.head();
     shown_links shown;
     for (std::size_t i = 0; i < links_.size() && !shown.full(); ++i) shown.add(links_[i]->shown(head));
-    status_.show(
-        {counters_.messages, counters_.bytes, head - rings_.tail(), rings_.now().capacity(), 0, 0, links_.size()},
-        shown);
+    for (std::size_t i = 0; i < seen_.size() && !shown.full(); ++i) {
+        const seen_receiver &r = seen_[i];
+        std::uint64_t at = place_of(r).released;
+        layout::status_link link = unlinked(r.id, r.process, r.lack);
+        link.committed = head;
+        link.delivered = link.released = at;
+        shown.add(link);
+    }
+    status_.show({counters_.messages, counters_.bytes, head - rings_.tail(), rings_.now().capacity(), 0, 0,
+                  links_.size() + seen_.size()},
+                 shown);
 }
 
 std::int32_t sender::stats(ipc_sender_counters &out) {
@@ -861,7 +1027,7 @@ std::int32_t sender::stats(ipc_sender_counters &out) {
     out.used = rings_.head() - rings_.tail();
     out.unreleased = unreleased();
     out.links = links_.size();
-    out.unlinked = unlinked_;
+    out.unlinked = seen_.size();
     return 0;
 }
 
@@ -874,7 +1040,19 @@ std::int32_t sender::links(ipc_link *out, std::size_t count) {
         links_[i]->fill(out[i], rings_.head());
         out[i].behind = messages_from(std::max(out[i].delivered, rings_.tail()));
     }
-    return static_cast<std::int32_t>(links_.size());
+    std::size_t n = links_.size();
+    for (const seen_receiver &r : seen_) {
+        if (n < count) {
+            std::uint64_t at = std::max(place_of(r).released, rings_.tail());
+            show_unlinked(out[n], r.id, r.process, r.lack);
+            out[n].struct_size = out[0].struct_size;
+            out[n].committed = rings_.head();
+            out[n].delivered = out[n].released = at;
+            out[n].behind = messages_from(at);
+        }
+        ++n;
+    }
+    return static_cast<std::int32_t>(n);
 }
 
 }  // namespace libipc

@@ -18,6 +18,7 @@
 #include "outgoing.hpp"
 #include "ownership.hpp"
 #include "rings.hpp"
+#include "seen.hpp"
 #include "spin.hpp"
 #include "status.hpp"
 #include "url.hpp"
@@ -70,10 +71,10 @@ class sender {
         a(leaver);
         leaver_ = leaver == no_slot ? nullptr : slots_[leaver].get();
         a.rebuilt(links_, leaver_);
-        a(declined_, vacancy_, vacant_early_, scan_due_, someone_gone_, unlinked_, retry_ns_, reserved_, reserved_size_,
-          ended_);
-        a(end_position_, room_awaited_, flush_awaited_, ring_awaited_, awaited_in_, awake_messages_, armed_, spin_,
-          counters_);
+        a(seen_, declined_, vacancy_, vacant_early_, served_, scan_due_, someone_gone_, retry_ns_, reserved_,
+          reserved_size_, ended_);
+        a(end_position_, links_awaited_, room_awaited_, flush_awaited_, ring_awaited_, awaited_in_, awake_messages_,
+          armed_, spin_, counters_);
         a(stalled_at_, stalled_since_ns_, stalled_for_ns_, growth_due_ns_, retry_large_ns_, large_until_ns_);
     }
 
@@ -82,9 +83,21 @@ class sender {
     bool name_is_there() const;
     void check_own_name();
     void scan(const std::vector<std::string> &names);
-    void connect(const std::string &name, std::uint64_t id);
-    void retry_later();
+    bool is_known(std::uint64_t id) const;
+    bool has_receiver() const;
+    bool is_vacant() const;
+    void see(std::uint64_t id);
     void decline(std::uint64_t id);
+    void give_up(std::size_t index);
+    void vacate(const place &where, early_bits early);
+    enum class meeting { linked, later, gone, foreign };
+    meeting meet(seen_receiver &r, const std::vector<std::string> &names);
+    int reach(seen_receiver &r, const std::vector<std::string> &names);
+    int greet(seen_receiver &r, libipc::fd pid, bool with_pid);
+    void say_waiting(seen_receiver &r);
+    bool is_to_be_met_again(const outgoing &link, const std::vector<std::string> &names) const;
+    void see_again(outgoing &link);
+    const place &place_of(const seen_receiver &r) const { return r.successor ? vacancy_ : r.where; }
     void refuse(outgoing &link);
     int look(std::int64_t timeout_ns);
     void handle(event_tag tag);
@@ -133,6 +146,7 @@ class sender {
     bool grow();
     bool retry_due();
     void shrink_if_idle();
+    std::int32_t await_links(std::int64_t timeout_ns);
     std::int32_t wait(std::uint64_t position, std::int64_t timeout_ns, std::uint64_t &awaited, bool may_grow = false);
     bool settle(std::uint64_t position);
     void wake();
@@ -161,20 +175,22 @@ class sender {
     static constexpr std::uint32_t no_slot = ~std::uint32_t{0};
     std::vector<std::uint32_t> generations_;
     std::vector<outgoing *> links_;  // those in slots_
+    std::vector<seen_receiver> seen_;
     std::vector<std::uint64_t>
         declined_;                // ids of living receivers that refused us, or had our end: whatever their name
     place vacancy_;               // what the next receiver takes, while there is none
     early_bits vacant_early_;     // what was released out of turn there, if its receiver is gone
     outgoing *leaver_ = nullptr;  // whose place that is, if it is closed and still holds messages
+    bool served_ = false;         // somebody has had all, and the end
     bool scan_due_ = false;
     bool someone_gone_ = false;
-    std::uint64_t unlinked_ = 0;  // receivers to be tried again
-    std::int64_t retry_ns_ = 0;
+    std::int64_t retry_ns_ = 0;  // before those that were seen are tried again
 
     bool reserved_ = false;
     std::size_t reserved_size_ = 0;
     bool ended_ = false;
     std::uint64_t end_position_ = 0;  // of the end frame, if ended
+    bool links_awaited_ = false;      // a reserve was refused since not all that were seen have a link
     // What waits to be released: by a reserve or flush that was refused, and until there may be one more ring; 0:
     // nothing.
     std::uint64_t room_awaited_ = 0, flush_awaited_ = 0, ring_awaited_ = 0;
@@ -201,7 +217,7 @@ inline void sender::lend(std::size_t size, void *&data) {
 
 inline bool sender::reserve_at_once(std::size_t size, void *&data) {
     if (reserved_ || ended_ || armed_ || size > sizes_.first / 2 || (room_awaited_ | flush_awaited_) != 0 ||
-        links_.empty() || !rings_.now().fits(size) || !events_.in_rush())
+        links_.empty() || !seen_.empty() || !rings_.now().fits(size) || !events_.in_rush())
         return false;
     lend(size, data);
     return true;

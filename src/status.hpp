@@ -1,6 +1,8 @@
 // What a handle shows of itself to other processes of the user.
 #pragma once
 
+#include <ipc/ipc.h>
+
 #include <array>
 #include <cstdint>
 #include <span>
@@ -17,6 +19,25 @@ struct status_figures {
     std::uint64_t messages, bytes, backlog, capacity, skipped, lost;
     std::size_t links;
 };
+
+// A link that can't be made yet, as it is shown from outside and to its own program.
+inline layout::status_link unlinked(std::uint64_t peer, std::int32_t pid, std::int32_t lack) {
+    layout::status_link link{};
+    link.peer = peer;
+    link.pid = pid;
+    link.state = IPC_LINK_UNLINKED;
+    link.lack = static_cast<std::int16_t>(lack);
+    return link;
+}
+inline void show_unlinked(ipc_link &out, std::uint64_t peer, std::int32_t pid, std::int32_t lack) {
+    std::size_t size = out.struct_size;
+    out = {};
+    out.struct_size = size;
+    out.peer = peer;
+    out.pid = pid;
+    out.state = IPC_LINK_UNLINKED;
+    out.lack = lack;
+}
 
 // The links that are shown: as many as fit.
 class shown_links {

@@ -61,6 +61,15 @@
  *   of calls at the 16th at the latest (or when its fd is polled and armed). A sender that neither calls nor polls
  *   serves nobody.
  *
+ *   Who is waited for. From the moment that a sender has seen a receiver's name, nothing is given up that this receiver
+ *   is to have, also while they can't be linked: this user has as many descriptors on their way between processes as a
+ *   process may have open (three to four for each sender that a receiver has not looked at; 64 senders wait for one
+ *   receiver at most), or one of the two processes has no descriptor or memory free. It is tried again, first after a
+ *   millisecond, then every 100, in each call that waits. Until then such a receiver counts as one without room: reserve
+ *   and send wait for it, and so do flush and close; links names it (IPC_LINK_UNLINKED) and says what is in the way. It is
+ *   given up when it has died or closed. Only what a sender takes with it that goes before it could be linked is lost: the
+ *   receiver counts that (`unheard`), if the sender had at least come to wait for it.
+ *
  *   A killed receiver that is not reaped yet may count as alive for a moment: wait() for it before you start its
  *   successor, if the successor must get the messages the killed one had not released.
  *
@@ -108,6 +117,11 @@
  *       process: a killed receiver is dead although a fork of it lives on
  *       process: the mark stays through a second and a third death
  *       process: what was released before an older one is not delivered again after a death
+ *   Who is waited for
+ *       alone: a receiver that was seen, and linked later, gets all from the moment on that it was seen
+ *       alone: each of four receivers that compute hears each of two hundred senders
+ *       alone: a receiver that goes before it was linked holds nobody up
+ *       process: who dies holds up no sender when another had all, and the end
  *   Who serves newcomers
  *       process: a sender that sends now and then to nobody makes its deleted name again
  *       process: a sender's fd gets ready for the death of its only receiver, and for the next one
@@ -239,6 +253,7 @@ enum {
  *   -EADDRINUSE    another receiver, or another program, has this path or port
  *   -EADDRNOTAVAIL the address is none of this machine
  *   -EMFILE -ENFILE   no file descriptor is free
+ *   -ETOOMANYREFS  in ipc_link.lack alone: this user has too many descriptors on their way between processes
  *   -ENOMEM -ENOSPC   no memory is to be had, or a limit forbids it
  *   -EACCES -EPERM -ENOENT -ENOTDIR -ELOOP -EROFS -ENAMETOOLONG -EIO   the runtime folder, or the path, can't be used
  *   -ENOSYS        the kernel lacks something that the library needs (Linux 5.14 has all)
@@ -311,7 +326,7 @@ typedef struct ipc_sender_counters {
     uint64_t waits;      /* times it slept for space */
     uint64_t rings;      /* doorbells rung */
     uint64_t refused;    /* links that a receiver refused, or that were dropped for what the peer wrote into them */
-    uint64_t unlinked;   /* receivers that it could not connect to yet, and tries again */
+    uint64_t unlinked;   /* receivers that it knows of and could not link with yet: see "Who is waited for" */
     uint64_t lost;       /* messages that went out and that no receiver had when the connection broke */
 } ipc_sender_counters;
 
@@ -335,6 +350,7 @@ typedef struct ipc_receiver_counters {
     uint64_t duplicated; /* udp: messages that came once more */
     uint64_t reordered;  /* udp: messages that came after a later one */
     uint64_t foreign;    /* udp, pipe: datagrams, or bytes, that are none of ours and were dropped */
+    uint64_t unheard;    /* senders that went before they could be linked: what they had for this receiver is lost */
 } ipc_receiver_counters;
 
 /* States of a link. */
@@ -342,7 +358,9 @@ enum {
     IPC_LINK_CONNECTING = 0, /* the receiver has not looked at the sender's hello yet */
     IPC_LINK_UP = 1,
     IPC_LINK_ENDED = 2, /* the sender has ended, or died; what it sent is still being read or held */
-    IPC_LINK_LEFT = 3   /* the receiver is closed, and still holds messages */
+    IPC_LINK_LEFT = 3,  /* the receiver is closed, and still holds messages */
+    IPC_LINK_UNLINKED = 4 /* each knows of the other, and they can't be linked yet; it is tried again. `lack` says why.
+                             The sender keeps all that is for the receiver */
 };
 
 /* One link, as either side sees it. */
@@ -352,6 +370,9 @@ typedef struct ipc_link {
     int32_t pid;        /* process of the other side; 0 if it is in a pid namespace that can't be seen. On pipes and sockets
                            it is what that side says, and perhaps of another machine */
     int32_t state;      /* IPC_LINK_... */
+    int32_t lack;       /* IPC_LINK_UNLINKED: -ETOOMANYREFS: this user has as many descriptors on their way as may be;
+                           -EMFILE, -ENFILE, -ENOMEM, -ENOSPC; -EAGAIN: the receiver's queue is full; else 0 */
+    uint32_t reserved;
     uint64_t committed; /* byte position up to which the sender has committed */
     uint64_t delivered; /* ... up to which messages were handed to the receiver's user */
     uint64_t released;  /* ... up to which all are released: the sender may reuse the ring up to here */
@@ -372,6 +393,8 @@ typedef struct ipc_channel_link {
     uint64_t peer;    /* id of the other side; 0 while it is not known */
     int32_t pid;      /* process of the other side, on its machine; 0 if it is not known */
     int32_t state;    /* IPC_LINK_... */
+    int32_t lack;     /* as in ipc_link */
+    uint32_t reserved;
     uint64_t behind;  /* bytes committed and not delivered; IPC_UNKNOWN if the sender is not to be seen */
     uint64_t held;    /* bytes delivered and not released */
     uint64_t skipped; /* messages passed over */
@@ -439,7 +462,8 @@ int32_t ipc_sender_open(ipc_sender **out, const char *url, const ipc_sender_opti
                         size_t errlen);
 
 /* Reserves room for a message of at most `size` bytes and points *data at it, to be filled in place; then commit or
- * abort. Alignment as in ipc_message. Waits while the slowest receiver leaves no room (C2, C5).
+ * abort. Alignment as in ipc_message. Waits while the slowest receiver leaves no room, or one can't be linked yet (C2,
+ * C5; see "Who is waited for").
  * Returns 0; -EMSGSIZE if size is more than half of what the ring may grow to (an option of open); -ENOMEM, -ENOSPC,
  * -EMFILE or -ENFILE if there is not enough for the larger ring that it needs; -EPIPE after end; -EINVAL if a reservation
  * is open already; -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED. */
@@ -459,7 +483,8 @@ int32_t ipc_sender_send(ipc_sender *s, const void *data, size_t size, uint64_t t
 /* Says that no more will come. Never waits. An open reservation is given back. Returns 0, also the second time. */
 int32_t ipc_sender_end(ipc_sender *s);
 
-/* Waits until every receiver has released every message. With no receiver connected, it waits for one.
+/* Waits until every receiver has released every message. With no receiver connected, it waits for one; but not after an
+ * end that some receiver has got, with all before it: whoever else has died by then is waited for no more.
  * Returns 0 when all are released. If it returns for another reason: the number of messages that are not, if the
  * time-out has passed (at most INT32_MAX); -EINTR, -ECANCELED. */
 int32_t ipc_sender_flush(ipc_sender *s, int64_t timeout_ns);

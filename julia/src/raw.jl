@@ -27,7 +27,7 @@ const FROM = (default = Int32(0), oldest = Int32(1), latest = Int32(2))
 const IPC_OVERFLOW_BLOCK = Int32(0)
 
 const IPC_UNKNOWN = typemax(UInt64)
-const LINK_STATES = (:connecting, :up, :ended, :left)
+const LINK_STATES = (:connecting, :up, :ended, :left, :unlinked)
 const ROLES = (:sender, :receiver)
 
 struct RawMessage
@@ -89,6 +89,7 @@ struct RawReceiverCounters
     duplicated::UInt64
     reordered::UInt64
     foreign::UInt64
+    unheard::UInt64
 end
 
 struct RawLink
@@ -96,6 +97,8 @@ struct RawLink
     peer::UInt64
     pid::Int32
     state::Int32
+    lack::Int32
+    reserved::UInt32
     committed::UInt64
     delivered::UInt64
     released::UInt64
@@ -108,6 +111,8 @@ struct RawChannelLink
     peer::UInt64
     pid::Int32
     state::Int32
+    lack::Int32
+    reserved::UInt32
     behind::UInt64
     held::UInt64
     skipped::UInt64

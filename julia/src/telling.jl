@@ -51,14 +51,17 @@ end
 exclusively(h::Handle, f) = exclusively(f, h)
 
 # A struct of the ABI as a NamedTuple, without its size. Counts are Int; ids keep their type, which prints as hexadecimal.
-named(raw::T) where {T} = NamedTuple{fieldnames(T)[2:end]}(
-    ntuple(i -> fieldname(T, i + 1) in (:id, :peer) ? getfield(raw, i + 1) : Int(getfield(raw, i + 1)), fieldcount(T) - 1))
+function named(raw::T) where {T}
+    names = filter(name -> name !== :reserved, fieldnames(T)[2:end])
+    return NamedTuple{names}(map(n -> n in (:id, :peer) ? getfield(raw, n) : Int(getfield(raw, n)), names))
+end
 
 """
     LibIPC.links(x)
 
 Who is connected to a [`Receiver`](@ref) or [`Sender`](@ref), how far behind each is, what it holds: a vector of
-NamedTuples. `state` is `:connecting`, `:up`, `:ended` or `:left`.
+NamedTuples. `state` is `:connecting`, `:up`, `:ended`, `:left`, or `:unlinked`: the two know of each other and can't be
+linked yet; `lack` is the errno, negative, of what is in the way.
 
 # Examples
 ```julia
@@ -146,16 +149,26 @@ within(timeout) = timeout == 0 ? "without waiting" : "within $timeout s"
 
 # Why a wait has run out of time. The lock may be held.
 function in_the_way(r::Receiver, timeout)
-    count = length(links(r))
+    told = links(r)
+    count = Base.count(l -> l.state !== :unlinked, told)
     return "no message came on $(r.handle.url) $(within(timeout)): " *
            (count == 0 ? "no sender is connected$(where_to_meet(r))" :
-            count == 1 ? "one sender is connected" : "$count senders are connected")
+            count == 1 ? "one sender is connected" : "$count senders are connected") * unlinked(told)
+end
+
+# Those that are there and have no link yet.
+function unlinked(told)
+    waiting = filter(l -> l.state === :unlinked, told)
+    isempty(waiting) && return ""
+    return "; process $(join((l.pid for l in waiting), ", ")) can't be linked yet: $(strerror(first(waiting).lack))"
 end
 
 function in_the_way(s::Sender, timeout)
     told = links(s)
     isempty(told) && return "$(s.handle.url) could not go on $(within(timeout)): no receiver is connected to take what " *
                             "is in its ring$(where_to_meet(s))"
+    waiting = unlinked(told)
+    isempty(waiting) || return "$(s.handle.url) could not go on $(within(timeout))$waiting"
     slowest = told[argmin([l.released for l in told])]
     return "$(s.handle.url) could not go on $(within(timeout)): the receiver of process $(slowest.pid) has " *
            "$(slowest.committed - slowest.released) bytes of the ring that it has not released, and $(slowest.behind) " *

@@ -31,13 +31,15 @@ int main(void) {
     MEMBER(ipc_receiver_counters, refused), MEMBER(ipc_receiver_counters, waiting_for_fds);
     MEMBER(ipc_receiver_counters, watching), MEMBER(ipc_receiver_counters, lost);
     MEMBER(ipc_receiver_counters, duplicated), MEMBER(ipc_receiver_counters, reordered);
-    MEMBER(ipc_receiver_counters, foreign);
+    MEMBER(ipc_receiver_counters, foreign), MEMBER(ipc_receiver_counters, unheard);
     STRUCT(ipc_link);
     MEMBER(ipc_link, struct_size), MEMBER(ipc_link, peer), MEMBER(ipc_link, pid), MEMBER(ipc_link, state);
+    MEMBER(ipc_link, lack), MEMBER(ipc_link, reserved);
     MEMBER(ipc_link, committed), MEMBER(ipc_link, delivered), MEMBER(ipc_link, released), MEMBER(ipc_link, behind);
     MEMBER(ipc_link, skipped), MEMBER(ipc_link, lost);
     STRUCT(ipc_channel_link);
     MEMBER(ipc_channel_link, peer), MEMBER(ipc_channel_link, pid), MEMBER(ipc_channel_link, state);
+    MEMBER(ipc_channel_link, lack), MEMBER(ipc_channel_link, reserved);
     MEMBER(ipc_channel_link, behind), MEMBER(ipc_channel_link, held), MEMBER(ipc_channel_link, skipped);
     MEMBER(ipc_channel_link, lost);
     STRUCT(ipc_channel);

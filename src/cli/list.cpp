@@ -46,14 +46,15 @@ std::string size(std::uint64_t bytes) { return bytes == IPC_UNKNOWN ? "?" : byte
 const char *role(const ipc_channel &c) { return c.role == IPC_SENDER ? "sender" : "receiver"; }
 
 const char *state(const ipc_channel_link &l) {
-    const char *words[] = {"connecting", "up", "ended", "left"};
+    const char *words[] = {"connecting", "up", "ended", "left", "unlinked"};
     return words[l.state];
 }
 
 std::string json_of(const ipc_channel_link &l) {
-    return fmt::format(R"({{"peer":"{:016x}","pid":{},"state":"{}","behind":{},"held":{},"skipped":{},"lost":{}}})",
-                       l.peer, l.pid, state(l), l.behind == IPC_UNKNOWN ? "null" : fmt::to_string(l.behind), l.held,
-                       l.skipped, l.lost);
+    return fmt::format(R"({{"peer":"{:016x}","pid":{},"state":"{}","lack":{},"behind":{},"held":{},"skipped":{},)"
+                       R"("lost":{}}})",
+                       l.peer, l.pid, state(l), l.lack, l.behind == IPC_UNKNOWN ? "null" : fmt::to_string(l.behind),
+                       l.held, l.skipped, l.lost);
 }
 
 void print_json(const ipc_channel &c) {
@@ -86,6 +87,9 @@ void print(const ipc_channel &c, const std::set<std::uint64_t> &ids) {
     fmt::print(" {:<8}{:>7} {:<15} {:>10} {:>8} {:>8} {:>8} {:>7}\n", role(c), c.pid, program(c.pid), c.messages,
                size(c.bytes), size(c.backlog), c.capacity != 0 ? size(c.capacity) : "", age(c.age_ns));
     for (std::size_t i = 0; i < c.shown; ++i) print(c, c.link[i], ids);
+    for (std::size_t i = 0; i < c.shown; ++i)
+        if (c.link[i].state == IPC_LINK_UNLINKED)
+            fmt::print("   {} can't be linked yet: {}\n", c.link[i].pid, ipc_strerror(c.link[i].lack));
     if (c.links > c.shown) fmt::print("   and {} more\n", c.links - c.shown);
     if (c.links == 0) fmt::print("   no {} is connected\n", c.role == IPC_SENDER ? "receiver" : "sender");
     if (std::string all = missing(c.skipped, c.lost); !all.empty()) fmt::print("   in all{}\n", all);

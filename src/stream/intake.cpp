@@ -169,8 +169,8 @@ void intake::show(shown_links &out) const {
     for (auto &o : origins_) {
         if (out.full()) return;
         if (!o->used) continue;
-        out.add({o->sender, o->pid, o->gone ? IPC_LINK_ENDED : IPC_LINK_UP, o->box.received(), o->box.delivered(),
-                 o->box.released(), 0, o->lost});
+        out.add({o->sender, o->pid, static_cast<std::int16_t>(o->gone ? IPC_LINK_ENDED : IPC_LINK_UP), 0,
+                 o->box.received(), o->box.delivered(), o->box.released(), 0, o->lost});
     }
 }
 

@@ -168,7 +168,7 @@ void sender::show() {
     std::uint64_t head = outbox_.ring().head().position, tail = outbox_.ring().tail();
     shown_links shown;
     auto peer = outlet_->peer();
-    if (outlet_->linked()) shown.add({peer.id, peer.pid, IPC_LINK_UP, head, tail, tail, 0, outlet_->lost()});
+    if (outlet_->linked()) shown.add({peer.id, peer.pid, IPC_LINK_UP, 0, head, tail, tail, 0, outlet_->lost()});
     status_.show({counters_.messages, counters_.bytes, head - tail, outbox_.ring().capacity(), 0, outlet_->lost(),
                   shown.get().size()},
                  shown);

@@ -48,7 +48,7 @@ const layout structs[] = {
            MEMBER(ipc_sender_counters, waits, 64, 8), MEMBER(ipc_sender_counters, rings, 72, 8),
            MEMBER(ipc_sender_counters, refused, 80, 8), MEMBER(ipc_sender_counters, unlinked, 88, 8),
            MEMBER(ipc_sender_counters, lost, 96, 8)),
-    STRUCT(ipc_receiver_counters, 144,  //
+    STRUCT(ipc_receiver_counters, 152,  //
            MEMBER(ipc_receiver_counters, struct_size, 0, 8), MEMBER(ipc_receiver_counters, id, 8, 8),
            MEMBER(ipc_receiver_counters, messages, 16, 8), MEMBER(ipc_receiver_counters, bytes, 24, 8),
            MEMBER(ipc_receiver_counters, held, 32, 8), MEMBER(ipc_receiver_counters, ends, 40, 8),
@@ -57,25 +57,27 @@ const layout structs[] = {
            MEMBER(ipc_receiver_counters, rings, 80, 8), MEMBER(ipc_receiver_counters, refused, 88, 8),
            MEMBER(ipc_receiver_counters, waiting_for_fds, 96, 8), MEMBER(ipc_receiver_counters, watching, 104, 8),
            MEMBER(ipc_receiver_counters, lost, 112, 8), MEMBER(ipc_receiver_counters, duplicated, 120, 8),
-           MEMBER(ipc_receiver_counters, reordered, 128, 8), MEMBER(ipc_receiver_counters, foreign, 136, 8)),
-    STRUCT(ipc_link, 72,  //
+           MEMBER(ipc_receiver_counters, reordered, 128, 8), MEMBER(ipc_receiver_counters, foreign, 136, 8),
+           MEMBER(ipc_receiver_counters, unheard, 144, 8)),
+    STRUCT(ipc_link, 80,  //
            MEMBER(ipc_link, struct_size, 0, 8), MEMBER(ipc_link, peer, 8, 8), MEMBER(ipc_link, pid, 16, 4),
-           MEMBER(ipc_link, state, 20, 4), MEMBER(ipc_link, committed, 24, 8), MEMBER(ipc_link, delivered, 32, 8),
-           MEMBER(ipc_link, released, 40, 8), MEMBER(ipc_link, behind, 48, 8), MEMBER(ipc_link, skipped, 56, 8),
-           MEMBER(ipc_link, lost, 64, 8)),
-    STRUCT(ipc_channel_link, 48,  //
+           MEMBER(ipc_link, state, 20, 4), MEMBER(ipc_link, lack, 24, 4), MEMBER(ipc_link, reserved, 28, 4),
+           MEMBER(ipc_link, committed, 32, 8), MEMBER(ipc_link, delivered, 40, 8), MEMBER(ipc_link, released, 48, 8),
+           MEMBER(ipc_link, behind, 56, 8), MEMBER(ipc_link, skipped, 64, 8), MEMBER(ipc_link, lost, 72, 8)),
+    STRUCT(ipc_channel_link, 56,  //
            MEMBER(ipc_channel_link, peer, 0, 8), MEMBER(ipc_channel_link, pid, 8, 4),
-           MEMBER(ipc_channel_link, state, 12, 4), MEMBER(ipc_channel_link, behind, 16, 8),
-           MEMBER(ipc_channel_link, held, 24, 8), MEMBER(ipc_channel_link, skipped, 32, 8),
-           MEMBER(ipc_channel_link, lost, 40, 8)),
-    STRUCT(ipc_channel, 3488,  //
+           MEMBER(ipc_channel_link, state, 12, 4), MEMBER(ipc_channel_link, lack, 16, 4),
+           MEMBER(ipc_channel_link, reserved, 20, 4), MEMBER(ipc_channel_link, behind, 24, 8),
+           MEMBER(ipc_channel_link, held, 32, 8), MEMBER(ipc_channel_link, skipped, 40, 8),
+           MEMBER(ipc_channel_link, lost, 48, 8)),
+    STRUCT(ipc_channel, 3968,  //
            MEMBER(ipc_channel, struct_size, 0, 8), MEMBER(ipc_channel, url, 8, 256),
            MEMBER(ipc_channel, folder, 264, 256), MEMBER(ipc_channel, id, 520, 8), MEMBER(ipc_channel, pid, 528, 4),
            MEMBER(ipc_channel, role, 532, 4), MEMBER(ipc_channel, layout, 536, 4), MEMBER(ipc_channel, links, 540, 4),
            MEMBER(ipc_channel, messages, 544, 8), MEMBER(ipc_channel, bytes, 552, 8),
            MEMBER(ipc_channel, backlog, 560, 8), MEMBER(ipc_channel, capacity, 568, 8),
            MEMBER(ipc_channel, skipped, 576, 8), MEMBER(ipc_channel, lost, 584, 8), MEMBER(ipc_channel, age_ns, 592, 8),
-           MEMBER(ipc_channel, shown, 600, 8), MEMBER(ipc_channel, link, 608, 2880)),
+           MEMBER(ipc_channel, shown, 600, 8), MEMBER(ipc_channel, link, 608, 3360)),
 };
 
 }  // namespace
@@ -134,6 +136,7 @@ TEST_CASE("the constants have the values of ABI 1") {
     CHECK(IPC_LINK_UP == 1);
     CHECK(IPC_LINK_ENDED == 2);
     CHECK(IPC_LINK_LEFT == 3);
+    CHECK(IPC_LINK_UNLINKED == 4);
     CHECK(IPC_SHOWN_LINKS == 60);
     CHECK(IPC_SENDER == 1);
     CHECK(IPC_RECEIVER == 2);

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <set>
 
@@ -21,7 +22,7 @@ ROLE(crowd) {
             ipc_sender *s = nullptr;
             char words[512];
             int code = ipc_sender_open(&s, "shm://t?capacity=64KiB", nullptr, words, sizeof words);
-            if (code == 0) code = ipc_sender_send(s, &i, sizeof i, static_cast<std::uint64_t>(i), 0);
+            if (code == 0) code = ipc_sender_send(s, &i, sizeof i, static_cast<std::uint64_t>(i), 5 * limit_ns);
             if (code == 0) code = ipc_sender_close(s, 10 * limit_ns);
             if (code != 0) std::fprintf(stderr, "sender %ld of the crowd: %s, %s\n", i, ipc_strerror(code), words);
             std::_Exit(code == 0 ? 0 : 1);
@@ -67,4 +68,34 @@ TEST_CASE_FIXTURE(scratch, "two thousand short-lived senders linger while the re
     c.expect("0 have failed");
     c.done();
     CHECK(r.stats().links == 0);
+}
+
+// With four receivers the hellos of the crowd are more than may be on their way, so that many can't be linked at first.
+TEST_CASE_FIXTURE(scratch, "each of four receivers that compute hears each of two hundred senders") {
+    lowered_limit user(RLIMIT_NOFILE, 512);
+    const long count = SLOWER > 1 ? 60 : 200;
+    rx receivers[4];
+    child c = start("crowd", {std::to_string(count)});
+    REQUIRE(c.hear(5 * limit) == "all are there");
+    std::set<std::uint64_t> heard[4];
+    long ends[4] = {};
+    auto take_all = [&] {
+        for (int i = 0; i < 4; ++i) {
+            ipc_message m;
+            for (int result; (result = receivers[i].receive(m, 0)) != -EAGAIN;) {
+                if (result == IPC_END) ++ends[i];
+                if (result != IPC_MESSAGE) continue;
+                CHECK(heard[i].insert(m.tag).second);
+                REQUIRE(receivers[i].release(m) == 0);
+            }
+        }
+        return std::ranges::all_of(ends, [&](long n) { return n == count; });
+    };
+    CHECK(eventually(take_all, 5 * limit));
+    for (int i = 0; i < 4; ++i) {
+        CHECK(heard[i].size() == static_cast<std::size_t>(count));
+        CHECK(receivers[i].stats().unheard == 0);
+    }
+    c.expect("0 have failed");
+    c.done();
 }

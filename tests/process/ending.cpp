@@ -339,3 +339,24 @@ TEST_CASE_FIXTURE(scratch, "a signal does not cut a close short") {
     s.expect("0");
     s.done();
 }
+
+TEST_CASE_FIXTURE(scratch, "who dies holds up no sender when another had all, and the end") {
+    for (bool ended_before : {false, true}) {
+        CAPTURE(ended_before);
+        somebody_was_killed(url);
+        child dies = receiver();
+        rx r;
+        tx s;
+        s.send_all(1, 5);
+        CHECK(dies.ask("hold 1") == "1");
+        CHECK(r.read(5) == "1-5");
+        if (!ended_before) dies.kill();
+        CHECK(s.end() == 0);
+        CHECK(r.read(1) == "end");
+        if (ended_before) {
+            s.stats();
+            dies.kill();
+        }
+        CHECK(s.close(limit_ns) == 0);
+    }
+}

@@ -263,6 +263,23 @@ TEST_CASE_FIXTURE(unanswered,
     CHECK(s.stats().links == 2);
 }
 
+TEST_CASE_FIXTURE(unanswered, "a receiver whose bell did not arrive is woken by a word") {
+    REQUIRE(say(forged.socket, forged.yes) == 0);
+    CHECK(s.stats().links == 2);
+    forged.words().asleep = 1;
+    REQUIRE(s.send(1, 64) == 0);
+    heard h = hear(forged.socket);
+    REQUIRE(h.size == sizeof(layout::notice));
+    layout::notice wake{};
+    std::memcpy(&wake, h.bytes.data(), sizeof wake);
+    CHECK(wake.head.magic == layout::notice_magic);
+    CHECK(wake.what == layout::notice_kind::wake);
+    CHECK(forged.words().asleep == 0);
+    ipc_message m;
+    REQUIRE(r.receive(m) == IPC_MESSAGE);
+    REQUIRE(r.release(m) == 0);
+}
+
 TEST_CASE_FIXTURE(unanswered, "a receiver that sends a notice of no known kind is dropped") {
     layout::notice n{{layout::notice_magic, layout::version, sizeof n}, layout::notice_kind{77}, 0};
     REQUIRE(forged.answer() == 0);

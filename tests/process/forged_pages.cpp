@@ -78,7 +78,7 @@ TEST_CASE_FIXTURE(scratch, "a page that is no handle's is passed over, and other
     SUBCASE("a link's state") {
         spoil = [](auto &p) {
             p.links = p.shown = 2;
-            p.link[1].state = IPC_LINK_LEFT + 1;
+            p.link[1].state = IPC_LINK_UNLINKED + 1;
         };
     }
     SUBCASE("a link's state, negative") {

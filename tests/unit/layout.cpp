@@ -76,7 +76,7 @@ TEST_CASE("the words of a link that different sides write, or at different rates
         CHECK(sizeof(type{}.member) == (bytes));   \
     } while (0)
 
-TEST_CASE("everything in shared memory lies where layout 2 has it") {
+TEST_CASE("everything in shared memory lies where layout 3 has it") {
     CHECK(version == 3);
 
     AT(frame_header, word, 0, 8);
@@ -129,6 +129,12 @@ TEST_CASE("everything in shared memory lies where layout 2 has it") {
     CHECK(link_bytes(two, 1) == 4096 + 4096);
     CHECK(link_bytes(two, 2) == 4096 + 4096 + 8192);
 
+    AT(waiting, head, 0, 16);
+    AT(waiting, sender, 16, 8);
+    AT(waiting, lack, 24, 4);
+    AT(waiting, reserved, 28, 4);
+    CHECK(sizeof(waiting) == 32);
+
     AT(ring_notice, head, 0, 16);
     AT(ring_notice, after, 16, 8);
     AT(ring_notice, place, 24, 16);
@@ -171,7 +177,8 @@ TEST_CASE("everything in shared memory lies where layout 2 has it") {
     CHECK(sizeof(status_page) == 3976);
     AT(status_link, peer, 0, 8);
     AT(status_link, pid, 8, 4);
-    AT(status_link, state, 12, 4);
+    AT(status_link, state, 12, 2);
+    AT(status_link, lack, 14, 2);
     AT(status_link, committed, 16, 8);
     AT(status_link, delivered, 24, 8);
     AT(status_link, released, 32, 8);
@@ -183,6 +190,7 @@ TEST_CASE("everything in shared memory lies where layout 2 has it") {
 TEST_CASE("the magic words read as what they are in a dump of memory, and differ") {
     auto text = [](std::uint64_t magic) { return std::string(reinterpret_cast<const char *>(&magic), sizeof magic); };
     CHECK(text(hello_magic) == "ipchello");
+    CHECK(text(waiting_magic) == "ipcwaits");
     CHECK(text(answer_magic) == "ipcsanwr");
     CHECK(text(notice_magic) == "ipcnoice");
     CHECK(text(ring_magic) == "ipcwring");
