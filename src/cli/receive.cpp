@@ -113,6 +113,12 @@ void interrupt_on_signals(ipc::receiver &r) {
     for (int number : {SIGINT, SIGTERM}) sigaction(number, &action, nullptr);
 }
 
+// What this process lacks now and may have later: the receiver looks again.
+bool passes(const std::error_code &error) {
+    return error == std::errc::too_many_files_open || error == std::errc::too_many_files_open_in_system ||
+           error == std::errc::not_enough_memory || error == std::errc::no_space_on_device;
+}
+
 }  // namespace
 
 int receive(const receive_options &o) {
@@ -126,7 +132,7 @@ int receive(const receive_options &o) {
         std::error_code error;
         std::optional<ipc::event> event = from.receive(ipc::forever, error);
         if (error == std::errc::interrupted || error == std::errc::operation_canceled) continue;
-        if (error == std::errc::too_many_files_open || error == std::errc::too_many_files_open_in_system) {
+        if (passes(error)) {
             shown.clear();
             fmt::print(stderr, "ipc recv: {}\n", error.message());  // told once, and waited for
             continue;

@@ -117,6 +117,20 @@ case_progress_shows_the_time_left_on_a_terminal_and_nowhere_else() {
     is "$(cat words)" ""
 }
 
+case_recv_that_lacks_memory_for_a_ring_says_so_and_waits_for_it() {
+    needs prlimit
+    { echo small; head -c 20000000 /dev/zero | tr '\0' x; } >sent
+    (ulimit -Sv 60000; exec "$command" recv shm://t --until-end >got 2>words) &
+    local receiver=$!
+    until_true listed '"role":"receiver"'
+    ipc send "shm://t?max_capacity=256MiB" --lines sent &
+    until_true grep -q 'no memory is to be had' words
+    prlimit --as=unlimited --pid $receiver
+    wait %2
+    wait %1
+    same sent got
+}
+
 case_several_files_go_one_after_the_other_into_a_file() {
     random_file one 70000
     random_file two 3
