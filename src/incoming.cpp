@@ -269,14 +269,9 @@ layout::status_link incoming::shown(bool gone) const {
 }
 
 void incoming::forget() {
-    auto forget = [](read_ring &ring) {
-        ring.memory.forget();
-        ring.bits.forget();
-        ring.held_memory.forget();
-    };
-    forget(now_);
+    now_.bits.forget();
     for (auto *rings : {&older_, &coming_})
-        for (read_ring &ring : *rings) forget(ring);
+        for (read_ring &ring : *rings) ring.bits.forget();
     link_.forget();
 }
 

@@ -85,7 +85,7 @@ class incoming {
     bool ended() const { return ended_; }
     void fill(ipc_link &out) const;
     layout::status_link shown(bool gone) const;
-    // In a forked child nothing is mapped here.
+    // In a forked child what is written by both sides is not mapped.
     void forget();
     template <class Archive>
     void hand_over(Archive &a) {

@@ -134,6 +134,7 @@ mapping map_once(int file, std::size_t bytes, int protection, std::uint64_t offs
     return m;
 }
 
+// A forked child gets those that can be read only: its copies of the messages that are held point there.
 mapping map_twice(int file, std::size_t bytes, int protection) {
     void *p = mmap(nullptr, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
@@ -143,7 +144,8 @@ mapping map_twice(int file, std::size_t bytes, int protection) {
     for (int half = 0; half < 2; ++half)
         if (mmap(m.get() + half * bytes, bytes, protection, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED)
             fail_to_map(bytes);
-    madvise(p, 2 * bytes, MADV_DONTFORK);
+    if (protection & PROT_WRITE) madvise(p, 2 * bytes, MADV_DONTFORK);
+    madvise(m.get() + bytes, bytes, MADV_DONTDUMP);  // a core has it once
     return m;
 }
 

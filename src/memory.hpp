@@ -9,7 +9,8 @@
 
 namespace libipc {
 
-// A mapping that goes with its owner, and that no forked child gets.
+// A mapping that goes with its owner. A forked child gets none of shared memory that can be written: it would write
+// what is its parent's.
 class mapping {
   public:
     mapping() = default;
@@ -25,7 +26,8 @@ class mapping {
     std::byte *get() const { return static_cast<std::byte *>(address_); }
     std::size_t size() const { return bytes_; }
     explicit operator bool() const { return address_ != nullptr; }
-    // For a forked child: the address range is not mapped there, or is something else by now.
+    // Of shared memory that can be written, in a forked child: there the address range is not mapped, or is something
+    // else by now.
     void forget() { address_ = nullptr; }
     template <class Archive>
     void hand_over(Archive &a) {

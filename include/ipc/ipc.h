@@ -30,7 +30,9 @@
  *   C6 null       A NULL handle, out-parameter or URL is -EINVAL, unless the function says otherwise.
  *   C7 memory     Nothing that the library returns has to be freed by the caller.
  *   C8 fork       A handle belongs to the process that opened it. In a forked child each call returns IPC_EFORKED, and
- *                 close gives back the child's share; the parent does not notice. exec closes everything. (_url does answer.)
+ *                 close gives back the child's share; the parent does not notice. (_url does answer.) The child may read the
+ *                 messages that were held at the fork for as long as the parent holds them, and the memory stays until
+ *                 it closes its copy of the handle, execs or exits. A reservation is not there. exec closes everything.
  *   C9 silence    The library starts no thread, installs no signal handler, prints nothing, never ends the process, and
  *                 keeps no state outside its handles.
  *
@@ -104,6 +106,8 @@
  *       alone: in ten seconds of waiting, in each way there is, no side runs at all
  *   C8
  *       process: a fork may not use its parent's handles, and the parent does not notice
+ *       process: a fork reads the messages that its parent holds, in each ring, and gives back its share
+ *       process: a fork can write nothing that its parent shares
  *       process: no file descriptor of ours gets into a program that is executed
  *   C9
  *       abi: no thread is started, no signal handled, blocked or ignored, whatever is called

@@ -5,9 +5,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 
-#include "support.hpp"
+#include "host_calls.hpp"
 
 static const std::string url = "shm://t";
 
@@ -94,6 +97,171 @@ TEST_CASE_FIXTURE(scratch, "a fork may not use its parent's handles, and the par
     // Before it can go: a sender that sees it and its fork die at once keeps what the fork had not read.
     CHECK(there.close(limit_ns) == 0);
     CHECK(back.read(2) == "2 end");
+    c.done();
+}
+
+// ---- What a fork may read -------------------------------------------------------------------------------------------
+
+// A process that forks and waits for the fork, which ends it when something is not as it must be.
+template <class Body>
+static void in_a_fork(Body body) {
+    pid_t fork_of_us = fork();
+    if (fork_of_us == 0) {
+        body();
+        std::_Exit(0);
+    }
+    reap(fork_of_us);
+}
+
+static std::size_t mapped(const std::string &name) {
+    std::ifstream maps("/proc/self/maps");
+    std::size_t n = 0;
+    for (std::string line; std::getline(maps, line);) n += line.find("/memfd:" + name) != line.npos;
+    return n;
+}
+
+// Whether it is there to be read, without a crash if it is not.
+static bool readable(const void *at) {
+    int ends[2];
+    MUST(pipe(ends) == 0);
+    bool read = write(ends[1], at, 1) == 1;
+    MUST(read || errno == EFAULT);
+    close(ends[0]);
+    close(ends[1]);
+    return read;
+}
+
+ROLE(holds_and_forks) {
+    rx r(me.arg(0));
+    me.say("open");
+    MUST(r.hold(3) == "1-3");
+    for (bool closes : {true, false})
+        in_a_fork([&] {
+            for (const ipc_message &m : r.held) MUST(proven(m));
+            in_a_fork([&] {
+                for (const ipc_message &m : r.held) MUST(proven(m));
+            });
+            if (!closes) return;
+            MUST(r.close() == IPC_EFORKED);
+            MUST(mapped("ipc") == 0);
+        });
+    for (const ipc_message &m : r.held) MUST(proven(m));
+    for (std::uint64_t tag : {2, 1, 3}) MUST(r.release_held(tag) == 0);
+    MUST(r.read(2) == "4 end");
+}
+
+TEST_CASE_FIXTURE(scratch, "a fork reads the messages that its parent holds, in each ring, and gives back its share") {
+    for (const std::string &url : std::vector<std::string>{"shm://t", "unix://" + folder() + "/socket"}) {
+        CAPTURE(url);
+        child c = start("holds_and_forks", {url});
+        c.expect("open");
+        tx s(url);
+        s.send_all(1, 2);
+        s.send(3, 400'000);
+        s.send(4);
+        CHECK(s.close(limit_ns) == 0);
+        c.done();
+    }
+}
+
+ROLE(closes_before_its_fork) {
+    rx r(url);
+    me.say("open");
+    MUST(r.hold(1) == "1");
+    int to_fork[2];
+    MUST(pipe(to_fork) == 0);
+    pid_t fork_of_us = fork();
+    if (fork_of_us == 0) {
+        close(to_fork[1]);
+        char byte;
+        MUST(read(to_fork[0], &byte, 1) == 0);  // the parent has closed
+        MUST(readable(r.held.at(0).data));      // though perhaps another message by now
+        std::_Exit(0);
+    }
+    MUST(r.release_held(1) == 0);
+    MUST(r.close() == 0);
+    MUST(mapped("ipc-ring") == 0);
+    close(to_fork[0]);
+    close(to_fork[1]);
+    reap(fork_of_us);
+}
+
+TEST_CASE_FIXTURE(scratch,
+                  "what a fork may read is there until it goes, though its parent and the sender have closed") {
+    child c = start("closes_before_its_fork");
+    c.expect("open");
+    tx s;
+    s.send(1);
+    CHECK(s.close(limit_ns) == 0);
+    c.done();
+}
+
+ROLE(reserves_and_forks) {
+    tx s(url);
+    rx r(url);
+    MUST(s.send(1) == 0);
+    MUST(r.hold(1) == "1");
+    void *room;
+    MUST(ipc_sender_reserve(s, 100, &room, 0) == 0);
+    in_a_fork([&] {
+        MUST(!readable(room));
+        MUST(readable(r.held.at(0).data));
+        for (const char *shared : {"ipc-link", "ipc-bits", "ipc:"}) MUST(mapped(shared) == 0);
+        MUST(s.close() == IPC_EFORKED);
+        MUST(r.close() == IPC_EFORKED);
+    });
+    std::memset(room, 1, 100);
+    MUST(ipc_sender_commit(s, 100, 2) == 0);
+    ipc_message m;
+    MUST(r.receive(m) == IPC_MESSAGE);
+    MUST(r.release(m) == 0);
+    MUST(r.release_held(1) == 0);
+}
+
+TEST_CASE_FIXTURE(scratch, "a fork can write nothing that its parent shares") { start("reserves_and_forks").done(); }
+
+ROLE(forks_around_a_handoff) {
+    host h;
+    h.open_receiver(url);
+    me.say("open");
+    ipc_message m, none;
+    MUST(receive(h, m) == IPC_MESSAGE);
+    auto fork_and_close = [&] {
+        in_a_fork([&] {
+            MUST(proven(m));
+            MUST(h.library->ipc_receiver_close(h.receivers[0]) == IPC_EFORKED);
+            MUST(mapped("ipc") == 0);
+        });
+    };
+    std::size_t fds = open_fds(), maps = mapped("ipc");
+    fork_and_close();
+    MUST(h.reload(next_build) == 0);
+    fork_and_close();  // adopted, and no call made on it yet
+    MUST(receive(h, none, briefly) == -ETIMEDOUT);
+    fork_and_close();
+    std::vector<std::byte> state = freeze(*h.library, h.receivers[0]);
+    fork_and_close();
+    in_a_fork([&] {  // a fork goes on with nothing of its parent's
+        ipc_receiver *adopted = nullptr;
+        char words[256];
+        copy other(this_build);
+        MUST(other.adopt(&adopted, state, words, sizeof words) < 0);
+        MUST(proven(m));
+    });
+    ipc_receiver *thawed = nullptr;
+    MUST(h.library->adopt(&thawed, state, h.words, sizeof h.words) == 0 && thawed == h.receivers[0]);
+    MUST(proven(m));
+    MUST(h.library->ipc_receiver_release(h.receivers[0], &m) == 0);
+    MUST(open_fds() == fds);
+    MUST(mapped("ipc") == maps);
+}
+
+TEST_CASE_FIXTURE(scratch,
+                  "forks before, during and after a handoff read what is held, and the parent does not notice") {
+    child c = start("forks_around_a_handoff");
+    c.expect("open");
+    tx s;
+    s.send(1);
     c.done();
 }
 
