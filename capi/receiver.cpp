@@ -6,6 +6,7 @@
 
 #include "entry.hpp"
 #include "freeze.hpp"
+#include "sandbox.hpp"
 #include "stream/receiver.hpp"
 #include "tagged.hpp"
 
@@ -46,6 +47,7 @@ int32_t ipc_receiver_open(ipc_receiver **out, const char *url, const ipc_receive
     auto attempt = [&] { return fmt::format("open a receiver on {}", quoted(url)); };
     return make_handle(out, url, errbuf, errlen, attempt, [&]() -> ipc_receiver * {
         any_endpoint where = parse_url(url, false);
+        check_calls(where.scheme, IPC_RECEIVER);
         std::int32_t from = IPC_FROM_DEFAULT;
         if (options) {
             if (!known(options))

@@ -6,6 +6,7 @@
 
 #include "entry.hpp"
 #include "freeze.hpp"
+#include "sandbox.hpp"
 #include "layout.hpp"
 #include "stream/sender.hpp"
 #include "tagged.hpp"
@@ -41,6 +42,7 @@ int32_t ipc_sender_open(ipc_sender **out, const char *url, const ipc_sender_opti
     auto attempt = [&] { return fmt::format("open a sender on {}", quoted(url)); };
     return make_handle(out, url, errbuf, errlen, attempt, [&]() -> ipc_sender * {
         any_endpoint where = parse_url(url, true);
+        check_calls(where.scheme, IPC_SENDER);
         if (options && !known(options))
             fail(-EINVAL, "options.struct_size is {}, not {}", options->struct_size, sizeof *options);
         if (options && !where.capacity && !where.max_capacity) {

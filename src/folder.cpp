@@ -190,9 +190,8 @@ int channel_folder::connect(int socket, const std::string &name) const {
 
 int channel_folder::knock(int socket, const std::string &name) const {
     socket_address a(folder_.get(), name);
-    char nothing = 0;
-    int n = result(static_cast<int>(sendto(socket, &nothing, 1, MSG_DONTWAIT | MSG_NOSIGNAL, a.get(), a.size)));
-    return n < 0 ? n : 0;
+    std::byte nothing{};
+    return send_to(socket, {&nothing, 1}, a.get(), a.size);
 }
 
 folder_watch::folder_watch(const channel_folder &folder) : inotify_(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {

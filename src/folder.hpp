@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,7 +43,7 @@ class channel_folder {
     [[noreturn]] void fail(const char *tried, int error) const;
     int get() const { return folder_.get(); }
 
-    std::vector<std::string> names() const;
+    std::vector<std::string> names() const;  // none if they can't be read
     bool has(const std::string &name) const;
     void unlink(const std::string &name) const;
     // True if nobody listens under the name of a receiver any more. A living one sees a connection come and go.
@@ -79,9 +80,9 @@ class folder_watch {
     template <class F>
     void take(F f) const {
         alignas(inotify_event) char some[4096];
-        ssize_t n;
+        int n;
         // What is left if somebody is quicker than we are is read next time.
-        for (int i = 0; i < 16 && (n = read(inotify_.get(), some, sizeof some)) > 0; ++i)
+        for (int i = 0; i < 16 && (n = read_bytes(inotify_.get(), std::as_writable_bytes(std::span(some)))) > 0; ++i)
             for (char *at = some; at < some + n;) {
                 auto *event = reinterpret_cast<inotify_event *>(at);
                 if (event->len != 0) f(std::string_view(event->name));

@@ -150,8 +150,12 @@ mapping map_twice(int file, std::size_t bytes, int protection) {
 }
 
 fd make_memfd(const std::string &name, std::uint64_t bytes) {
-    int made_now = memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    fd file = made(made_now < 0 ? -errno : made_now, "a memory file");
+    // Some systems (vm.memfd_noexec) and sandboxes give none that could be executed; those before Linux 6.3 don't know.
+    constexpr unsigned never_executed = 0x8;  // MFD_NOEXEC_SEAL of linux/memfd.h
+    unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    int number = memfd_create(name.c_str(), flags | never_executed);
+    if (number < 0 && errno == EINVAL) number = memfd_create(name.c_str(), flags);
+    fd file = made(number < 0 ? -errno : number, "a memory file");
     // Reserved here and now: memory that is promised only (ftruncate) is a SIGBUS when it turns out to be missing.
     int r;
     do r = fallocate(file.get(), 0, 0, static_cast<off_t>(bytes));

@@ -8,10 +8,14 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
@@ -23,6 +27,13 @@ namespace libipc {
 namespace {
 
 int result(long r) { return r < 0 ? -errno : static_cast<int>(r); }
+
+// For what two calls of the system can do: a sandbox that refuses one of them by its number seldom thinks of the other.
+template <class First, class Second>
+int either(First first, Second second) {
+    int r = result(first());
+    return is_refusal(r) ? result(second()) : r;
+}
 
 std::int64_t clock_ns(clockid_t clock) {
     timespec t;
@@ -41,7 +52,14 @@ received receive(int socket, std::span<std::byte> bytes, std::span<fd, most_fds>
     m.msg_control = control;
     m.msg_controllen = sizeof control;
     // With MSG_TRUNC the size is the message's own, whatever the room for it.
-    int n = result(recvmsg(socket, &m, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC));
+    flags |= MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC;
+    int n = either([&] { return recvmsg(socket, &m, flags); },
+                   [&] {
+                       mmsghdr one{m, 0};
+                       int r = recvmmsg(socket, &one, 1, flags, nullptr);
+                       m = one.msg_hdr;
+                       return r < 0 ? r : static_cast<int>(one.msg_len);
+                   });
     received r{n, false, 0};
     if (n < 0) return r;
     r.fds_cut = m.msg_flags & MSG_CTRUNC;
@@ -83,11 +101,30 @@ int make_timer() { return result(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | T
 int make_socket(int type) { return result(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
 int pidfd_of(pid_t pid) { return result(syscall(SYS_pidfd_open, pid, 0)); }
 
+fd own_pidfd() {
+    int r = pidfd_of(getpid());
+    return is_refusal(r) ? fd() : made(r, "a pidfd");
+}
+
+int accept_from(int listener) {
+    return either([&] { return accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); },
+                  [&] {
+                      int s = accept(listener, nullptr, nullptr);
+                      if (s >= 0) {
+                          fcntl(s, F_SETFD, FD_CLOEXEC);
+                          fcntl(s, F_SETFL, O_NONBLOCK);
+                      }
+                      return s;
+                  });
+}
+
 void ring_bell(int eventfd) {
     int saved = errno;
     std::uint64_t one = 1;
     // Not write(): that is a cancellation point. The counter would need 2^64 rings to be full.
-    syscall(SYS_write, eventfd, &one, sizeof one);
+    iovec part{&one, sizeof one};
+    either([&] { return syscall(SYS_write, eventfd, &one, sizeof one); },
+           [&] { return syscall(SYS_writev, eventfd, &part, 1); });
     errno = saved;
 }
 
@@ -98,7 +135,7 @@ void set_timer(int timerfd, std::int64_t delay_ns, std::int64_t period_ns) {
 
 void drain_timer(int timerfd) {
     std::uint64_t times;
-    [[maybe_unused]] ssize_t n = read(timerfd, &times, sizeof times);
+    read_bytes(timerfd, std::as_writable_bytes(std::span(&times, 1)));
 }
 
 int watch(int epoll, int fd, std::uint32_t events, std::uint64_t data) {
@@ -116,10 +153,21 @@ void unwatch(int epoll, int fd) {
 }
 
 int wait_events(int epoll, std::span<epoll_event> events, std::int64_t timeout_ns) {
-    if (timeout_ns <= 0)
-        return result(epoll_wait(epoll, events.data(), static_cast<int>(events.size()), timeout_ns < 0 ? -1 : 0));
-    timespec t = to_timespec(timeout_ns);
-    return result(epoll_pwait2(epoll, events.data(), static_cast<int>(events.size()), &t, nullptr));
+    static std::atomic<bool> only_milliseconds{false};
+    int most = static_cast<int>(events.size());
+    auto exactly = [&] {
+        timespec t = to_timespec(timeout_ns);
+        return epoll_pwait2(epoll, events.data(), most, timeout_ns < 0 ? nullptr : &t, nullptr);
+    };
+    if (timeout_ns > 0 && !only_milliseconds.load(std::memory_order_relaxed)) {
+        int n = result(exactly());
+        if (!is_refusal(n)) return n;
+        only_milliseconds.store(true, std::memory_order_relaxed);  // it is not asked for each time
+    }
+    std::int64_t ms = timeout_ns < 0 ? -1 : timeout_ns / 1'000'000 + (timeout_ns % 1'000'000 != 0);
+    return either(
+        [&] { return epoll_wait(epoll, events.data(), most, static_cast<int>(std::min<std::int64_t>(ms, INT_MAX))); },
+        exactly);
 }
 
 ucred peer_of(int socket) {
@@ -175,7 +223,9 @@ int send_with_fds(int socket, std::span<const std::byte> bytes, std::span<const 
         c->cmsg_len = CMSG_LEN(fds.size_bytes());
         std::memcpy(CMSG_DATA(c), fds.data(), fds.size_bytes());
     }
-    int n = result(sendmsg(socket, &m, MSG_NOSIGNAL | MSG_DONTWAIT));
+    mmsghdr one{m, 0};
+    int n = either([&] { return sendmsg(socket, &m, MSG_NOSIGNAL | MSG_DONTWAIT); },
+                   [&] { return sendmmsg(socket, &one, 1, MSG_NOSIGNAL | MSG_DONTWAIT); });
     return n < 0 ? n : 0;
 }
 
@@ -188,16 +238,47 @@ received receive_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, 
 }
 
 void drop_message(int socket) {
-    char byte;
+    std::byte byte;
     // Without room for descriptors the kernel drops those of the message. ECONNRESET comes once, before what is queued.
-    for (int tries = 0; tries < 3 && recv(socket, &byte, 1, MSG_DONTWAIT) < 0 && errno != EAGAIN; ++tries) {
-    }
+    for (int tries = 0, r = -1; tries < 3 && r < 0 && r != -EAGAIN; ++tries) r = receive_bytes(socket, {&byte, 1});
+}
+
+int receive_bytes(int socket, std::span<std::byte> bytes) {
+    return either([&] { return recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT); },
+                  [&] {
+                      iovec part{bytes.data(), bytes.size()};
+                      msghdr m{};
+                      m.msg_iov = &part;
+                      m.msg_iovlen = 1;
+                      return recvmsg(socket, &m, MSG_DONTWAIT);
+                  });
+}
+
+int send_to(int socket, std::span<const std::byte> bytes, const sockaddr *to, socklen_t size) {
+    constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    int n = either([&] { return sendto(socket, bytes.data(), bytes.size(), flags, to, size); },
+                   [&] {
+                       iovec part{const_cast<std::byte *>(bytes.data()), bytes.size()};
+                       msghdr m{};
+                       m.msg_name = const_cast<sockaddr *>(to);
+                       m.msg_namelen = size;
+                       m.msg_iov = &part;
+                       m.msg_iovlen = 1;
+                       return sendmsg(socket, &m, flags);
+                   });
+    return n < 0 ? n : 0;
+}
+
+int read_bytes(int fd, std::span<std::byte> bytes) {
+    iovec part{bytes.data(), bytes.size()};
+    return either([&] { return read(fd, bytes.data(), bytes.size()); }, [&] { return readv(fd, &part, 1); });
 }
 
 bool is_anon_inode(int fd, const char *kind) {
     char path[32], target[64];
     std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(path, target, sizeof target - 1);
+    int n = either([&] { return readlink(path, target, sizeof target - 1); },
+                   [&] { return readlinkat(AT_FDCWD, path, target, sizeof target - 1); });
     if (n < 0) return false;
     target[n] = 0;
     return std::strcmp(target, kind) == 0;
@@ -207,8 +288,9 @@ std::string read_file(const std::string &path) {
     std::string text;
     fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     char part[4096];
-    ssize_t n;
-    while (file && (n = read(file.get(), part, sizeof part)) > 0) text.append(part, static_cast<std::size_t>(n));
+    int n;
+    while (file && (n = read_bytes(file.get(), std::as_writable_bytes(std::span(part)))) > 0)
+        text.append(part, static_cast<std::size_t>(n));
     return text;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -51,6 +52,9 @@ class no_cancel {
     int before_;
 };
 
+// What a sandbox (a seccomp filter) answers for a call that it refuses, and an older system for one that it has not.
+inline bool is_refusal(int result) { return result == -EPERM || result == -ENOSYS; }
+
 std::int64_t now_ns();         // CLOCK_MONOTONIC
 std::int64_t coarse_now_ns();  // the same clock, as of the last tick (1 to 4 ms); no system call
 
@@ -62,6 +66,8 @@ int make_eventfd();
 int make_timer();
 int make_socket(int type);  // of AF_UNIX
 int pidfd_of(pid_t pid);
+fd own_pidfd();  // empty where that is refused: then a hang-up alone tells that we are gone. Throws failure
+int accept_from(int listener);
 
 // Adds one to an eventfd. Async-signal-safe; keeps errno.
 void ring_bell(int eventfd);
@@ -75,8 +81,9 @@ int rewatch(int epoll, int fd, std::uint32_t events, std::uint64_t data);  // 0 
 // Needed before close: a copy of the descriptor in a forked child would keep it in the epoll.
 void unwatch(int epoll, int fd);
 
-// epoll_wait with nanoseconds: number of events, or -errno. -EINTR when a signal handler ran, and also
-// after SIGCONT or when a debugger attaches: ppoll would spare us these, but needs a second call for the events.
+// epoll_wait with nanoseconds (with milliseconds, rounded up, where that is refused): number of events, or -errno.
+// -EINTR when a signal handler ran, and also after SIGCONT or when a debugger attaches: ppoll would spare us these, but
+// needs a second call for the events.
 int wait_events(int epoll, std::span<epoll_event> events, std::int64_t timeout_ns);
 
 // Whoever is at the other end of a connected socket; user -1 if that can't be told.
@@ -103,6 +110,10 @@ inline constexpr std::size_t most_fds = 19;
 received peek_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds);
 received receive_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, most_fds> fds);
 void drop_message(int socket);
+int receive_bytes(int socket, std::span<std::byte> bytes);  // how many came, or -errno
+int send_to(int socket, std::span<const std::byte> bytes, const sockaddr *to,
+            socklen_t size);                         // 0 or -errno; no SIGPIPE
+int read_bytes(int fd, std::span<std::byte> bytes);  // how many came, or -errno
 
 // What kind of object an fd is, from /proc/self/fd: "anon_inode:[eventfd]".
 bool is_anon_inode(int fd, const char *kind);

@@ -130,7 +130,7 @@ receiver::receiver(endpoint where, std::int32_t from)
       owner_(ownership::take_new()),
       events_(owner_.page()),
       membarrier_(register_membarrier()),
-      own_pid_(made(pidfd_of(getpid()), "a pidfd")),
+      own_pid_(own_pidfd()),
       runtime_(runtime_folder()),
       status_(where_, id_, IPC_RECEIVER, runtime_) {
     try {
@@ -289,11 +289,11 @@ int receiver::accept() try {
             if (peers_.size() > index_mask) return 0;
             make_place();
         }
-        int s = accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int s = accept_from(listener_.get());
         if (s < 0) {
-            if (errno == EINTR || errno == ECONNABORTED) continue;
-            if (errno == ENOMEM || errno == ENOBUFS) return -ENOMEM;
-            return errno == EMFILE || errno == ENFILE ? -errno : 0;
+            if (s == -EINTR || s == -ECONNABORTED) continue;
+            if (s == -ENOMEM || s == -ENOBUFS) return -ENOMEM;
+            return s == -EMFILE || s == -ENFILE || is_refusal(s) ? s : 0;
         }
         std::uint32_t index = free_.back();
         free_.pop_back();
@@ -443,7 +443,7 @@ void receiver::answer(const peer &p, bool with_pid) {
     yes.membarrier = membarrier_;
     const int fds[] = {p.link->data_bell(), own_pid_.get()};
     auto bytes = std::as_bytes(std::span(&yes, 1));
-    if (send_with_fds(p.socket.get(), bytes, std::span(fds).first(with_pid ? 2 : 1)) == -ETOOMANYREFS)
+    if (send_with_fds(p.socket.get(), bytes, std::span(fds).first(with_pid && own_pid_ ? 2 : 1)) == -ETOOMANYREFS)
         send_with_fds(p.socket.get(), bytes, {});
 }
 

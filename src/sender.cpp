@@ -59,7 +59,7 @@ sender::sender(endpoint where, ring_sizes sizes)
       owner_(ownership::take_new()),
       events_(owner_.page()),
       membarrier_(register_membarrier()),
-      own_pid_(made(pidfd_of(getpid()), "a pidfd")),
+      own_pid_(own_pidfd()),
       space_bell_(made(make_eventfd(), "an eventfd")),
       runtime_(runtime_folder()),
       status_(where_, id_, IPC_SENDER, runtime_),
@@ -533,8 +533,8 @@ void sender::see_again(outgoing &link) {
 void sender::handle(event_tag tag) {
     switch (tag.kind) {
         case of::knock: {
-            char byte;
-            for (int i = 0; i < 64 && recv(knocks_.get(), &byte, 1, MSG_DONTWAIT) >= 0; ++i) {
+            std::byte byte;
+            for (int i = 0; i < 64 && receive_bytes(knocks_.get(), {&byte, 1}) >= 0; ++i) {
             }
             scan_due_ = true;
             return;

@@ -260,7 +260,7 @@ enum {
  *   -ETOOMANYREFS  in ipc_link.lack alone: this user has too many descriptors on their way between processes
  *   -ENOMEM -ENOSPC   no memory is to be had, or a limit forbids it
  *   -EACCES -EPERM -ENOENT -ENOTDIR -ELOOP -EROFS -ENAMETOOLONG -EIO   the runtime folder, or the path, can't be used
- *   -ENOSYS        the kernel lacks something that the library needs (Linux 5.14 has all)
+ *   -EPERM -ENOSYS    also: a sandbox (seccomp) refuses a system call that is needed, or the kernel lacks it (Linux 5.14 has all)
  * or one of ours: */
 enum {
     IPC_EFORKED = -4001, /* the handle was opened before fork, by the parent */
@@ -534,8 +534,9 @@ int32_t ipc_receiver_open(ipc_receiver **out, const char *url, const ipc_receive
  * caller's until it is released: any number may be held, but the sender runs out of room at last.
  * Returns IPC_MESSAGE with *msg filled; IPC_END or IPC_DIED with msg->sender set, the rest 0 (each once a sender, not to
  * be released); -EAGAIN, -ETIMEDOUT, -EINTR, -ECANCELED; -EMFILE, -ENFILE or -ENOMEM, once, if a sender's hello, or its next
- * ring, is waiting until this process has file descriptors or memory free (it is not lost; the next calls look again). *msg is unchanged after an
- * error. */
+ * ring, is waiting until this process has file descriptors or memory free (it is not lost; the next calls look again), or
+ * -EPERM or -ENOSYS, if a sandbox has become stricter since open, and nobody can be accepted any more. *msg is unchanged
+ * after an error. */
 int32_t ipc_receiver_receive(ipc_receiver *r, ipc_message *msg, int64_t timeout_ns);
 
 /* Gives a message back to its sender; msg->data must not be read any more. Any order. Never waits.

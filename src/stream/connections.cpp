@@ -68,11 +68,11 @@ void connections::take_in(fd socket) {
 void connections::ready(bool, bool) {
     std::uint64_t before = arrivals_;
     for (int i = 0; i < accepted_a_turn; ++i) {
-        int s = accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int s = accept_from(listener_.get());
         if (s < 0) {
-            if (errno == EINTR || errno == ECONNABORTED) continue;
-            int error = errno == ENOBUFS ? -ENOMEM : -errno;
-            if (error != -EMFILE && error != -ENFILE && error != -ENOMEM) return;
+            if (s == -EINTR || s == -ECONNABORTED) continue;
+            int error = s == -ENOBUFS ? -ENOMEM : s;
+            if (error != -EMFILE && error != -ENFILE && error != -ENOMEM && !is_refusal(error)) return;
             if (drop_silent(0, before)) continue;  // not who came just now: what it says may be on its way
             return short_of_fds(error);
         }
