@@ -6,8 +6,8 @@
 
 #include "entry.hpp"
 #include "freeze.hpp"
-#include "sandbox.hpp"
 #include "layout.hpp"
+#include "sandbox.hpp"
 #include "stream/sender.hpp"
 #include "tagged.hpp"
 

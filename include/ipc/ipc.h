@@ -143,6 +143,9 @@
  *   A ring's memory is reserved when it is made, or refused in words
  *       process: a ring beyond the limit of address space is refused, and a smaller one taken
  *       process: a sender whose limit is lowered later keeps its messages until a receiver can be linked
+ *   In a sandbox
+ *       process: a sender on shared memory goes on without a system call, or open says which it lacks
+ *       process: a receiver on shared memory goes on without a system call, or open says which it lacks
  *   The fd misses nothing
  *       process: a host that has a receiver in an epoll, edge-triggered, misses nothing
  *       process: a host that has a sender in an epoll, edge-triggered, misses no room

@@ -1,4 +1,5 @@
-// A program like any other that uses the library: something goes through each kind of channel. For tools that watch one.
+// A program like any other that uses the library: something goes through each kind of channel. For tools that watch
+// one.
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>

@@ -394,6 +394,34 @@ TEST_CASE_FIXTURE(untidy, "a receiver on a pipe goes on without a system call, o
     each_refusal(in_folder("pipe"), false, always);
 }
 
+ROLE(talks_without_pidfds) {
+    refuse_call(SYS_pidfd_open, ENOSYS);
+    bool sends = me.arg(0) == "sender";
+    tx s(sends ? "shm://t" : "shm://elsewhere");
+    rx r(sends ? "shm://elsewhere" : "shm://t");
+    MUST(!sends || s.send(1) == 0);
+    MUST(sends || r.read(1) == "1");
+    me.say("talked");
+    me.hear();
+}
+
+TEST_CASE_FIXTURE(untidy, "a process that has no pidfds is dead to the others when it hangs up, and they to it") {
+    rx r;
+    child s = start("talks_without_pidfds", {"sender"});
+    s.expect("talked");
+    CHECK(r.read(1) == "1");
+    s.kill();
+    CHECK(r.read(1) == "died");
+    r.close();
+    tx other;
+    other.send(1);
+    child c = start("talks_without_pidfds", {"receiver"});
+    other.await_links(1);
+    c.expect("talked");
+    c.kill();
+    CHECK(eventually([&] { return other.stats().links == 0; }));
+}
+
 ROLE(may_accept_nobody) {
     rx r(me.arg(0));
     refuse_call(SYS_accept4, EPERM);
