@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
@@ -204,8 +205,9 @@ bool has_ended(int pidfd) {
 }
 
 bool is_connected(int socket) {
-    char byte;
-    return recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+    std::byte byte;
+    std::array<fd, most_fds> fds;
+    return peek_with_fds(socket, {&byte, 1}, fds).size == -EAGAIN;
 }
 
 int send_with_fds(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
