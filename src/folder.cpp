@@ -115,10 +115,9 @@ std::string runtime_folder() {
         while (path.size() > 1 && path.back() == '/') path.pop_back();  // with it, open() follows a symbolic link
         return path;
     }
-    std::string run = fmt::format("/run/user/{}", geteuid());
-    struct stat s;
-    if (lstat(run.c_str(), &s) == 0 && S_ISDIR(s.st_mode) && s.st_uid == geteuid()) return run + "/ipc";
-    return fmt::format("/tmp/ipc-{}", geteuid());
+    // Of the places that anybody may write, the one that is the same for nearly all processes of a machine: /run/user/UID
+    // comes and goes with logins, and many a service has a /tmp of its own.
+    return fmt::format("/dev/shm/ipc-{}", geteuid());
 }
 
 channel_folder channel_folder::open(const std::string &runtime, const std::string &channel) {

@@ -457,8 +457,8 @@ int32_t ipc_channel_list(ipc_channel *out, size_t count);
 /* ---- Sending ----------------------------------------------------------------------------------------------------- */
 
 /* Opens a sender on `url`. Does not wait for a receiver: messages wait in the ring.
- * The runtime folder is $IPC_DIR, else /run/user/UID/ipc if /run/user/UID is there and the user's, else /tmp/ipc-UID.
- * It is made if it is missing, with mode 0700, and refused if it is not the user's own directory with that mode.
+ * The runtime folder is $IPC_DIR, or else /dev/shm/ipc-UID: handles meet in it, and only there. It is made if it is
+ * missing, with mode 0700, and refused if it is not the user's own directory with that mode.
  *   out      set to the handle, or to NULL
  *   options  may be NULL. An option given here and in the URL: the URL's counts; if that says anything of the capacity,
  *            nothing here does

@@ -138,9 +138,8 @@ told(l::RawChannelLink) =
 
 # Where receivers' and senders' names are, as ipc.h says.
 function runtime_folder()
-    haskey(ENV, "IPC_DIR") && return ENV["IPC_DIR"]
-    user = "/run/user/$(ccall(:getuid, Cuint, ()))"
-    return ispath(user) ? joinpath(user, "ipc") : "/tmp/ipc-$(ccall(:getuid, Cuint, ()))"
+    set = get(ENV, "IPC_DIR", "")
+    return isempty(set) ? "/dev/shm/ipc-$(ccall(:geteuid, Cuint, ()))" : set
 end
 
 where_to_meet(x) = startswith(x.handle.url, "shm://") ? " (the runtime folder is $(runtime_folder()))" : ""
