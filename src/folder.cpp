@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -191,13 +190,6 @@ int channel_folder::knock(int socket, const std::string &name) const {
     socket_address a(folder_.get(), name);
     std::byte nothing{};
     return send_to(socket, {&nothing, 1}, a.get(), a.size);
-}
-
-folder_watch::folder_watch(const channel_folder &folder) : inotify_(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
-    if (!inotify_) return;
-    std::string path = fmt::format("/proc/self/fd/{}", folder.get());
-    if (inotify_add_watch(inotify_.get(), path.c_str(), IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF) < 0)
-        inotify_.reset();
 }
 
 }  // namespace libipc

@@ -5,12 +5,8 @@
 // No name is used twice, so a refused one is dead for ever and may be unlinked by anybody.
 #pragma once
 
-#include <sys/inotify.h>
-#include <unistd.h>
-
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +38,7 @@ class channel_folder {
     // Throws words: `tried` was not to be done here, because of `error`.
     [[noreturn]] void fail(const char *tried, int error) const;
     int get() const { return folder_.get(); }
+    const std::string &path() const { return path_; }
 
     std::vector<std::string> names() const;  // none if they can't be read
     bool has(const std::string &name) const;
@@ -67,35 +64,6 @@ class channel_folder {
   private:
     std::string path_;
     fd folder_;
-};
-
-// Tells when names in a channel's folder come or go: an inotify instance, or nothing where none is to be had.
-class folder_watch {
-  public:
-    folder_watch() = default;
-    explicit folder_watch(const channel_folder &folder);
-    int get() const { return inotify_.get(); }
-    explicit operator bool() const { return static_cast<bool>(inotify_); }
-    // Takes what has happened, and calls f(name) for each name that was deleted or moved away.
-    template <class F>
-    void take(F f) const {
-        alignas(inotify_event) char some[4096];
-        int n;
-        // What is left if somebody is quicker than we are is read next time.
-        for (int i = 0; i < 16 && (n = read_bytes(inotify_.get(), std::as_writable_bytes(std::span(some)))) > 0; ++i)
-            for (char *at = some; at < some + n;) {
-                auto *event = reinterpret_cast<inotify_event *>(at);
-                if (event->len != 0) f(std::string_view(event->name));
-                at += sizeof *event + event->len;
-            }
-    }
-    template <class Archive>
-    void hand_over(Archive &a) {
-        a(inotify_);
-    }
-
-  private:
-    fd inotify_;
 };
 
 }  // namespace libipc

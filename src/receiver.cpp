@@ -204,16 +204,13 @@ void receiver::listen() {
         take_newcomers();  // whoever had connected to the old name
         events_.remove(listener_.get());
     }
-    if (watch_) events_.remove(watch_.get());
+    watch_.stop(events_);
     listener_ = std::move(socket);
     folder_ = std::move(folder);
     name_ = std::move(name);
     ++times_;
-    watch_ = folder_watch(folder_);
-    if (watch_ && events_.try_add(watch_.get(), {of::folder}) < 0) watch_ = folder_watch();
-    counters_.watching = static_cast<bool>(watch_);
     findable_ = true;
-    set_alarm();
+    watch();
     knock(knuckle.get());
 }
 
@@ -239,8 +236,36 @@ void receiver::tell(const peer &p, layout::notice_kind what) {
     send_with_fds(p.socket.get(), std::as_bytes(std::span(&notice, 1)), {});
 }
 
+void receiver::watch() {
+    watch_ = folder_watch(folder_, events_);
+    counters_.watching = static_cast<bool>(watch_);
+    set_alarm();
+}
+
+// A sender does not watch the folder while it has a link: we do it for ours.
+void receiver::tell_unnamed() {
+    std::vector<std::uint64_t> named;
+    for (const std::string &name : folder_.names())
+        if (auto s = parse_sender_name(name)) named.push_back(s->id);
+    for (auto &p : peers_)
+        if (p->link && std::find(named.begin(), named.end(), p->link->sender()) == named.end())
+            tell(*p, layout::notice_kind::moved);
+}
+
+// `told`: the watch, if there is one, has told of each name that went.
+void receiver::look_at_folder(bool told) try {
+    check_names();
+    if (!watch_) watch();  // perhaps there may be one by now
+    if (!watch_ || !told) tell_unnamed();
+} catch (const std::bad_alloc &) {
+    // Not thrown: other events are waiting to be handled.
+}
+
 void receiver::check_names() {
-    if (folder_.still_there() && folder_.has(name_)) return;
+    if (folder_.still_there() && folder_.has(name_)) {
+        if (!std::exchange(findable_, true)) set_alarm();  // it was moved away, and has come back
+        return;
+    }
     try {
         listen();
     } catch (const std::exception &) {
@@ -608,17 +633,16 @@ void receiver::handle(event_tag tag) {
             return take_newcomers();
         case of::timer:
             events_.drain_alarm();
-            if (!watch_ || !folder_.has(name_)) check_names();
-            return;
-        case of::folder:
-            // A sender does not watch the folder while it has a link: we do it for ours.
-            watch_.take([&](std::string_view name) {
+            return look_at_folder(true);
+        case of::folder: {
+            bool all = watch_.take([&](std::string_view name) {
                 auto s = parse_sender_name(name);
                 if (!s) return;
                 for (auto &p : peers_)
                     if (p->link && p->link->sender() == s->id) tell(*p, layout::notice_kind::moved);
             });
-            return check_names();
+            return look_at_folder(all);
+        }
         case of::data_bell:
         case of::peer_socket:
         case of::peer_pid: {

@@ -13,6 +13,7 @@
 
 #include "events.hpp"
 #include "folder.hpp"
+#include "folder_watch.hpp"
 #include "handoff.hpp"
 #include "incoming.hpp"
 #include "ownership.hpp"
@@ -126,6 +127,9 @@ class receiver {
     void rest_idle();
     static void tell(const peer &p, layout::notice_kind what);
     void check_names();
+    void watch();
+    void tell_unnamed();
+    void look_at_folder(bool told);
     void set_alarm(std::int64_t first_ns = 0);
     void keep_fences();
     // Nearly always, in a flood: the sender whose turn it is has more, and the message before is released.

@@ -142,7 +142,7 @@ void sender::check_own_name() {
     no_cancel here;
     scan_due_ = true;
     if (name_is_there()) return;
-    unwatch();
+    watch_.stop(events_);
     try {
         take_name();
     } catch (const std::exception &) {
@@ -150,18 +150,11 @@ void sender::check_own_name() {
     }
 }
 
-void sender::unwatch() {
-    if (!watch_) return;
-    events_.remove(watch_.get());
-    watch_ = folder_watch();
-}
-
 // A sender that waits without a receiver depends on its name, and on the folder, to be found.
 void sender::watch_while_alone() {
-    if (!links_.empty()) return unwatch();
+    if (!links_.empty()) return watch_.stop(events_);
     if (watch_) return;
-    watch_ = folder_watch(folder_);
-    if (watch_ && events_.try_add(watch_.get(), {of::folder}) < 0) watch_ = folder_watch();
+    watch_ = folder_watch(folder_, events_);
     if (!watch_) events_.alarm_within(folder_look_ns);
     // What changed before the watch was there. Receivers are seen by their knock, which is waiting then.
     if (!name_is_there()) check_own_name();
@@ -542,7 +535,7 @@ void sender::handle(event_tag tag) {
         case of::timer:
             events_.drain_alarm();
             scan_due_ = true;
-            if (links_.empty() && !watch_) check_own_name();
+            if (!watch_) check_own_name();
             return;
         case of::folder:
             watch_.take([](std::string_view) {});
@@ -634,13 +627,9 @@ std::int32_t sender::reserve_any(std::size_t size, void *&data, std::int64_t tim
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
     armed_ = false;
     bool due = events_.due();
-    if (links_.empty()) {
-        // Whoever comes next may wait for this very message, and no other call need follow.
-        if (due && !watch_ && !name_is_there()) check_own_name();
-        look(0);
-    } else if (due) {
-        look(0);
-    }
+    if (due && !watch_ && !name_is_there()) check_own_name();
+    // Without a link: whoever comes next may wait for this very message, and no other call need follow.
+    if (due || links_.empty()) look(0);
     if (!seen_.empty())
         if (std::int32_t r = await_links(timeout_ns); r < 0) return r;
     if (large) {

@@ -13,6 +13,7 @@
 
 #include "events.hpp"
 #include "folder.hpp"
+#include "folder_watch.hpp"
 #include "handoff.hpp"
 #include "memory.hpp"
 #include "outgoing.hpp"
@@ -105,7 +106,6 @@ class sender {
     bool hear(outgoing &link, const layout::answer &answer, std::span<libipc::fd> fds);
     bool hear(outgoing &link, const layout::notice &notice);
     void drop_gone();
-    void unwatch();
     void watch_while_alone();
     void stay_findable();
     // Nearly always, in a flood: there is room, and nothing else to be done.

@@ -78,8 +78,9 @@
  *   Local and of one user. Peers of another user id are refused; memory does not reach other machines.
  *
  *   Nothing expires. A peer that is stopped, or slow, is waited for; only the kernel says that one is dead. A thread may
- *   be cancelled (pthread_cancel): a call completes first. Sockets and the runtime folder may be deleted: links go on,
- *   and newcomers find the channel again: a sender makes its name again in its next call or while it waits.
+ *   be cancelled (pthread_cancel): a call completes first. Sockets and the runtime folder may be deleted, moved, or hidden
+ *   by a mount: links go on, and newcomers find the channel again: a handle makes its name again in its next call or while
+ *   it waits. If the folder can't be made, it tries every second.
  *
  * Tests that show it (ctest -R NAME)
  *   A message is whole or not there, once, in order, and aligned
@@ -130,6 +131,7 @@
  *       process: a sender that sends now and then to nobody makes its deleted name again
  *       process: a sender's fd gets ready for the death of its only receiver, and for the next one
  *       process: the runtime folder is deleted under way: links go on, and newcomers find it
+ *       process: who waits is found again when its folder was taken away by a logout, and there again after a login
  *   A message that is held stays as it is; any order of releases
  *       process: what is held stays as it is while the sender goes on and waits
  *       process: messages are released in any order, and all their room comes back
@@ -443,7 +445,7 @@ typedef struct ipc_channel {
 /* IPC_ABI_VERSION as the loaded library has it. A program that loads the library by hand compares the two. */
 uint32_t ipc_abi_version(void);
 
-/* "libipc 0.1.0 (layout 3, abi 1, handoff 4, build ...)". Static; the build is the linker's build id of the library. */
+/* "libipc 0.1.0 (layout 3, abi 1, handoff 5, build ...)". Static; the build is the linker's build id of the library. */
 const char *ipc_version(void);
 
 /* A code of the list above, in words. Static; never NULL. */

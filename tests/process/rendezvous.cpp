@@ -260,6 +260,20 @@ TEST_CASE_FIXTURE(scratch, "a sender that sends now and then to nobody makes its
     CHECK(r.read(100) == "1-100");
 }
 
+TEST_CASE_FIXTURE(scratch, "a sender that sends now and then to a stopped receiver makes its deleted name again") {
+    child s = sender(), r = receiver();
+    s.ask("send 1 1");
+    CHECK(r.ask("read 1") == "1");
+    r.stop();
+    delete_folder(folder() + "/t");
+    rx r2;
+    CHECK(eventually([&] {
+        s.ask("send 2 2");
+        return r2.stats().links == 1;
+    }));
+    r.cont();
+}
+
 TEST_CASE_FIXTURE(scratch, "an armed sender that lost its last receiver watches its name again") {
     tx s;
     child r = receiver();

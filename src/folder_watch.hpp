@@ -1,0 +1,53 @@
+// Tells a handle that others may no longer find it: its name was deleted, or its folder is another one by now.
+#pragma once
+
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <string_view>
+
+#include "events.hpp"
+#include "folder.hpp"
+#include "os.hpp"
+
+namespace libipc {
+
+// It makes events of::folder. Empty where none is to be had: then its owner looks every second.
+class folder_watch {
+  public:
+    folder_watch() = default;
+    // Whatever happened before is not told: look once more. The first event comes without anything having happened.
+    // Throws what memory throws.
+    folder_watch(const channel_folder &folder, events &to);
+    explicit operator bool() const { return static_cast<bool>(inotify_); }
+    void stop(events &from);
+    // Takes what has happened, and calls f(name) for each name that was deleted or moved away. False if there was more
+    // than the kernel keeps.
+    template <class F>
+    bool take(F f) const {
+        bool all = true;
+        alignas(inotify_event) char some[4096];
+        ssize_t n;
+        // What is left if somebody is quicker than we are is read next time.
+        for (int i = 0; i < 16 && (n = read(inotify_.get(), some, sizeof some)) > 0; ++i)
+            for (char *at = some; at < some + n;) {
+                auto *event = reinterpret_cast<inotify_event *>(at);
+                if (event->mask & IN_Q_OVERFLOW) all = false;
+                if (event->len != 0) f(std::string_view(event->name));
+                at += sizeof *event + event->len;
+            }
+        return all;
+    }
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(inotify_, mounts_);
+    }
+
+  private:
+    bool begin(const channel_folder &folder, events &to);
+
+    fd inotify_;
+    fd mounts_;
+};
+
+}  // namespace libipc
