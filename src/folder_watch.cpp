@@ -11,6 +11,28 @@ namespace libipc {
 
 namespace {
 
+// Of the inotify instances that a user may have, 128 on most machines, we leave the others to other programs.
+constexpr int most_watching = 32;
+
+// A place among those in this runtime folder who may have an instance, or nothing. It is a lock on the folder, which
+// goes with whoever holds it. A folder can be locked for reading alone, which excludes nobody: two who come at the same
+// moment may share a place.
+fd take_place(const channel_folder &folder) {
+    fd runtime(openat(folder.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    for (int n = 0; runtime && n < most_watching; ++n) {
+        struct flock lock {};
+        lock.l_type = F_WRLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = n;
+        lock.l_len = 1;
+        if (fcntl(runtime.get(), F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) continue;
+        lock.l_type = F_RDLCK;
+        fcntl(runtime.get(), F_OFD_SETLK, &lock);  // where folders can't be locked, there is a place for everybody
+        return runtime;
+    }
+    return {};
+}
+
 // Watches each folder and each symbolic link on the way to `path`, so that it is seen when one is moved or replaced.
 // What this user may not read is passed over: only somebody else can move it. False if there can be no more watches.
 bool watch_way(int inotify, const std::string &path, int most_links) {
@@ -37,6 +59,8 @@ folder_watch::folder_watch(const channel_folder &folder, events &to) {
 }
 
 bool folder_watch::begin(const channel_folder &folder, events &to) {
+    place_ = take_place(folder);
+    if (!place_) return false;
     inotify_ = fd(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     // inotify sees no mounts. This can always be read: what tells is the edge, one for each change.
     mounts_ = fd(open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));

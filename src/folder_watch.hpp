@@ -40,12 +40,13 @@ class folder_watch {
     }
     template <class Archive>
     void hand_over(Archive &a) {
-        a(inotify_, mounts_);
+        a(place_, inotify_, mounts_);
     }
 
   private:
     bool begin(const channel_folder &folder, events &to);
 
+    fd place_;
     fd inotify_;
     fd mounts_;
 };

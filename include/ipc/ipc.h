@@ -26,7 +26,9 @@
  *   C5 blocking   A call that takes a time-out blocks in poll(2)'s manner: a signal handler that ran makes it return
  *                 -EINTR, and so does SIGCONT after a stop, or a debugger that attaches; _interrupt makes it return
  *                 -ECANCELED, also from that handler. Nothing has happened then; call it again. No CPU is used while it
- *                 sleeps; it spins first, for at most 50 microseconds, if that was worth it lately.
+ *                 sleeps; it spins first, for at most 50 microseconds, if that was worth it lately. (Of the receivers,
+ *                 and the senders without one, that wait in one runtime folder, 32 watch it by inotify, and leave the
+ *                 other instances that a user may have, most often 128, to other programs; the rest look every second.)
  *   C6 null       A NULL handle, out-parameter or URL is -EINVAL, unless the function says otherwise.
  *   C7 memory     Nothing that the library returns has to be freed by the caller.
  *   C8 fork       A handle belongs to the process that opened it. In a forked child each call returns IPC_EFORKED, and
@@ -354,7 +356,8 @@ typedef struct ipc_receiver_counters {
     uint64_t rings;    /* doorbells rung */
     uint64_t refused;  /* hellos refused */
     uint64_t waiting_for_fds; /* 1 while a sender's hello, or ring, waits until a descriptor or memory is free */
-    uint64_t watching; /* 1: the folder is watched by inotify; 0: no inotify instance was free, it looks every second */
+    uint64_t watching; /* 1: the folder is watched by inotify; 0: 32 others in it do, or no instance was free: it looks every
+                          second */
     uint64_t lost;       /* messages that were sent and never came: seen by the gap in the sequence */
     uint64_t duplicated; /* udp: messages that came once more */
     uint64_t reordered;  /* udp: messages that came after a later one */
