@@ -7,15 +7,19 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <utility>
 
 #include "failure.hpp"
+#include "folder.hpp"
 #include "layout.hpp"
 #include "os.hpp"
 
@@ -48,6 +52,26 @@ void make_harmless(char (&text)[N]) {
         if (c != 0 && (c < ' ' || c > '~' || c == '"' || c == '\\')) c = '?';
 }
 
+// What /proc says of a process.
+struct process {
+    pid_t number = 0;         // as we see it
+    std::vector<pid_t> pids;  // the same in each pid namespace from ours down to its own
+};
+
+process process_at(const std::string &path, pid_t number) {
+    process p{number, {}};
+    std::string status = read_file(path + "/status");
+    // The text behind a name at the start of a line.
+    auto value = [&](const char *name) {
+        std::size_t at = status.find(name);
+        return at == status.npos ? "" : status.c_str() + at + std::strlen(name);
+    };
+    int pid, length;
+    for (const char *at = value("\nNSpid:"); std::sscanf(at, "%*[ \t]%d%n", &pid, &length) == 1; at += length)
+        p.pids.push_back(pid);
+    return p;
+}
+
 // A copy of the page behind `path` that no write has torn; the writer takes a few hundred nanoseconds, but may be
 // stopped in the middle of them for ever: then the last copy has to do.
 bool copy_page(const std::string &path, layout::status_page &page) {
@@ -71,38 +95,107 @@ bool copy_page(const std::string &path, layout::status_page &page) {
     for (std::size_t i = 0; i < page.shown; ++i)
         if (page.link[i].state < IPC_LINK_CONNECTING || page.link[i].state > IPC_LINK_UNLINKED) return false;
     page.links = std::max(page.links, page.shown);  // a torn one may say less
+    page.folder[sizeof page.folder - 1] = 0;
     make_harmless(page.url);
-    make_harmless(page.folder);
     return true;
 }
 
-using pages = std::vector<std::unique_ptr<layout::status_page>>;
+bool shares_memory(const layout::status_page &page) { return std::string_view(page.url).starts_with("shm://"); }
+
+// A folder, whatever its path is.
+using identity = std::pair<dev_t, ino_t>;
+
+std::optional<identity> identity_of(const std::string &path) {
+    struct stat s;
+    if (path.empty() || stat(path.c_str(), &s) != 0) return {};
+    return identity(s.st_dev, s.st_ino);
+}
+
+struct shown_page {
+    std::unique_ptr<layout::status_page> page;
+    process owner;
+    std::optional<identity> folder;  // as its owner sees it
+};
+using pages = std::vector<shown_page>;
+
+// Calls f(path, number) for each process.
+template <class F>
+void each_process(F f) {
+    folder processes = open_folder("/proc");
+    while (dirent *entry = processes ? readdir(processes.get()) : nullptr)
+        if (is_number(entry->d_name)) f(std::string("/proc/") + entry->d_name, std::atoi(entry->d_name));
+}
 
 pages all_pages() {
     pages found;
     auto page = std::make_unique<layout::status_page>();
-    folder processes = open_folder("/proc");
-    if (!processes) return found;
-    while (dirent *process = readdir(processes.get())) {
-        if (!is_number(process->d_name)) continue;
-        std::string fds = std::string("/proc/") + process->d_name + "/fd/";
+    each_process([&](const std::string &at, pid_t number) {
+        process owner;
+        std::string fds = at + "/fd/";
         folder files = open_folder(fds);
-        if (!files) continue;
-        while (dirent *file = readdir(files.get())) {
+        while (dirent *file = files ? readdir(files.get()) : nullptr) {
             if (!is_number(file->d_name)) continue;
             char target[128];
             std::string path = fds + file->d_name;
             ssize_t n = readlink(path.c_str(), target, sizeof target);
             if (n <= 0 || !std::string_view(target, static_cast<std::size_t>(n)).starts_with("/memfd:ipc:")) continue;
+            if (!copy_page(path, *page)) continue;
+            if (owner.pids.empty()) owner = process_at(at, number);
             // A forked child holds its parent's pages too: each is taken once, for the process that wrote it.
-            if (!copy_page(path, *page) || page->pid != std::atoi(process->d_name)) continue;
-            found.push_back(std::exchange(page, std::make_unique<layout::status_page>()));
+            if (owner.pids.empty() || page->pid != owner.pids.back()) continue;
+            page->pid = number;
+            auto its_folder = shares_memory(*page) ? identity_of(at + "/root" + page->folder) : std::nullopt;
+            found.push_back({std::exchange(page, std::make_unique<layout::status_page>()), owner, its_folder});
         }
-    }
+    });
     return found;
 }
 
-bool shares_memory(const layout::status_page &page) { return std::string_view(page.url).starts_with("shm://"); }
+// Each link's process, which its page tells in the pid namespace of its owner, in ours: 0 where it is not to be seen.
+void renumber(pages &all) {
+    std::multimap<std::uint64_t, const process *> owners;
+    for (const auto &p : all) owners.emplace(p.page->id, &p.owner);
+    for (auto &p : all) {
+        std::size_t depth = p.owner.pids.size() - 1;
+        for (std::size_t i = 0; shares_memory(*p.page) && i < p.page->shown; ++i) {
+            layout::status_link &link = p.page->link[i];
+            std::int32_t told = std::exchange(link.pid, depth == 0 ? link.pid : 0);
+            auto [from, to] = owners.equal_range(link.peer);
+            for (auto at = from; at != to; ++at) {
+                const auto &pids = at->second->pids;
+                // It could not see that process, or it is the one that it saw.
+                if (told == 0 ? std::next(from) == to : depth < pids.size() && pids[depth] == told)
+                    link.pid = at->second->number;
+            }
+        }
+    }
+}
+
+// Where a handle of this process would look for others.
+std::string own_folder() {
+    try {
+        return runtime_folder();
+    } catch (const failure &) {
+        return {};  // IPC_DIR names none
+    }
+}
+
+// Handles meet if their folders are the same one, whatever the paths are, and only then. So each folder gets one name:
+// its path, where we see the same folder there; or the one by which we can reach it.
+void name_folders(pages &all) {
+    std::map<identity, std::string> names;
+    std::string own = own_folder();
+    if (auto id = identity_of(own)) names.emplace(*id, own);
+    for (auto &p : all) {
+        if (!p.folder) continue;
+        std::string path = p.page->folder;
+        if (identity_of(path) != p.folder) path = fmt::format("/proc/{}/root{}", p.page->pid, path);
+        path = names.emplace(*p.folder, path).first->second;
+        std::memset(p.page->folder, 0, sizeof p.page->folder);
+        path.copy(p.page->folder, sizeof p.page->folder - 1);
+    }
+    for (auto &p : all) make_harmless(p.page->folder);
+}
 
 // Each side of a link through shared memory knows another half of it best, and one may have been stopped, or at work,
 // since long: positions only grow, so the larger is the later.
@@ -117,7 +210,7 @@ void join_sides(pages &all) {
     using end = std::pair<std::int32_t, std::uint64_t>;  // the process too: another could show the same id
     std::map<std::pair<end, end>, layout::status_link *> links;
     auto each = [&](auto f) {
-        for (auto &page : all)
+        for (auto &[page, owner, folder] : all)
             for (std::size_t i = 0; shares_memory(*page) && i < page->shown; ++i) {
                 layout::status_link &link = page->link[i];
                 f(end{page->pid, page->id}, end{link.pid, link.peer}, link);
@@ -175,12 +268,15 @@ ipc_channel told(const layout::status_page &page, std::int64_t now) {
 std::vector<ipc_channel> list_channels() {
     pages all = all_pages();
     std::int64_t now = now_ns();
+    std::ranges::sort(all, {}, [](const auto &p) { return p.page->pid; });
+    name_folders(all);
+    renumber(all);
     join_sides(all);
     std::ranges::sort(all, {}, [](const auto &p) {
-        return std::tuple(std::string_view(p->url), std::string_view(p->folder), p->role, p->pid);
+        return std::tuple(std::string_view(p.page->url), std::string_view(p.page->folder), p.page->role, p.page->pid);
     });
     std::vector<ipc_channel> list;
-    for (const auto &page : all) list.push_back(told(*page, now));
+    for (const auto &p : all) list.push_back(told(*p.page, now));
     return list;
 }
 

@@ -422,9 +422,11 @@ enum { IPC_SHOWN_LINKS = 60 };
 typedef struct ipc_channel {
     size_t struct_size;
     char url[256];      /* NUL-terminated; cut if it is longer, and unusual characters are question marks */
-    char folder[256];   /* the runtime folder in which it looks for others, likewise; shm:// only, else empty */
+    char folder[256];   /* the runtime folder in which it looks for others, likewise; shm:// only, else empty. Handles meet
+                           if it is the same. One that this process does not see at that path (of a service or container
+                           with mounts of its own) is given as /proc/PID/root/... */
     uint64_t id;        /* id of the handle */
-    int32_t pid;
+    int32_t pid;        /* as this process sees it, also of one in another pid namespace */
     int32_t role;       /* IPC_SENDER or IPC_RECEIVER */
     uint32_t layout;    /* version of its memory layout */
     uint32_t links;     /* peers connected */

@@ -91,7 +91,8 @@ end
 
 Every sender and receiver of this user on this machine, of any process, also of busy and stopped ones: a vector of
 NamedTuples. `age` is in seconds: how old the figures are. `folder` is the runtime folder of a `shm://` channel: handles meet
-only in the same one.
+only in the same one. One that this process does not see, of a service or container with mounts of its own, begins with
+`/proc/PID/root`.
 
 `links` is a vector of NamedTuples, of at most 60 peers; `peers` counts all. Each has the `peer`'s id and
 `pid`, its `state` (as [`LibIPC.links`](@ref)), how many bytes it is `behind` (`missing` where that can't be known) and has

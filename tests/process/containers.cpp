@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <iterator>
 
 #include "support.hpp"
 
@@ -101,4 +102,38 @@ TEST_CASE_FIXTURE(scratch, "a receiver in a container is served, and when it die
     rx next;
     s.await_links(1);
     CHECK(next.read(3) == "4-5* 6");
+}
+
+TEST_CASE_FIXTURE(scratch, "a handle in a container is listed as the process that it is from outside, with its links") {
+    std::string url = "shm://t";
+    somebody_was_killed(url);
+    tx s(url);
+    child c = start("contained_receiver");
+    if (std::string line = c.hear(); line != "open") {
+        MESSAGE(line);
+        return c.done();
+    }
+    s.await_links(1);
+    s.send_all(1, 6);
+    c.expect("1-3");
+    c.expect("held");
+    s.stats();  // what it shows is of now
+    std::vector<ipc_channel> all(1000);
+    all[0].struct_size = sizeof(ipc_channel);
+    all.resize(static_cast<std::size_t>(ipc_channel_list(all.data(), all.size())));
+    std::erase_if(all, [&](const ipc_channel &a) { return a.folder != folder(); });
+    REQUIRE(all.size() == 2);
+    CHECK(all[0].pid == getpid());
+    CHECK(all[1].pid != 1);
+    std::ifstream status("/proc/" + std::to_string(all[1].pid) + "/status");
+    std::string text(std::istreambuf_iterator<char>(status), {});
+    CHECK(text.find("\nNSpid:\t" + std::to_string(all[1].pid) + "\t1\n") != text.npos);
+    for (std::size_t i : {0, 1}) {
+        REQUIRE(all[i].shown == 1);
+        CHECK(all[i].link[0].pid == all[1 - i].pid);
+        CHECK(all[i].link[0].behind > 0);
+        CHECK(all[i].link[0].behind != IPC_UNKNOWN);
+    }
+    c.say("go");
+    c.done();
 }

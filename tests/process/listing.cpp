@@ -1,12 +1,16 @@
 // What a process sees from outside of all handles of the user: running, waiting, or stopped.
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <tuple>
 
+#include "own_mounts.hpp"
 #include "support.hpp"
 
 // Those of this test: other tests run at the same time.
@@ -256,4 +260,78 @@ TEST_CASE_FIXTURE(scratch, "a fork is not listed with its parent's handles") {
     for (auto &c : all) CHECK(c.pid == forks.pid());
     forks.say("end");
     forks.done();
+}
+
+// ---- Who can't be met, or not looked at -----------------------------------------------------------------------------
+
+// Its runtime folder is, at the same path as the test's, another one; or the same one, at another path.
+ROLE(listed_with_own_mounts) {
+    pid_t pid = fork();  // of one thread, as the kernel wants it
+    MUST(pid >= 0);
+    if (pid != 0) {
+        int status;
+        MUST(waitpid(pid, &status, 0) == pid);
+        MUST(status == 0);
+        return;
+    }
+    std::string folder = std::getenv("IPC_DIR"), another = me.arg(1);
+    if (!own_mounts()) {
+        me.say("skipped: this process can have no mounts of its own");
+        std::_Exit(0);
+    }
+    if (another.empty()) {
+        MUST(mount("tmpfs", folder.c_str(), "tmpfs", 0, "mode=0700") == 0);
+    } else {
+        MUST(mount(folder.c_str(), another.c_str(), nullptr, MS_BIND, nullptr) == 0);
+        setenv("IPC_DIR", another.c_str(), 1);
+    }
+    {
+        rx r(me.arg(0));
+        me.say("open");
+        me.hear();
+    }
+    std::_Exit(0);
+}
+
+// How the folder of the one receiver on this channel is listed.
+static std::string folder_of_receiver(const std::string &url) {
+    auto all = list(url);
+    std::erase_if(all, [](const ipc_channel &c) { return c.role != IPC_RECEIVER; });
+    REQUIRE(all.size() == 1);
+    return all[0].folder;
+}
+
+TEST_CASE_FIXTURE(scratch, "a handle whose folder is another one at the same path is listed as in another one") {
+    std::string url = own_url();
+    tx s(url);
+    child r = start("listed_with_own_mounts", {url, ""});
+    if (std::string line = r.hear(); line != "open") {
+        MESSAGE(line);
+        return r.done();
+    }
+    std::string shown = folder_of_receiver(url);
+    CHECK(shown.starts_with("/proc/"));
+    CHECK(shown.ends_with("/root" + folder()));
+    struct stat theirs, ours;
+    CHECK((stat(shown.c_str(), &theirs) == 0 && stat(folder().c_str(), &ours) == 0 && theirs.st_dev != ours.st_dev));
+    CHECK(s.stats().links == 0);
+    r.say("end");
+    r.done();
+}
+
+TEST_CASE_FIXTURE(scratch, "a handle whose folder is the same one at another path is listed as in the same one") {
+    std::string url = own_url(), another = folder() + "-bound";
+    REQUIRE(mkdir(another.c_str(), 0700) == 0);
+    tx s(url);
+    child r = start("listed_with_own_mounts", {url, another});
+    std::string line = r.hear();
+    if (line == "open") {
+        s.await_links(1);
+        CHECK(folder_of_receiver(url) == folder());
+        r.say("end");
+    } else {
+        MESSAGE(line);
+    }
+    r.done();
+    rmdir(another.c_str());
 }
