@@ -139,4 +139,13 @@ int32_t ipc_channel_list(ipc_channel *out, size_t count) {
     });
 }
 
+int32_t ipc_channel_look(ipc_channel_view *out) {
+    if (!known(out)) return -EINVAL;
+    no_cancel here;
+    return barrier([&] {
+        *out = view_of_channels();
+        return 0;
+    });
+}
+
 }  // extern "C"

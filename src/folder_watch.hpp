@@ -27,9 +27,9 @@ class folder_watch {
     bool take(F f) const {
         bool all = true;
         alignas(inotify_event) char some[4096];
-        ssize_t n;
+        int n;
         // What is left if somebody is quicker than we are is read next time.
-        for (int i = 0; i < 16 && (n = read(inotify_.get(), some, sizeof some)) > 0; ++i)
+        for (int i = 0; i < 16 && (n = read_bytes(inotify_.get(), std::as_writable_bytes(std::span(some)))) > 0; ++i)
             for (char *at = some; at < some + n;) {
                 auto *event = reinterpret_cast<inotify_event *>(at);
                 if (event->mask & IN_Q_OVERFLOW) all = false;

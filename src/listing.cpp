@@ -56,16 +56,22 @@ void make_harmless(char (&text)[N]) {
 struct process {
     pid_t number = 0;         // as we see it
     std::vector<pid_t> pids;  // the same in each pid namespace from ours down to its own
+    uid_t user = 0;
+    bool alive = false;
 };
 
 process process_at(const std::string &path, pid_t number) {
-    process p{number, {}};
+    process p{number, {}, 0, false};
     std::string status = read_file(path + "/status");
     // The text behind a name at the start of a line.
     auto value = [&](const char *name) {
         std::size_t at = status.find(name);
         return at == status.npos ? "" : status.c_str() + at + std::strlen(name);
     };
+    std::sscanf(value("\nUid:"), "%*u %u", &p.user);  // the effective one
+    char state = 'X';
+    std::sscanf(value("\nState:"), " %c", &state);
+    p.alive = state != 'Z' && state != 'X';
     int pid, length;
     for (const char *at = value("\nNSpid:"); std::sscanf(at, "%*[ \t]%d%n", &pid, &length) == 1; at += length)
         p.pids.push_back(pid);
@@ -278,6 +284,19 @@ std::vector<ipc_channel> list_channels() {
     std::vector<ipc_channel> list;
     for (const auto &p : all) list.push_back(told(*p.page, now));
     return list;
+}
+
+ipc_channel_view view_of_channels() {
+    ipc_channel_view view{};
+    view.struct_size = sizeof view;
+    own_folder().copy(view.folder, sizeof view.folder - 1);
+    make_harmless(view.folder);
+    each_process([&](const std::string &at, pid_t number) {
+        if (open_folder(at + "/fd/") || (errno != EACCES && errno != EPERM)) return;
+        process p = process_at(at, number);
+        view.hidden += p.alive && p.user == geteuid();
+    });
+    return view;
 }
 
 }  // namespace libipc

@@ -11,4 +11,7 @@ namespace libipc {
 // that can't be a handle's. Throws failure if no descriptor is free to look with.
 std::vector<ipc_channel> list_channels();
 
+// From where, and how far, that sees. Throws likewise.
+ipc_channel_view view_of_channels();
+
 }  // namespace libipc

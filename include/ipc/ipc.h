@@ -441,6 +441,15 @@ typedef struct ipc_channel {
     ipc_channel_link link[IPC_SHOWN_LINKS];
 } ipc_channel;
 
+/* From where, and how far, ipc_channel_list sees. */
+typedef struct ipc_channel_view {
+    size_t struct_size;
+    char folder[256]; /* the runtime folder in which a handle of this process would look, as above; empty if IPC_DIR names
+                         none */
+    uint64_t hidden;  /* processes of this user into which /proc lets this one not look: programs with file capabilities,
+                         and others that may not be debugged. Their handles are not listed */
+} ipc_channel_view;
+
 #if defined(__GNUC__)
 #pragma GCC visibility push(default) /* the names that follow are what the library exports */
 #endif
@@ -460,6 +469,9 @@ const char *ipc_strerror(int32_t code);
  * (out[0].struct_size: C3; it holds for all) and returns how many there are, so that count 0 with out NULL asks for the
  * number; -EMFILE, -ENFILE or -ENOMEM if it can't look. The order is by URL, folder, role, pid. */
 int32_t ipc_channel_list(ipc_channel *out, size_t count);
+
+/* Fills *out. Returns 0; -EMFILE, -ENFILE or -ENOMEM if it can't look. */
+int32_t ipc_channel_look(ipc_channel_view *out);
 
 /* ---- Sending ----------------------------------------------------------------------------------------------------- */
 

@@ -25,6 +25,21 @@ std::vector<ipc_channel> all_handles() {
     }
 }
 
+ipc_channel_view view() {
+    ipc_channel_view v{};
+    v.struct_size = sizeof v;
+    if (std::int32_t r = ipc_channel_look(&v); r < 0)
+        throw std::system_error(ipc::detail::code_of(r), "cannot look for channels");
+    return v;
+}
+
+// Of processes into which we can't look.
+void tell_hidden(std::uint64_t count) {
+    if (count != 0)
+        fmt::print(stderr, "{} more {} of this user can't be looked at, and what {} not listed\n", count,
+                   count == 1 ? "process" : "processes", count == 1 ? "it has open is" : "they have open is");
+}
+
 std::string program(std::int32_t pid) {
     std::string name;
     std::getline(std::ifstream(fmt::format("/proc/{}/comm", pid)), name);
@@ -95,18 +110,7 @@ void print(const ipc_channel &c, const std::set<std::uint64_t> &ids) {
     if (std::string all = missing(c.skipped, c.lost); !all.empty()) fmt::print("   in all{}\n", all);
 }
 
-}  // namespace
-
-int list(const list_options &o) {
-    std::vector<ipc_channel> found = all_handles();
-    if (o.json) {
-        for (const ipc_channel &c : found) print_json(c);
-        return success;
-    }
-    if (found.empty()) {
-        fmt::print(stderr, "no channel of this user is open, in whichever runtime folder\n");
-        return success;
-    }
+void print(const std::vector<ipc_channel> &found, const std::string &here) {
     std::set<std::uint64_t> ids;
     for (const ipc_channel &c : found) ids.insert(c.id);
     fmt::print(" {:<8}{:>7} {:<15} {:>10} {:>8} {:>8} {:>8} {:>7}\n", "ROLE", "PID", "PROGRAM", "MESSAGES", "BYTES",
@@ -116,9 +120,25 @@ int list(const list_options &o) {
         // Who has another runtime folder is on another channel, whatever its name is.
         std::string of_this = *c.folder ? fmt::format("{}  in {}", c.url, c.folder) : c.url;
         if (channel != of_this) fmt::print("{}\n", of_this);
+        if (channel != of_this && *c.folder && c.folder != here)
+            fmt::print("   not the runtime folder of this program, {}: they can't meet\n", here);
         channel = of_this;
         print(c, ids);
     }
+}
+
+}  // namespace
+
+int list(const list_options &o) {
+    std::vector<ipc_channel> found = all_handles();
+    ipc_channel_view here = view();
+    if (o.json)
+        for (const ipc_channel &c : found) print_json(c);
+    else if (found.empty())
+        fmt::print(stderr, "no channel of this user is open, in whichever runtime folder\n");
+    else
+        print(found, here.folder);
+    tell_hidden(here.hidden);
     return success;
 }
 

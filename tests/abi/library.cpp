@@ -104,6 +104,9 @@ void use_everything(const library &ipc, const std::function<void()> &between) {
     std::vector<ipc_channel> channels(64);
     channels[0].struct_size = sizeof channels[0];
     MUST(ipc.ipc_channel_list(channels.data(), channels.size()) >= 2);
+    ipc_channel_view view{};
+    view.struct_size = sizeof view;
+    MUST(ipc.ipc_channel_look(&view) == 0);
     MUST(std::strcmp(ipc.ipc_sender_url(s), ipc.ipc_receiver_url(r)) == 0);
     between();
 

@@ -6,15 +6,15 @@
 #include <functional>
 #include <string>
 
-#define LIBRARY_FUNCTIONS(f)                                                                                       \
-    f(ipc_abi_version) f(ipc_version) f(ipc_strerror) f(ipc_channel_list) f(ipc_sender_open) f(ipc_sender_reserve) \
-        f(ipc_sender_commit) f(ipc_sender_abort) f(ipc_sender_send) f(ipc_sender_end) f(ipc_sender_flush)          \
-            f(ipc_sender_interrupt) f(ipc_sender_arm) f(ipc_sender_fd) f(ipc_sender_url) f(ipc_sender_stats)       \
-                f(ipc_sender_links) f(ipc_sender_close) f(ipc_receiver_open) f(ipc_receiver_receive)               \
-                    f(ipc_receiver_release) f(ipc_receiver_interrupt) f(ipc_receiver_arm) f(ipc_receiver_fd)       \
-                        f(ipc_receiver_url) f(ipc_receiver_stats) f(ipc_receiver_links) f(ipc_receiver_close)      \
-                            f(ipc_sender_freeze) f(ipc_sender_adopt) f(ipc_sender_forget) f(ipc_receiver_freeze)   \
-                                f(ipc_receiver_adopt) f(ipc_receiver_forget)
+#define LIBRARY_FUNCTIONS(f)                                                                                      \
+    f(ipc_abi_version) f(ipc_version) f(ipc_strerror) f(ipc_channel_list) f(ipc_channel_look) f(ipc_sender_open)  \
+        f(ipc_sender_reserve) f(ipc_sender_commit) f(ipc_sender_abort) f(ipc_sender_send) f(ipc_sender_end)       \
+            f(ipc_sender_flush) f(ipc_sender_interrupt) f(ipc_sender_arm) f(ipc_sender_fd) f(ipc_sender_url)      \
+                f(ipc_sender_stats) f(ipc_sender_links) f(ipc_sender_close) f(ipc_receiver_open)                  \
+                    f(ipc_receiver_receive) f(ipc_receiver_release) f(ipc_receiver_interrupt) f(ipc_receiver_arm) \
+                        f(ipc_receiver_fd) f(ipc_receiver_url) f(ipc_receiver_stats) f(ipc_receiver_links)        \
+                            f(ipc_receiver_close) f(ipc_sender_freeze) f(ipc_sender_adopt) f(ipc_sender_forget)   \
+                                f(ipc_receiver_freeze) f(ipc_receiver_adopt) f(ipc_receiver_forget)
 
 class library {
   public:

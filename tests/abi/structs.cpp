@@ -78,6 +78,9 @@ const layout structs[] = {
            MEMBER(ipc_channel, backlog, 560, 8), MEMBER(ipc_channel, capacity, 568, 8),
            MEMBER(ipc_channel, skipped, 576, 8), MEMBER(ipc_channel, lost, 584, 8), MEMBER(ipc_channel, age_ns, 592, 8),
            MEMBER(ipc_channel, shown, 600, 8), MEMBER(ipc_channel, link, 608, 3360)),
+    STRUCT(ipc_channel_view, 272,  //
+           MEMBER(ipc_channel_view, struct_size, 0, 8), MEMBER(ipc_channel_view, folder, 8, 256),
+           MEMBER(ipc_channel_view, hidden, 264, 8)),
 };
 
 }  // namespace

@@ -292,6 +292,31 @@ case_list_shows_each_link_from_both_sides_within_eighty_columns() {
     kill -KILL $sender $receiver
 }
 
+case_list_says_who_cannot_be_met_from_here() {
+    "$command" recv shm://apart &
+    mkdir -m 700 elsewhere
+    IPC_DIR=$work/elsewhere "$command" recv shm://apart &
+    both() { is "$(ipc list --json | grep -c "\"folder\":\"$work/")" 2; }
+    until_true both
+    list_of "$work/" >table
+    is "$(sed -n 2p table)" "shm://apart  in $work/elsewhere"
+    is "$(sed -n 3p table)" "   not the runtime folder of this program, $IPC_DIR: they can't meet"
+    is "$(grep -c 'not the runtime folder' table)" 1
+    is "$(grep '^shm' table | tail -1)" "shm://apart  in $IPC_DIR"
+}
+
+case_list_says_how_many_processes_it_could_not_look_at() {
+    if [ "$(id -u)" = 0 ]; then exit 77; fi # root may look at all
+    cp "$command" unreadable
+    chmod 111 unreadable # whoever may not read a program may not look at its processes
+    hidden() { ipc list 2>&1 >/dev/null | sed -nE "s/^([0-9]+) more process.* of this user can't be looked at.*/\1/p"; }
+    ./unreadable recv shm://unseen &
+    until_true test -e "$IPC_DIR/unseen"
+    [ "$(hidden)" -ge 1 ] || fail "$(ipc list 2>&1)"
+    ipc list 2>/dev/null | grep shm://unseen && fail "it is listed"
+    rm unreadable
+}
+
 case_send_ends_when_the_reader_of_its_pipe_has_gone() {
     mkfifo input
     exec 3<>input # nothing comes of it

@@ -115,6 +115,7 @@ TEST_CASE_FIXTURE(linked_pair, "a null where a result or data must be is refused
     CHANGES_NOTHING(CHECK(ipc_receiver_stats(r, nullptr) == -EINVAL));
     CHANGES_NOTHING(CHECK(ipc_receiver_links(r, nullptr, 1) == -EINVAL));
     CHECK(ipc_channel_list(nullptr, 1) == -EINVAL);
+    CHECK(ipc_channel_look(nullptr) == -EINVAL);
 }
 
 TEST_CASE_FIXTURE(linked_pair, "no place and a count of 0 asks how many there are") {
@@ -157,6 +158,7 @@ TEST_CASE_FIXTURE(linked_pair, "a struct of a size that the library does not kno
     refuses(ipc_link{}, [&](auto *l) { return ipc_sender_links(s, l, 1); });
     refuses(ipc_link{}, [&](auto *l) { return ipc_receiver_links(r, l, 1); });
     refuses(ipc_channel{}, [&](auto *c) { return ipc_channel_list(c, 1); });
+    refuses(ipc_channel_view{}, [&](auto *v) { return ipc_channel_look(v); });
 }
 
 TEST_CASE_FIXTURE(scratch, "options of a size that the library does not know are refused, and the words name both") {

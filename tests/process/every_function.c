@@ -124,6 +124,12 @@ int main(void) {
     for (i = 0; i < count && i < 64; i++)
         if (channels[i].pid == getpid() && strcmp(channels[i].url, "shm://every") == 0) ours++;
     CHECK(ours == 2);
+    {
+        ipc_channel_view view;
+        view.struct_size = sizeof view;
+        CHECK(ipc_channel_look(&view) == 0);
+        CHECK(strcmp(view.folder, folder) == 0);
+    }
 
     /* To another copy of the library, as which the same one serves here. */
     CHECK(ipc_sender_forget(s) == -EINVAL && ipc_receiver_forget(r) == -EINVAL);

@@ -335,3 +335,39 @@ TEST_CASE_FIXTURE(scratch, "a handle whose folder is the same one at another pat
     r.done();
     rmdir(another.c_str());
 }
+
+static ipc_channel_view view() {
+    ipc_channel_view v{};
+    v.struct_size = sizeof v;
+    REQUIRE(ipc_channel_look(&v) == 0);
+    return v;
+}
+
+TEST_CASE_FIXTURE(scratch, "a look at the channels tells the runtime folder of this process") {
+    CHECK(std::string(view().folder) == folder());
+    setenv("IPC_DIR", "relative", 1);
+    CHECK(std::string(view().folder).empty());
+    setenv("IPC_DIR", folder().c_str(), 1);
+}
+
+ROLE(may_not_be_looked_at) {
+    MUST(prctl(PR_SET_DUMPABLE, 0) == 0);
+    rx r(me.arg(0));
+    me.say("open");
+    me.hear();
+}
+
+TEST_CASE_FIXTURE(scratch, "a process that may not be looked at is counted, and its peers say that they have a link") {
+    if (geteuid() == 0) return;  // may look at all
+    std::string url = own_url();
+    child r = start("may_not_be_looked_at", {url});
+    r.expect("open");
+    tx s(url);
+    s.await_links(1);
+    CHECK(view().hidden >= 1);
+    auto all = list(url);
+    REQUIRE(all.size() == 1);
+    CHECK(link_of(all[0]).pid == r.pid());
+    r.say("end");
+    r.done();
+}
