@@ -1,5 +1,5 @@
-// Crowds: more senders at once than one user may have descriptors in flight (1,024), and more than a receiver may have
-// open. Alone, since other tests of the same user would have to wait for their share.
+// Crowds: more senders at once than one user may have descriptors in flight (1,024), more than a receiver may have
+// open, or a good part of them. Alone, since other tests of the same user would have to wait for their share.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,4 +98,42 @@ TEST_CASE_FIXTURE(scratch, "each of four receivers that compute hears each of tw
     }
     c.expect("0 have failed");
     c.done();
+}
+
+// Many handles in one process. "one N" sends from the Nth, "close" ends all.
+ROLE(idle_crowd) {
+    std::vector<tx> all;
+    auto number = static_cast<std::uint64_t>(me.number(0));
+    for (long i = 0; i < me.number(1); ++i) all.emplace_back("shm://t?capacity=64KiB");
+    me.say("open");
+    for (;;) {
+        std::string line = me.hear();
+        if (line == "close") return;
+        std::size_t which = std::stoul(line);
+        MUST(all[which].send(number * 1'000'000 + which) == 0);
+    }
+}
+
+TEST_CASE_FIXTURE(scratch, "one of two hundred idle senders is heard whenever it speaks") {
+    rx r;
+    constexpr std::uint64_t processes = 4, each = 50;
+    std::vector<child> crowds;
+    for (std::uint64_t i = 0; i < processes; ++i) {
+        crowds.push_back(start("idle_crowd", {std::to_string(i), std::to_string(each)}));
+        crowds.back().expect("open");
+        // It takes in a few at each look. Of all at once, more descriptors would be on their way than a user may have
+        // so.
+        CHECK(eventually([&] { return r.stats().links == (i + 1) * each; }));
+    }
+    // All fall silent: they are armed now, and ring.
+    CHECK(r.read(1, 50 * briefly) == "nothing");
+    dice any(1);
+    for (int i = 0; i < 1000; ++i) {
+        std::uint64_t crowd = any.below(processes), which = any.below(each);
+        crowds[crowd].say(std::to_string(which));
+        REQUIRE(r.take() == crowd * 1'000'000 + which);
+    }
+    for (child &c : crowds) c.say("close");
+    for (std::uint64_t i = 0; i < processes * each; ++i) REQUIRE(r.read(1) == "end");
+    for (child &c : crowds) c.done();
 }

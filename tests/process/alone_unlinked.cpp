@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <cerrno>
+#include <deque>
 #include <memory>
 #include <optional>
 
@@ -166,11 +167,11 @@ TEST_CASE_FIXTURE(crowded, "a host that polls a sender is woken when its receive
 TEST_CASE_FIXTURE(crowded, "a receiver that makes no call leaves descriptors for others") {
     rx idle("shm://idle");
     lowered_limit user(RLIMIT_NOFILE, 300);
-    std::vector<tx> senders;
+    std::deque<tx> senders;
     for (int i = 0; i < 80; ++i) {
         senders.emplace_back("shm://idle?capacity=64KiB");
         senders.back().send(1, 64, 0);
-        if (senders.size() > 10) senders.erase(senders.begin());  // gone, and its hello still waits to be accepted
+        if (senders.size() > 10) senders.pop_front();  // gone, and its hello still waits to be accepted
     }
     tx s("shm://other");
     rx r("shm://other");
