@@ -11,11 +11,13 @@
 #include <ipc/ipc.hpp>
 #include <stdexcept>
 
+#include "../../tests/patience.hpp"
+
 using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto patience = 20s;
+const auto patience = 20s * busyness();
 
 // Byte i of the message with this tag.
 std::byte proof(std::uint64_t tag, std::size_t i) { return static_cast<std::byte>(tag * 31 + i * 7); }

@@ -3,7 +3,8 @@
 set -euo pipefail
 
 command=$1
-ipc() { timeout 30 "$command" "$@"; }
+source "$(dirname "$0")/../patience.sh"
+ipc() { timeout "$patience" "$command" "$@"; }
 work=$(mktemp -d)
 export IPC_DIR=$work/ipc
 mkdir -m 700 "$IPC_DIR"
@@ -19,11 +20,11 @@ exits() { # exits CODE COMMAND...
     is "$code" "$1"
 }
 until_true() { # until_true COMMAND...
-    for _ in $(seq 1500); do
+    for _ in $(seq $((50 * patience))); do
         if "$@"; then return; fi
         sleep 0.02
     done
-    fail "not so after 30 s: $*"
+    fail "not so after $patience s: $*"
 }
 own_handles() { # those of this case: others run beside it
     local line pid
@@ -110,7 +111,7 @@ case_progress_shows_the_time_left_on_a_terminal_and_nowhere_else() {
     needs script
     head -c 20000000 /dev/zero >sent
     ipc recv shm://t --until-end 2>words | { sleep 0.5; cat >got; } & # long enough for a line of progress
-    timeout 30 script -qec "$command send shm://t sent" /dev/null >screen </dev/null
+    timeout "$patience" script -qec "$command send shm://t sent" /dev/null >screen </dev/null
     wait $!
     same sent got
     grep -Eq '[0-9.]+ [KM]iB, [0-9.]+ [KMG]iB/s, [0-9]+ s left' screen || fail "$(cat -v screen)"
@@ -175,7 +176,7 @@ case_count_takes_so_many_and_leaves_the_rest() {
 }
 
 case_an_interrupted_receiver_ends_and_its_successor_gets_the_rest() {
-    timeout 30 "$command" recv shm://t --to got & # the function's subshell would get the signal
+    timeout "$patience" "$command" recv shm://t --to got & # the function's subshell would get the signal
     local receiver=$!
     until_true listed '"role":"receiver"'
     kill -INT $receiver
@@ -381,19 +382,19 @@ port_of_receiver() { own_handles | sed -En 's/.*"tcp:\/\/127\.0\.0\.1:([0-9]+)".
 case_cat_writes_into_a_fifo() {
     random_file sent 1000000
     receives "pipe://$work/fifo"
-    timeout 30 sh -c 'cat sent >fifo'
+    timeout "$patience" sh -c 'cat sent >fifo'
     wait "$peer"
     same sent got
     all_closed fifo
 }
 
 case_a_fifo_that_is_opened_for_each_line_loses_none() {
-    timeout 30 "$command" recv "pipe://$work/fifo?framing=raw" >got & # the function's subshell would get the signal
+    timeout "$patience" "$command" recv "pipe://$work/fifo?framing=raw" >got & # the function's subshell would get the signal
     local receiver=$!
     until_true is_listed 1
     local start writers=()
     for start in 10001 20001 30001; do
-        timeout 30 bash -c 'for n in $(seq $0 $(($0 + 4999))); do echo $n >fifo; done' $start &
+        timeout "$patience" bash -c 'for n in $(seq $0 $(($0 + 4999))); do echo $n >fifo; done' $start &
         writers+=($!)
     done
     for start in "${writers[@]}"; do wait "$start" || fail "a writer lost its reader"; done
@@ -409,7 +410,7 @@ case_dd_writes_into_a_fifo_that_is_there_in_odd_blocks() {
     random_file sent 300001
     mkfifo fifo
     receives "pipe://$work/fifo"
-    timeout 30 dd if=sent of=fifo bs=777 2>words
+    timeout "$patience" dd if=sent of=fifo bs=777 2>words
     wait "$peer"
     same sent got
     [ -p fifo ] || fail "the receiver has removed a FIFO that it did not make"
@@ -419,7 +420,7 @@ case_dd_writes_into_a_fifo_that_is_there_in_odd_blocks() {
 case_cat_reads_what_is_sent_into_a_fifo() {
     random_file sent 1000000
     mkfifo fifo
-    timeout 30 sh -c 'cat fifo >got' &
+    timeout "$patience" sh -c 'cat fifo >got' &
     sends "pipe://$work/fifo"
     wait $!
     same sent got
@@ -430,7 +431,7 @@ case_nc_speaks_to_a_unix_socket() {
     needs nc
     random_file sent 1000000
     receives "unix://$work/socket"
-    timeout 30 nc -N -U socket <sent
+    timeout "$patience" nc -N -U socket <sent
     wait "$peer"
     same sent got
     all_closed socket
@@ -439,7 +440,7 @@ case_nc_speaks_to_a_unix_socket() {
 case_nc_listens_on_a_unix_socket() {
     needs nc
     random_file sent 1000000
-    timeout 30 nc -l -U socket >got &
+    timeout "$patience" nc -l -U socket >got &
     sends "unix://$work/socket"
     wait $!
     same sent got
@@ -452,17 +453,17 @@ case_nc_speaks_to_a_tcp_port() {
     receives tcp://127.0.0.1:0
     local port
     port=$(port_of_receiver)
-    timeout 30 nc -N 127.0.0.1 "$port" <sent
+    timeout "$patience" nc -N 127.0.0.1 "$port" <sent
     wait "$peer"
     same sent got
-    exits 1 timeout 30 nc -z 127.0.0.1 "$port"
+    exits 1 timeout "$patience" nc -z 127.0.0.1 "$port"
     all_closed
 }
 
 case_nc_listens_on_a_tcp_port() {
     needs nc
     random_file sent 1000000
-    timeout 30 nc -l -v -n 127.0.0.1 0 >got 2>words &
+    timeout "$patience" nc -l -v -n 127.0.0.1 0 >got 2>words &
     sends "tcp://127.0.0.1:$(port_in words)"
     wait $!
     same sent got
@@ -473,7 +474,7 @@ case_socat_speaks_to_a_unix_socket() {
     needs socat
     random_file sent 1000000
     receives "unix://$work/socket"
-    timeout 30 socat -u OPEN:sent UNIX-CONNECT:socket
+    timeout "$patience" socat -u OPEN:sent UNIX-CONNECT:socket
     wait "$peer"
     same sent got
     all_closed socket
@@ -482,7 +483,7 @@ case_socat_speaks_to_a_unix_socket() {
 case_socat_listens_on_a_unix_socket() {
     needs socat
     random_file sent 1000000
-    timeout 30 socat -u UNIX-LISTEN:socket CREATE:got &
+    timeout "$patience" socat -u UNIX-LISTEN:socket CREATE:got &
     sends "unix://$work/socket"
     wait $!
     same sent got
@@ -493,7 +494,7 @@ case_socat_speaks_to_a_tcp_port() {
     needs socat
     random_file sent 1000000
     receives tcp://127.0.0.1:0
-    timeout 30 socat -u OPEN:sent "TCP:127.0.0.1:$(port_of_receiver)"
+    timeout "$patience" socat -u OPEN:sent "TCP:127.0.0.1:$(port_of_receiver)"
     wait "$peer"
     same sent got
     all_closed
@@ -502,7 +503,7 @@ case_socat_speaks_to_a_tcp_port() {
 case_socat_listens_on_a_tcp_port() {
     needs socat
     random_file sent 1000000
-    timeout 30 socat -u -d -d TCP-LISTEN:0,bind=127.0.0.1 CREATE:got 2>words &
+    timeout "$patience" socat -u -d -d TCP-LISTEN:0,bind=127.0.0.1 CREATE:got 2>words &
     sends "tcp://127.0.0.1:$(port_in words)"
     wait $!
     same sent got
@@ -514,7 +515,7 @@ case_socat_listens_on_a_tcp_port() {
 case_nc_listens_on_a_unix_socket_and_says_nothing() {
     needs nc
     random_file sent 3000000
-    timeout 30 nc -N -l -U socket >got </dev/null &
+    timeout "$patience" nc -N -l -U socket >got </dev/null &
     sends "unix://$work/socket"
     wait $!
     same sent got
@@ -524,7 +525,7 @@ case_nc_listens_on_a_unix_socket_and_says_nothing() {
 case_nc_listens_on_a_tcp_port_and_says_nothing() {
     needs nc
     random_file sent 3000000
-    timeout 30 nc -N -l -v -n 127.0.0.1 0 >got 2>words </dev/null &
+    timeout "$patience" nc -N -l -v -n 127.0.0.1 0 >got 2>words </dev/null &
     sends "tcp://127.0.0.1:$(port_in words)"
     wait $!
     same sent got
@@ -534,7 +535,7 @@ case_nc_listens_on_a_tcp_port_and_says_nothing() {
 case_socat_listens_on_a_tcp_port_and_says_nothing() {
     needs socat
     random_file sent 3000000
-    timeout 30 socat -t 30 -d -d TCP-LISTEN:0,bind=127.0.0.1 - >got 2>words </dev/null &
+    timeout "$patience" socat -t "$patience" -d -d TCP-LISTEN:0,bind=127.0.0.1 - >got 2>words </dev/null &
     sends "tcp://127.0.0.1:$(port_in words)"
     wait $!
     same sent got
@@ -549,12 +550,12 @@ case_two_that_speak_to_a_port_at_once_are_told_apart() {
     peer=$!
     until_true is_listed 1
     mkfifo open
-    timeout 30 nc -N 127.0.0.1 "$(port_of_receiver)" <open &
+    timeout "$patience" nc -N 127.0.0.1 "$(port_of_receiver)" <open &
     local slow=$!
     exec 3>open
     head -c 1000 one >&3
     until_true test -s got
-    timeout 30 nc -N 127.0.0.1 "$(port_of_receiver)" <two
+    timeout "$patience" nc -N 127.0.0.1 "$(port_of_receiver)" <two
     tail -c +1001 one >&3
     exec 3>&-
     wait $slow

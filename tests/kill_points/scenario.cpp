@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "../patience.hpp"
 #include "tracee.hpp"
 
 namespace kill_points {
@@ -17,7 +18,7 @@ namespace kill_points {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr auto limit = 10s;
+const auto limit = 10s * busyness();
 constexpr char url[] = "shm://kill-points", small[] = "shm://kill-points?capacity=64KiB&max_capacity=1MiB";
 constexpr std::size_t large = 100'000;  // more than fits into the small ring
 // More than a cache line, so that it could be torn.

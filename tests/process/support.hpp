@@ -14,14 +14,16 @@
 #include <string>
 #include <vector>
 
+#include "../patience.hpp"
+
 using namespace std::chrono_literals;
 
 // Limits are stretched where everything is slower.
 #ifndef SLOWER
 #define SLOWER 1
 #endif
-inline constexpr std::chrono::nanoseconds limit = 20s * SLOWER;
-inline constexpr std::int64_t limit_ns = limit.count();
+inline const std::chrono::nanoseconds limit = 20s * SLOWER * busyness();
+inline const std::int64_t limit_ns = limit.count();
 
 // ---- Roles ----------------------------------------------------------------------------------------------------------
 
