@@ -4,13 +4,15 @@ set -euo pipefail
 
 usage() {
     cat <<'END'
-usage: tests/run.sh [--plain] [-R REGEX]
+usage: tests/run.sh [--plain] [--all] [-R REGEX]
 
 Installs what is missing (Debian packages by apt-get, with sudo if need be; a Julia of its own if there is none),
 builds into build/ (plain, with Julia's tests), build/address (address and undefined-behaviour sanitizers) and
 build/thread (thread sanitizer), and runs every test of each. The last line is `N passed, N failed`.
 
   --plain    only the plain build, no sanitizers
+  --all      also what takes minutes: a thousand more runs beside the model of ipc.h, a kill at each instruction and not
+             at a sample of them, and a minute of soak
   -R REGEX   only tests with a name that matches
 
 Root hides faults of modes, user ids and limits. So, started as root, it runs all as a user of its own, except for the
@@ -18,11 +20,12 @@ few tests that need two users.
 END
 }
 
-plain=no
+plain=no all=no
 only=()
 while [ $# -gt 0 ]; do
     case $1 in
         --plain) plain=yes; shift ;;
+        --all) all=yes; shift ;;
         -R) only=(-R "${2:?-R needs a regular expression}"); shift 2 ;;
         -h | --help) usage; exit 0 ;;
         *) usage >&2; exit 2 ;;
@@ -122,7 +125,7 @@ build() { # build FOLDER CMAKE-OPTION...
 run_tests() { # run_tests AS FOLDER CTEST-OPTION...
     local xml=$2/Testing/results.xml
     rm -f "$xml"
-    "$1" ctest --test-dir "$2" -j $((2 * $(nproc))) --timeout 180 --output-on-failure \
+    "$1" ctest --test-dir "$2" -j $((2 * $(nproc))) --timeout 900 --output-on-failure \
         --output-junit Testing/results.xml "${only[@]}" "${@:3}" 2>&1 | show || true
     if ! [ -e "$xml" ]; then problem "ctest gave no results for $2."; return; fi
     awk -v folder="$2" '
@@ -166,6 +169,21 @@ test_build "Plain, with Julia" build -DLIBIPC_JULIA="$(find_julia)"
 if [ $plain = no ]; then
     test_build "Address and undefined-behaviour sanitizers" build/address -DLIBIPC_SANITIZE=address
     test_build "Thread sanitizer" build/thread -DLIBIPC_SANITIZE=thread
+fi
+
+# also NAME COMMAND...: what is no test of ctest, and told as one. Its last lines are shown.
+also() {
+    local start=$SECONDS result=passed
+    say "$1"
+    if ! as_user "${@:2}" >"$work/log" 2>&1; then result=failed; fi
+    tail -n 40 "$work/log"
+    printf '%s\t%d.0\tbuild\t%s\t\n' $result $((SECONDS - start)) "$1" >>"$results"
+}
+if [ $all = yes ]; then
+    also "process: a thousand more runs beside the model" env IPC_MODEL_SEED=1000 IPC_MODEL_RUNS=1000 \
+        build/tests/process/process --no-intro --test-case="whatever is called, in whichever order*"
+    also "kill_points: at each instruction" build/tests/kill_points/kill_points
+    also "soak: a minute" bash -c 'cmake --build build --target soak && exec build/tests/soak/soak 60'
 fi
 
 # ---- What came of it -------------------------------------------------------------------------------------------------
