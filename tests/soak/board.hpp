@@ -6,8 +6,10 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 
+#include "../process/course.hpp"
 #include "../process/host.hpp"
 
 namespace soak {
@@ -51,6 +53,12 @@ struct board {
     [[gnu::format(printf, 2, 3)]] void is_wrong(const char *words, ...);
     ledger *find(std::uint64_t sender);
 };
+
+// What a call may answer besides success; anything else is wrong.
+inline bool only_waited(std::int32_t code) { return code == -ETIMEDOUT || code == -EINTR || code == -ECANCELED; }
+inline bool is_lack(std::int32_t code) {
+    return code == -EMFILE || code == -ENFILE || code == -ENOMEM || code == -ENOSPC;
+}
 
 // Exchanges the library if that was asked for since the last time.
 class reloader {

@@ -20,12 +20,15 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 #include <random>
 #include <thread>
 #include <vector>
 
+#include "../patience.hpp"
 #include "board.hpp"
 
 namespace {
@@ -35,7 +38,7 @@ using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 using clock = std::chrono::steady_clock;
 
-constexpr auto patience = 60s;  // for what must come to an end by itself
+const auto patience = 60s * busyness();  // for what must come to an end by itself
 
 struct totals {
     std::map<std::string, std::uint64_t> faults;
@@ -84,11 +87,17 @@ class process {
         return true;
     }
     int crashed() const { return crashed_; }  // the signal, or 0
-    void limit_descriptors(bool none_free) const {
+    // Lowers a limit of it, or gives it ours again.
+    void limit(__rlimit_resource resource, std::optional<rlim_t> soft) const {
         rlimit now;
-        if (pid_ <= 0 || getrlimit(RLIMIT_NOFILE, &now) != 0) return;
-        if (none_free) now.rlim_cur = 4;
-        prlimit(pid_, RLIMIT_NOFILE, &now, nullptr);
+        if (pid_ <= 0 || getrlimit(resource, &now) != 0) return;
+        if (soft) now.rlim_cur = *soft;
+        prlimit(pid_, resource, &now, nullptr);
+    }
+    rlim_t mapped() const {
+        rlim_t pages = 0;
+        std::ifstream(fmt::format("/proc/{}/statm", pid_)) >> pages;
+        return pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE));
     }
 
   private:
@@ -175,7 +184,7 @@ class phase {
     void fault() {
         numbered &s = senders_[random_() % senders_.size()];
         numbered &r = receivers_.back();  // the watcher, if there is one, is at the front
-        switch (turnover_ ? random_() % 2 : random_() % 11) {
+        switch (turnover_ ? random_() % 2 : random_() % 12) {
             case 0:
                 if (!may_kill_sender(s)) return;
                 board_.senders[s.number].killed.store(1);
@@ -227,18 +236,28 @@ class phase {
                 receivers_.pop_back();
                 start_receiver();
                 return did("receivers killed that leave a fork");
-            default: {
-                // No descriptor is free while a sender goes and another comes. Both are open: an open would be refused.
-                if (board_.senders[s.number].id.load() == 0 || board_.opened.load() != r.number) return;
-                for (numbered *all : {&s, &r}) all->process.limit_descriptors(true);
-                board_.senders[s.number].ended.store(1);
-                start_sender();
-                pause(100'000);
-                for (auto *all : {&senders_, &receivers_})
-                    for (numbered &p : *all) p.process.limit_descriptors(false);
+            case 10:
+                if (!while_limited(RLIMIT_NOFILE, s, r)) return;
                 return did("descriptor limits reached and lifted");
-            }
+            default:
+                if (!while_limited(RLIMIT_AS, s, r)) return;
+                return did("memory limits reached and lifted");
         }
+    }
+    // A sender goes and another comes while neither it nor the receiver gets a descriptor, or memory for another ring.
+    // Both are open: an open would be refused.
+    bool while_limited(__rlimit_resource resource, const numbered &s, const numbered &r) {
+        if (board_.senders[s.number].id.load() == 0 || board_.opened.load() != r.number) return false;
+        for (const numbered *one : {&s, &r})
+            one->process.limit(resource, resource == RLIMIT_NOFILE ? 4 : one->process.mapped() + random_() % (4 << 20));
+        if (random_() % 2) {
+            board_.senders[s.number].ended.store(1);
+            start_sender();
+        }
+        pause(100'000);
+        for (auto *all : {&senders_, &receivers_})
+            for (numbered &p : *all) p.process.limit(resource, {});
+        return true;
     }
     void stop(const process &p) {
         p.signal(SIGSTOP);

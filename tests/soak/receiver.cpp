@@ -3,7 +3,6 @@
 #include <ipc/ipc.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <random>
 #include <unordered_map>
 #include <unordered_set>
@@ -16,8 +15,6 @@ namespace soak {
 namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
-
-bool only_waited(std::int32_t code) { return code == -ETIMEDOUT || code == -EINTR || code == -ECANCELED; }
 
 // A child that holds copies of all that this process has, and does nothing.
 pid_t leave_child() {
@@ -45,7 +42,7 @@ class receiving {
                 board_.forked.store(leave_child());
             std::int32_t got = host_.library->ipc_receiver_receive(host_.receivers[0], &m, second);
             if (got > 0) return got;
-            if (!only_waited(got) && got != -EMFILE)
+            if (!only_waited(got) && !is_lack(got))
                 board_.is_wrong("%s: receive: %s", who_, host_.library->ipc_strerror(got));
             if (board_.over.load() == 2) return 0;
         }
@@ -184,15 +181,16 @@ static void receive_alone(board &b, const char *url, std::uint32_t number, std::
 static void watch(board &b, const char *url, std::uint32_t number) {
     receiving r(b, url, "watcher", number);
     ipc_message m = empty_message();
-    std::unordered_map<std::uint64_t, std::uint64_t> last;
+    std::unordered_map<std::uint64_t, course> courses;
     while (std::int32_t got = r.next(m)) {
-        std::uint64_t &before = last[m.sender];
+        course &may = courses.try_emplace(m.sender, course::joining(1, course::unknown)).first->second;
+        bool began = may.last != course::unknown;
         ledger *from = b.find(m.sender);
         if (got != IPC_MESSAGE) {
             // It has nothing to say of a sender that came after it and went before it sent.
-            if (from && before != 0 && before < from->committed.load())
-                b.is_wrong("watcher %u: sender %lx, %lu of %lu were lost", number, m.sender,
-                           from->committed.load() - before, from->committed.load());
+            if (from && began && may.must_come(from->committed.load()))
+                b.is_wrong("watcher %u: sender %lx, from %lu to %lu all were lost", number, m.sender, may.last,
+                           from->committed.load());
             if (from) from->reported.fetch_add(1);
             continue;
         }
@@ -200,13 +198,12 @@ static void watch(board &b, const char *url, std::uint32_t number) {
             b.is_wrong("watcher %u: sender %lx, message %lu is not what was sent", number, m.sender, m.sequence);
         // A sender that came while the name of the watcher that stays was deleted may have met others first: then one
         // of these takes another's place.
-        if (from && number == 1 && before == 0) from->watched_from.store(m.sequence);
+        if (from && number == 1 && !began) from->watched_from.store(m.sequence);
         std::uint64_t watched = from ? from->watched_from.load() : 0;
-        if (m.flags != 0 && watched != 0 && m.sequence >= watched)
-            b.is_wrong("watcher %u: sender %lx, message %lu is marked", number, m.sender, m.sequence);
-        if (before != 0 && m.sequence != before + 1)
-            b.is_wrong("watcher %u: sender %lx, message %lu after %lu", number, m.sender, m.sequence, before);
-        before = m.sequence;
+        may.doubtful = watched != 0 ? watched : course::unknown;
+        if (std::uint64_t next = may.last; !may.take(m.sequence, m.flags != 0))
+            b.is_wrong("watcher %u: sender %lx, message %lu (flags %u) where %lu is next, unmarked", number, m.sender,
+                       m.sequence, m.flags, next);
         b.received.fetch_add(1, std::memory_order_relaxed);
         r.release(m);
     }

@@ -3,7 +3,6 @@
 #include <ipc/ipc.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <random>
 
 #include "board.hpp"
@@ -14,9 +13,6 @@ namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
 constexpr std::uint64_t capacity = 64 << 10, most = 2 << 20;
-
-// What a call may answer besides success; anything else is wrong.
-bool only_waited(std::int32_t code) { return code == -ETIMEDOUT || code == -EINTR || code == -ECANCELED; }
 
 }  // namespace
 
@@ -46,8 +42,8 @@ void run_sender(board &b, const char *url, std::uint32_t number, std::uint64_t s
         void *room;
         std::int32_t r;
         while ((r = h.library->ipc_sender_reserve(s(), size, &room, 2 * second)) != 0) {
-            if (r == -EMFILE)
-                usleep(1000);  // for a larger ring
+            if (is_lack(r))
+                usleep(1000);  // of what a larger ring needs
             else if (!only_waited(r))
                 return b.is_wrong("sender %u: reserve: %s", number, h.library->ipc_strerror(r));
             if (b.over.load() != 0 || mine.ended.load() != 0) goto end;
