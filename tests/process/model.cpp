@@ -709,7 +709,7 @@ class run {
 TEST_CASE_FIXTURE(scratch,
                   "whatever is called, in whichever order, each result is one that the model of ipc.h allows") {
     fill_memory();
-    std::uint64_t first = number_from("IPC_MODEL_SEED", 1), runs = number_from("IPC_MODEL_RUNS", SLOWER == 1 ? 4 : 1);
+    std::uint64_t first = number_from("IPC_MODEL_SEED", 1), runs = number_from("IPC_MODEL_RUNS", SLOWER == 1 ? 8 : 2);
     for (std::uint64_t seed = first; seed < first + runs; ++seed) {
         run calls(seed);
         try {
