@@ -36,6 +36,7 @@ include("eachmessage.jl")
 include("reload.jl")
 
 function __init__()
+    begin_session()
     register_barrier()
     atexit(close_all)
     return

@@ -1,29 +1,17 @@
 # The verbs of Base that a Channel has. They may be used by any number of tasks, and what they return is the caller's own.
 
-# With the lock held: h.peeked is the next message.
-function attempt_peek(h::Handle)
-    h.gate & PENDING != 0 && return IPC_MESSAGE
-    h.viewing && locked(() -> end_view(h), h)
-    code = locked(() -> ipc_receiver_receive(h.pointer, peeked_address(h), 0), h)
-    code == IPC_MESSAGE && (h.gate |= PENDING)
-    (code == IPC_END || code == IPC_DIED) && (h.peer = h.peeked.sender)
-    return code
-end
+next(finish::F, r::Receiver, timeout=nothing) where {F} = passing_over(attempt, finish, r, timeout, false, UNTRIED)
 
-next(finish::F, r::Receiver, timeout=nothing) where {F} =
-    passing_over(attempt_peek, finish, r, timeout, false, UNTRIED)
-
-function copy_peeked(h::Handle)
-    raw = h.peeked
+function copy_of_next(h::Handle)
+    raw = unsafe_load(h.next)
     v = Vector{UInt8}(undef, raw.size)
     GC.@preserve v unsafe_copyto!(pointer(v), raw.data, raw.size)
     return v
 end
 
-function take_peeked(h::Handle)
-    v = copy_peeked(h)
-    h.gate &= ~PENDING
-    code = locked(() -> ipc_receiver_release(h.pointer, peeked_address(h)), h)
+function take_next(h::Handle)
+    v = copy_of_next(h)
+    code = locked(() -> consume(h), h)
     code < 0 && throw_error(h, code)
     return v
 end
@@ -40,7 +28,7 @@ put!(s, "word")
 String(take!(r))    # "word"
 ```
 """
-Base.take!(r::Receiver) = next(take_peeked, r)::Vector{UInt8}
+Base.take!(r::Receiver) = next(take_next, r)::Vector{UInt8}
 Base.popfirst!(r::Receiver) = take!(r)
 
 """
@@ -55,7 +43,7 @@ put!(s, "next")
 String(fetch(r)) == String(take!(r))    # true
 ```
 """
-Base.fetch(r::Receiver) = next(copy_peeked, r)::Vector{UInt8}
+Base.fetch(r::Receiver) = next(copy_of_next, r)::Vector{UInt8}
 Base.wait(r::Receiver) = next(h -> nothing, r)
 
 """
@@ -73,7 +61,7 @@ isready(r)    # true
 ```
 """
 function Base.isready(r::Receiver)
-    isopen(r) || return false
+    isopen(r) || is_foreign(r.handle) || return false
     try
         next(h -> true, r, 0)
     catch e

@@ -40,16 +40,19 @@ Base.IteratorSize(::Type{EachMessage}) = Base.SizeUnknown()
     GC.safepoint()
     code = UNTRIED
     if tryenter(h)
-        code = receive(h)
+        code = look_on(h)
+        if code == IPC_MESSAGE
+            m = turn(h)
+            leave(h)
+            return m, nothing
+        end
         leave(h)
-        code == IPC_MESSAGE && return give_view(h), nothing
     end
     return iterate_slowly(each, code)
 end
 
 @noinline function iterate_slowly(each::EachMessage, code::Int32)
     r = each.receiver
-    news(r.handle, code)
     while true
         result = await_unless_closed(r, code)
         result isa Message && return result, nothing
@@ -57,8 +60,8 @@ end
             each.finished === nothing && return nothing
             throw_closed(r)
         end
-        tell(r, result.code)
-        each.finished === nothing || !note_last(each, result.code) || return nothing
+        tell(r, result)
+        each.finished === nothing || !note_last(each, result) || return nothing
         code = UNTRIED
     end
 end
@@ -66,7 +69,7 @@ end
 # A message, news, or nothing if r is closed, as iteration of a closed Channel ends.
 function await_unless_closed(r::Receiver, code::Int32)
     try
-        return await(attempt_view, give_view, r, nothing, typemax(Int64), true, code)
+        return await(attempt_on, give_view, r, nothing, typemax(Int64), true, code)
     catch e
         e isa InvalidStateException && e.state === :closed || rethrow()
         return nothing
@@ -74,9 +77,9 @@ function await_unless_closed(r::Receiver, code::Int32)
 end
 
 # Notes who has ended; true if that was the last of the senders.
-function note_last(each::EachMessage, code::Int32)
+function note_last(each::EachMessage, news::News)
     r = each.receiver
-    code == IPC_DIED && throw(SenderDied(r.handle.peer, r.handle.url))
-    push!(each.finished, r.handle.peer)
+    news.code == IPC_DIED && throw(SenderDied(news.sender, r.handle.url))
+    push!(each.finished, news.sender)
     return all(link -> link.peer in each.finished, links(r))
 end

@@ -4,23 +4,52 @@
 # collected, and whoever exchanges the library finds all handles in `handles`. One that is done with is used again.
 #
 # Who may call. The fast verbs (recv, send) take no lock. Each stores its task into `inside`, looks at `gate`, calls, and
-# clears `inside`. Everything else holds `lock`. Who must be alone (stats, close, exchanging the library) holds the lock,
-# sets SHUT in `gate`, lets the kernel run a barrier on all threads, and waits until `inside` is clear: a fast verb that
-# has not seen SHUT has shown itself in `inside`. So the fast verbs pay for two stores and a load.
+# clears `inside`. Everything else holds the handle, by lock(h). Who must be alone (stats, close, exchanging the library)
+# holds it, sets SHUT in `gate`, lets the kernel run a barrier on all threads, and waits until `inside` is clear: a fast
+# verb that has not seen SHUT has shown itself in `inside`. So the fast verbs pay for two stores and a load.
+#
+# The collector, and those who come by the table of handles. Who uses a Receiver or Sender keeps it from being collected.
+# Who comes by `handles` (opening tells the senders of this process; the library is exchanged), or by a Message that is
+# held, does not: he holds the handle, and looks only then whether it is open and what it is. A finalizer may wait for
+# nobody and may run within any of these, on their thread or on another. So it takes the handle only if nobody holds it
+# and nobody is inside, and puts itself off to the next collection otherwise; whoever wants to hold the handle meanwhile
+# waits until the finalizer has closed it. `holders` says which: the number of those that hold the handle, or -1. Of
+# `handles_lock` the finalizer makes one try, too. Nothing else keeps opening, closing, exchanging and collecting apart.
+#
+# Ctrl-C. A verb lets an InterruptException out before it has done anything, or while it waits, and not afterwards: so a
+# message was given or comes again, and one was sent or was not. Julia may throw it at each safepoint of the first thread:
+# where an allocation, a lock, a switch of tasks or a gc-safe region ends, and, from Julia 1.10 on, where a function begins.
+#   - A fast verb has one safepoint, at its start. From there to its return all is inlined, and allocates nothing.
+#   - Everything else runs in a region where Ctrl-C waits: by disable_sigint, where nothing is lost if it comes out at the
+#     end; else by `verb` or `quietly`, after which it comes out in the caller.
+#   - What is received is in `next` until a fast verb, or a region, gives it: `pending` says so.
 
 mutable struct Slot
     generation::UInt  # a view is good while it has this number; first, as views read it through a bare pointer
     handle::Any       # the Handle
-    Slot(handle) = new(1, handle)
+    next::Slot        # in the list of free ones; itself at the end
+    function Slot(handle)
+        slot = new(1, handle)
+        slot.next = slot
+        return slot
+    end
 end
+const no_slot = Slot(nothing)
 
 const most_spin_ns = 50_000  # a sleep and its wake-up cost about 10 us on both sides
 
-# The bits of `gate`: none set means that a fast verb may pass.
-const SHUT = UInt(1)     # somebody is alone inside
+# A random number of this process, by which what was made in another one is known: a Message that was saved, a handle in a
+# package's precompiled image. Not 0, and without the bits of `gate`.
+mutable struct Session
+    number::UInt
+end
+const session = Session(0)
+begin_session() = (session.number = (hash((getpid(), time_ns(), time())) | 1) << 3; nothing)
+
+# What `gate` is: the session's number, and these bits. None set means that a fast verb may pass.
+const SHUT = UInt(1)    # somebody is alone inside
 const CLOSED = UInt(2)
-const WAITED = UInt(4)   # tasks wait
-const PENDING = UInt(8)  # `peeked` holds a message that nobody has taken yet
+const WAITED = UInt(4)  # tasks wait
 
 mutable struct Handle
     inside::Ptr{Cvoid}   # the task whose call is inside the library, or null
@@ -29,12 +58,13 @@ mutable struct Handle
     slot::Slot           # of the view that recv or reserve gave out last
     viewing::Bool        # that view is good still
     owner::Task          # that it was given to
-    message::RawMessage  # that view's, as the library wrote it
-    peeked::RawMessage
+    current::Ptr{RawMessage}  # that view's message, as the library wrote it
+    next::Ptr{RawMessage}     # where the library writes the next one
+    pending::Int32       # what is in `next` and nobody has had: IPC_MESSAGE, IPC_END, IPC_DIED, or 0
+    buffers::NTuple{2,RawMessage}  # of current and next
     scratch::RawMessage
     room::Ptr{UInt8}     # where reserve points to
     committed::Int       # how much of the room will be sent
-    peer::UInt64         # the sender of the last end or death
     receives::Bool
     url::String
     held::Int            # messages held
@@ -45,43 +75,51 @@ mutable struct Handle
     spin_ns::Int
     wait_ns::Int         # mean of waits
     lock::ReentrantLock
+    holders::Threads.Atomic{Int}  # -1: the collector
     left::Threads.Condition  # a waiting task has left
-    slots::Vector{Slot}      # all of this handle, and those that no view uses
-    free::Vector{Slot}
+    slots::Vector{Slot}      # all of this handle
+    free::Slot               # the first of those that no view uses, or no_slot
     function Handle()
         h = new(C_NULL, CLOSED, C_NULL)
-        h.slots, h.free = Slot[], Slot[]
-        h.slot = free_slot(h)
+        h.slot = Slot(h)
+        h.slots = [h.slot]
+        h.free = no_slot
         h.viewing = h.receives = h.orphan = h.interrupted = h.alone = false
         h.owner = current_task()
         h.room = C_NULL
-        h.message = h.peeked = h.scratch = blank(RawMessage)
+        h.scratch = blank(RawMessage)
+        h.buffers = (h.scratch, h.scratch)
+        h.current = buffers_address(h)
+        h.next = h.current + sizeof(RawMessage)
+        h.pending = 0
         h.committed = h.held = h.waiting = h.spin_ns = 0
         h.wait_ns = 10 * most_spin_ns
-        h.peer = 0
         h.url = ""
         h.lock = ReentrantLock()
+        h.holders = Threads.Atomic{Int}(0)
         h.left = Threads.Condition(h.lock)
         return h
     end
 end
 
-function free_slot(h::Handle)
-    isempty(h.free) || return pop!(h.free)
-    slot = push!(h.slots, Slot(h))[end]
-    sizehint!(h.free, length(h.slots))  # so that giving it back allocates nothing
-    return slot
+# For a view that is held: made before anything is changed, as this allocates.
+@noinline function add_slot(h::Handle)
+    holding(h) do
+        slot = push!(h.slots, Slot(h))[end]
+        slot.next = h.free
+        h.free = slot
+    end
+    return
 end
 
 # Where the library writes to. Handles don't move and are never freed.
 offset(name) = fieldoffset(Handle, findfirst(==(name), fieldnames(Handle)))
-const message_offset, peeked_offset, scratch_offset, room_offset = map(offset, (:message, :peeked, :scratch, :room))
-@inline message_address(h::Handle) = Ptr{RawMessage}(pointer_from_objref(h) + message_offset)
-@inline peeked_address(h::Handle) = Ptr{RawMessage}(pointer_from_objref(h) + peeked_offset)
+const buffers_offset, scratch_offset, room_offset = map(offset, (:buffers, :scratch, :room))
+@inline buffers_address(h::Handle) = Ptr{RawMessage}(pointer_from_objref(h) + buffers_offset)
 @inline scratch_address(h::Handle) = Ptr{RawMessage}(pointer_from_objref(h) + scratch_offset)
 @inline room_address(h::Handle) = Ptr{Ptr{UInt8}}(pointer_from_objref(h) + room_offset)
 
-# All that were ever made, and those of them that nobody uses. Finalizers come here: they only try the lock.
+# All that were ever made, and those of them that nobody uses.
 const handles = Handle[]
 const spare = Handle[]
 const handles_lock = Threads.SpinLock()
@@ -90,30 +128,122 @@ function new_handle(pointer::Ptr{Cvoid}, receives::Bool, url::String)
     lock(handles_lock)
     h = isempty(spare) ? push!(handles, Handle())[end] : pop!(spare)
     unlock(handles_lock)
-    h.pointer = pointer
-    h.receives = receives
-    h.url = url
-    h.orphan = h.interrupted = false
-    h.spin_ns = 0
-    h.wait_ns = 10 * most_spin_ns
-    h.gate = 0
+    holding(h) do
+        h.pointer = pointer
+        h.receives = receives
+        h.url = url
+        h.orphan = h.interrupted = false
+        h.pending = 0
+        h.spin_ns = 0
+        h.wait_ns = 10 * most_spin_ns
+        h.gate = session.number
+    end
     return h
 end
 
+@inline is_open(h::Handle) = h.gate & ~(SHUT | WAITED) == session.number
+# Made by another process: that which precompiled a package.
+is_foreign(h::Handle) = h.gate & CLOSED == 0 && !is_open(h)
+
+# Before they are held, they may have become others.
 function open_handles()
     lock(handles_lock)
-    found = filter(h -> h.gate & CLOSED == 0, handles)
+    found = copy(handles)
     unlock(handles_lock)
-    return found
+    return filter!(is_open, found)
 end
 
-# False if it can't be done now.
 function give_back(h::Handle)
+    lock(handles_lock)
+    push!(spare, h)
+    unlock(handles_lock)
+    return
+end
+
+# The same, or false if it would have to wait.
+function try_give_back(h::Handle)
     trylock(handles_lock) || return false
     push!(spare, h)
     unlock(handles_lock)
     return true
 end
+
+# ---- Ctrl-C ----
+
+mutable struct Pressed
+    again::Bool
+end
+const pressed = Pressed(false)
+
+# Calls f(), and returns what that does whatever is pressed meanwhile. A Ctrl-C that came too late to be seen by f wants
+# out at the end of the region: it is caught, and pressed once more. From there to the caller's return is no safepoint.
+@inline function quietly(f::F) where {F}
+    done = false
+    local result
+    try
+        Base.sigatomic_begin()
+        result = f()
+        done = true
+        Base.sigatomic_end()
+    catch
+        done || rethrow()
+        pressed.again = true
+        ccall(:kill, Cint, (Cint, Cint), getpid(), 2)
+    end
+    return result
+end
+
+# The same for a verb. What was pressed once more takes a moment to arrive. In a loop over one verb it would arrive within
+# the next one again and again: so the next one waits for it.
+@inline function verb(f::F) where {F}
+    pressed.again && see_pressed()
+    return quietly(f)
+end
+
+@noinline function see_pressed()
+    Threads.threadid() == 1 || return
+    pressed.again = false
+    began = time_ns()
+    while time_ns() - began < 10_000_000
+        GC.safepoint()
+        ccall(:sched_yield, Cint, ())
+    end
+    return
+end
+
+# ---- Who holds a handle ----
+
+# Only where Ctrl-C waits.
+function Base.lock(h::Handle)
+    lock(h.lock)
+    while true
+        holders = h.holders[]
+        holders >= 0 && Threads.atomic_cas!(h.holders, holders, holders + 1) == holders && return
+        ccall(:jl_cpu_pause, Cvoid, ())
+        GC.safepoint()
+    end
+end
+
+function Base.unlock(h::Handle)
+    h.holders[] = h.holders[] - 1  # nobody else changes it
+    unlock(h.lock)
+    return
+end
+
+function holding(f, h::Handle)
+    disable_sigint() do
+        lock(h)
+        try
+            return f()
+        finally
+            unlock(h)
+        end
+    end
+end
+
+# For a finalizer: without waiting, and not within another's holding it.
+claim(h::Handle) = Threads.atomic_cas!(h.holders, 0, -1) == 0
+unclaim(h::Handle) = (h.holders[] = 0; nothing)
 
 @inline me() = pointer_from_objref(current_task())
 # Keeps the compiler from moving accesses to memory across it; no instruction.
@@ -123,12 +253,12 @@ end
 
 # False if the slow way must be taken. After true, leave(h).
 @inline function tryenter(h::Handle)
-    h.gate == 0 || return false
+    h.gate == session.number || return false
     task = me()
     (h.inside == C_NULL) | (h.inside == task) || throw(ConcurrencyError(h.url))
     h.inside = task
     compiler_fence()
-    h.gate == 0 && return true
+    h.gate == session.number && return true
     h.inside = C_NULL
     return false
 end
@@ -139,15 +269,10 @@ end
     return
 end
 
-# ---- With the lock held ----
+# ---- Holding the handle ----
 
 # Calls f(), which calls the library and nothing that could throw.
 @inline function locked(f::F, h::Handle) where {F}
-    # A collected Receiver's finalizer may be alone inside without the lock, when all that is left is a held message.
-    while h.gate & SHUT != 0
-        ccall(:jl_cpu_pause, Cvoid, ())
-        GC.safepoint()
-    end
     task = me()
     h.inside == C_NULL || h.inside == task || throw(ConcurrencyError(h.url))
     h.inside = task
@@ -157,14 +282,10 @@ end
     return result
 end
 
-# Calls f() while nobody else is inside, however long they wanted to stay. Ctrl-C is seen afterwards: it would leave the
-# gate shut.
-exclusively(f, h::Handle) = disable_sigint(() -> exclusively_undisturbed(f, h))
-
-function exclusively_undisturbed(f, h::Handle)
-    lock(h.lock)
-    try
-        was_shut = h.gate & SHUT != 0
+# Calls f() while nobody else is inside, however long they wanted to stay.
+function exclusively(f, h::Handle)
+    holding(h) do
+        was_shut = h.gate & SHUT != 0  # by this task
         was_shut || shut_out(h)
         try
             return f()
@@ -172,8 +293,6 @@ function exclusively_undisturbed(f, h::Handle)
             was_shut || (h.gate &= ~SHUT)
             h.waiting > 0 && interrupt(h)
         end
-    finally
-        unlock(h.lock)
     end
 end
 

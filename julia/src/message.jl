@@ -1,7 +1,8 @@
 # Memory that belongs to the library, as vectors: a Message as it was received, a Room to be filled, and both as vectors of
 # another type. They are isbits, so that none is allocated; a word in the package's own memory says whether one is still
 # good. It is looked at where a size is asked for, which every loop and every bulk call does once; `@inbounds`, `pointer`
-# and `unsafe_wrap` leave it to the caller.
+# and `unsafe_wrap` leave it to the caller. One that comes from another process points nowhere, and the number of its
+# session says so.
 
 abstract type Borrowed{T} <: DenseVector{T} end
 
@@ -10,7 +11,8 @@ abstract type Borrowed{T} <: DenseVector{T} end
 
 The bytes of a message, where its sender wrote them: nothing is copied. Read-only. A message from `recv` is good until
 the next `recv` or `take!` on the same receiver; [`hold`](@ref) keeps it for longer. After that it throws
-[`StaleMessageError`](@ref). `copy(m)` and `String(m)` give bytes that stay, [`reinterpret`](@ref) another view.
+[`StaleMessageError`](@ref). `copy(m)` and `String(m)` give bytes that stay, [`reinterpret`](@ref) another view. What is
+saved by Serialization, or sent to a worker, is its bytes.
 
 Beside its bytes it has
 - `m.tag`: the number that the sender gave it
@@ -41,6 +43,7 @@ struct Message <: Borrowed{UInt8}
     late::Bool
     slot::Ptr{UInt}
     generation::UInt
+    session::UInt
 end
 
 # A place in the ring for a message that is being made.
@@ -49,6 +52,7 @@ struct Room <: Borrowed{UInt8}
     length::Int
     slot::Ptr{UInt}
     generation::UInt
+    session::UInt
 end
 
 # Either of them, or a part, as elements of type T. W: may be written.
@@ -57,13 +61,14 @@ struct Typed{T,W} <: Borrowed{T}
     length::Int
     slot::Ptr{UInt}
     generation::UInt
+    session::UInt
 end
 
 const Writable{T} = Union{Room,Typed{T,true}}
 
-@inline alive(b::Borrowed) = unsafe_load(b.slot) == b.generation
+@inline alive(b::Borrowed) = b.session == session.number && unsafe_load(b.slot) == b.generation
 @inline check(b::Borrowed) = alive(b) || throw(StaleMessageError())
-# Slots are never freed.
+# Of what is alive. Slots are never freed.
 @inline slot_of(b::Borrowed) = unsafe_pointer_to_objref(Ptr{Cvoid}(b.slot))::Slot
 @inline slot_address(slot::Slot) = Ptr{UInt}(pointer_from_objref(slot))
 
@@ -117,15 +122,15 @@ function Base.reinterpret(::Type{T}, b::Borrowed{S}) where {T,S}
     if size == 0 || bytes % size != 0
         throw(ArgumentError("$bytes bytes are no whole number of $T, which have $size bytes each"))
     end
-    return Typed{T,writable(typeof(b))}(Ptr{T}(b.data), bytes ÷ size, b.slot, b.generation)
+    return Typed{T,writable(typeof(b))}(Ptr{T}(b.data), bytes ÷ size, b.slot, b.generation, b.session)
 end
 Base.reinterpret(::Type{T}, b::Borrowed{T}) where {T} =
-    (check(b); Typed{T,writable(typeof(b))}(b.data, b.length, b.slot, b.generation))
+    (check(b); Typed{T,writable(typeof(b))}(b.data, b.length, b.slot, b.generation, b.session))
 
 @inline function Base.view(b::Borrowed{T}, range::AbstractUnitRange{<:Integer}) where {T}
     @boundscheck checkbounds(b, range)
     first_byte = b.data + (first(range) - 1) * sizeof(T)
-    return Typed{T,writable(typeof(b))}(first_byte, length(range), b.slot, b.generation)
+    return Typed{T,writable(typeof(b))}(first_byte, length(range), b.slot, b.generation, b.session)
 end
 Base.view(b::Borrowed, ::Colon) = view(b, 1:length(b))
 

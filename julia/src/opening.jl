@@ -43,46 +43,49 @@ end
 # A sender notices a new receiver in its next call. Those of this process may be waiting for nothing but this receiver.
 function tell_own_senders(h::Handle)
     for o in open_handles()
-        o.receives || o.url != h.url || exclusively(() -> arm(o), o)
+        o.receives || o.url != h.url || exclusively(() -> is_open(o) && !o.receives && arm(o), o)
     end
     return
 end
 
+foreign_exception(h::Handle) = ArgumentError(
+    "this $(h.receives ? "Receiver" : "Sender") on $(h.url) was opened by another process, such as the one that precompiled " *
+    "a package, and lives in that one only: open it when the program runs, in the package's `__init__` for instance")
+
 @noinline function throw_closed(x)
     h = x.handle
+    is_foreign(h) && throw(foreign_exception(h))
     # The view that its task had when another task closed the receiver.
     h.receives && h.viewing && h.owner === current_task() && (end_view(h); forget_if_done(h))
     throw(x.exception)
 end
 
-# Closes x, which may have tasks waiting. Returns what the library's close returns; 0 if x is closed already. Ctrl-C is
-# seen afterwards.
-shut(x, exception::Exception) = disable_sigint(() -> shut_undisturbed(x, exception))
-
-function shut_undisturbed(x, exception::Exception)
+# Closes x, which may have tasks waiting. Returns what the library's close returns; 0 if x is closed already.
+function shut(x, exception::Exception)
     h = x.handle
-    lock(h.lock)
-    try
-        h.gate & CLOSED == 0 || return 0
-        x.exception = exception
-        h.gate |= CLOSED
-        try
-            h.waiting > 0 && interrupt(h)
-            while h.waiting > 0
-                wait(h.left)
-            end
-            shut_out(h)
-        catch
-            h.gate &= ~CLOSED
-            rethrow()
-        end
-        close(x.watch)  # before its fd
-        left = close_inside(h)
-        h.gate = CLOSED
-        return left
-    finally
-        unlock(h.lock)
+    return verb() do
+        holding(() -> is_open(h) ? shut_held(x, exception) : 0, h)
     end
+end
+
+function shut_held(x, exception::Exception)
+    h = x.handle
+    x.exception = exception
+    h.gate |= CLOSED
+    try
+        h.waiting > 0 && interrupt(h)
+        while h.waiting > 0
+            wait(h.left)
+        end
+        shut_out(h)
+    catch
+        h.gate &= ~CLOSED
+        rethrow()
+    end
+    close(x.watch)  # before its fd
+    left = close_inside(h)
+    h.gate = CLOSED
+    return left
 end
 
 # Alone inside.
@@ -90,7 +93,8 @@ function close_inside(h::Handle)
     h.receives || return close_sender(h)
     # Another task may be reading the last view at this moment: it is left to that task.
     h.viewing && (h.owner === current_task() || istaskdone(h.owner)) && end_view(h)
-    h.gate & PENDING != 0 && ipc_receiver_release(h.pointer, peeked_address(h))
+    h.pending == IPC_MESSAGE && ipc_receiver_release(h.pointer, h.next)
+    h.pending = 0
     left = ipc_receiver_close(h.pointer)
     left == 0 && (h.pointer = C_NULL)
     return Int(left)
@@ -103,7 +107,7 @@ function close_sender(h::Handle)
     return Int(left)
 end
 
-# The lock is held, x is closed: the release of the last message has freed the library's handle.
+# Held, and x is closed: the release of the last message has freed the library's handle.
 function forget_if_done(h::Handle)
     h.held == 0 && !h.viewing || return
     h.pointer = C_NULL
@@ -111,55 +115,66 @@ function forget_if_done(h::Handle)
     return
 end
 
-const finalizers_inside = Threads.Atomic{Int}(0)
-const put_off_finalizers = Threads.Atomic{Bool}(false)  # the library is being exchanged
-
 # The finalizer: no lock, no switch of tasks. If it can't be done now, the next collection tries again.
 function finish(x)
-    Threads.atomic_add!(finalizers_inside, 1)
-    try
-        put_off_finalizers[] ? finalizer(finish, x) : finish_now(x)
-    finally
-        Threads.atomic_sub!(finalizers_inside, 1)
+    quietly() do
+        finished(x) || finalizer(finish, x)
     end
     return
 end
 
-function finish_now(x)
+# Whether x is closed. By finalize(x) one comes here too, so it may be in use.
+function finished(x)
     h = x.handle
-    if h.gate & CLOSED == 0
-        h.gate |= SHUT
-        barrier()
-        if h.inside != C_NULL
-            h.gate &= ~SHUT
-            finalizer(finish, x)
-            return
-        end
-        close(x.watch)
-        h.viewing && (h.receives ? end_view(h) : finish_inside(h, -1, UInt64(0)))
-        close_inside(h)
-        h.gate = CLOSED
-    elseif h.receives && h.viewing
+    is_foreign(h) && return true
+    h.waiting == 0 && claim(h) || return false
+    done = (is_open(h) ? close_forgotten(x) : end_last_view(h)) && give_back_forgotten(h)
+    unclaim(h)
+    return done
+end
+
+function close_forgotten(x)
+    h = x.handle
+    h.gate |= SHUT
+    barrier()
+    if h.inside != C_NULL
+        h.gate &= ~SHUT
+        return false
+    end
+    close(x.watch)
+    h.viewing && (h.receives ? end_view(h) : finish_inside(h, -1, UInt64(0)))
+    close_inside(h)
+    h.gate = CLOSED
+    return true
+end
+
+# Which was left to its task by a close of another one.
+function end_last_view(h::Handle)
+    if h.receives && h.viewing
         end_view(h)
         h.held == 0 && (h.pointer = C_NULL)
     end
-    if h.held > 0
-        h.orphan = true
-    elseif !give_back(h)
-        finalizer(finish, x)
-    end
-    return
+    return true
+end
+
+function give_back_forgotten(h::Handle)
+    h.held == 0 && return try_give_back(h)
+    h.orphan = true
+    return true
 end
 
 # At exit: receivers are told of an end, not of a death.
 function close_all()
     for h in open_handles()
-        h.inside == C_NULL || continue
-        h.gate = CLOSED
-        h.receives || finish_inside(h, -1, UInt64(0))  # a room that is being filled
-        close_inside(h)
+        claim(h) || continue
+        if h.inside == C_NULL && is_open(h)
+            h.gate = CLOSED
+            h.receives || finish_inside(h, -1, UInt64(0))  # a room that is being filled
+            close_inside(h)
+        end
+        unclaim(h)
     end
     return
 end
 
-Base.isopen(x::Union{Receiver,Sender}) = x.handle.gate & CLOSED == 0
+Base.isopen(x::Union{Receiver,Sender}) = is_open(x.handle)

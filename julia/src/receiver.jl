@@ -26,6 +26,9 @@ be used by several tasks; what they return is the caller's own. It goes on when 
 
 [`recv`](@ref) is the fast form, for one task at a time: it copies nothing and allocates nothing.
 
+Ctrl-C comes out of a verb, of a sender's too, before it has done anything or while it waits: a message was given or comes
+again, was sent or was not.
+
 # Examples
 ```julia
 s = Sender("shm://greetings")
@@ -51,11 +54,13 @@ mutable struct Receiver <: AbstractChannel{Vector{UInt8}}
         haskey(FROM, from) ||
             throw(ArgumentError("from=$(repr(from)): it is one of $(join(map(repr, keys(FROM)), ", "))"))
         options = RawReceiverOptions(sizeof(RawReceiverOptions), FROM[from], IPC_OVERFLOW_BLOCK)
-        handle, watch = open_handle(ipc_receiver_open, true, String(url), options)
-        r = finalizer(finish, new(handle, watch, onevent, closed_exception("Receiver")))
-        warn_if_open_twice(handle)
-        tell_own_senders(handle)
-        return r
+        return verb() do
+            handle, watch = open_handle(ipc_receiver_open, true, String(url), options)
+            r = finalizer(finish, new(handle, watch, onevent, closed_exception("Receiver")))
+            warn_if_open_twice(handle)
+            tell_own_senders(handle)
+            return r
+        end
     end
 end
 
@@ -68,29 +73,48 @@ function Receiver(f::Function, url::AbstractString; options...)
     end
 end
 
-# ---- One try, from inside ----
+# ---- From inside ----
 
 # Ends the view that recv gave out last.
 @inline function end_view(h::Handle)
     h.slot.generation += 1
     h.viewing = false
-    return ipc_receiver_release(h.pointer, message_address(h))
+    return ipc_receiver_release(h.pointer, h.current)
 end
 
-@inline function receive(h::Handle)
+# Says what is in h.next: a message, an end or a death, which stays there until somebody has had it.
+@inline function look(h::Handle)
+    h.pending == 0 || return h.pending
+    code = ipc_receiver_receive(h.pointer, h.next, 0)
+    code > 0 && (h.pending = code)
+    return code
+end
+
+# The same for who will go on only with a message. The last view ends before: its sender may be waiting for that, and
+# a release before a receive is the faster one.
+@inline function look_on(h::Handle)
     h.viewing && end_view(h)
-    return ipc_receiver_receive(h.pointer, message_address(h), 0)
+    return look(h)
 end
 
-# The view of what receive(h) has put into h.message.
-@inline function give_view(h::Handle)
-    raw = h.message
-    slot = h.slot
+# Gives the message that is in h.next, as a view, and ends the last one.
+@inline function turn(h::Handle)
+    h.viewing && end_view(h)
+    h.current, h.next = h.next, h.current
+    h.pending = 0
     h.viewing = true
     h.owner = current_task()
+    raw = unsafe_load(h.current)
     return Message(raw.data, raw.size % Int, raw.tag, raw.sequence, raw.sender, raw.position, raw.link,
                    raw.flags & IPC_REDELIVERED != 0, raw.flags & IPC_DUPLICATE != 0, raw.flags & IPC_LATE != 0,
-                   slot_address(slot), slot.generation)
+                   slot_address(h.slot), h.slot.generation, session.number)
+end
+
+# The message in h.next has been copied: ends that and the last view.
+@inline function consume(h::Handle)
+    h.viewing && end_view(h)
+    h.pending = 0
+    return ipc_receiver_release(h.pointer, h.next)
 end
 
 # ---- recv: one task at a time, nothing copied ----
@@ -99,8 +123,9 @@ end
     recv(r::Receiver; timeout=nothing)
 
 Waits for the next message and returns it as a [`Message`](@ref), a view of the memory that its sender filled. The view is
-good until the next `recv` on `r`. While it waits, other tasks run. `timeout` is in seconds; [`TimeoutError`](@ref) is
-thrown when it has passed. Ends and deaths of senders are passed over. For one task at a time.
+good until the next `recv` on `r` returns, or begins to wait without a time-out. While it waits, other tasks run. `timeout`
+is in seconds; [`TimeoutError`](@ref) is thrown when it has passed. Ends and deaths of senders are passed over. For one
+task at a time.
 
 # Examples
 ```julia
@@ -115,48 +140,48 @@ m.tag, String(m)    # (1, "12")
     GC.safepoint()
     code = UNTRIED
     if tryenter(h)
-        code = receive(h)
+        code = timeout === nothing ? look_on(h) : look(h)
+        if code == IPC_MESSAGE
+            m = turn(h)
+            leave(h)
+            return m
+        end
         leave(h)
-        code == IPC_MESSAGE && return give_view(h)
     end
     return recv_slowly(r, timeout, code)
 end
 
-@noinline recv_slowly(r::Receiver, timeout, code::Int32) = passing_over(attempt_view, give_view, r, timeout, true, code)
+@noinline recv_slowly(r::Receiver, timeout, code::Int32) =
+    passing_over(timeout === nothing ? attempt_on : attempt, give_view, r, timeout, true, code)
 
 # Waits for a message; ends and deaths of senders go by.
 function passing_over(attempt::A, finish::F, r::Receiver, timeout, alone::Bool, code::Int32) where {A,F}
     limit = deadline(timeout)
-    news(r.handle, code)
     while true
         result = await(attempt, finish, r, timeout, limit, alone, code)
         result isa News || return result
-        tell(r, result.code)
+        tell(r, result)
         code = UNTRIED
     end
 end
 
-# With the lock held: fills h.message.
-function attempt_view(h::Handle)
-    if h.gate & PENDING != 0
-        h.viewing && locked(() -> end_view(h), h)
-        h.message = h.peeked
-        h.gate &= ~PENDING
-        return IPC_MESSAGE
-    end
-    return news(h, locked(() -> receive(h), h))
-end
+# Holding it, as await calls them.
+attempt(h::Handle) = locked(() -> look(h), h)
+give_view(h::Handle) = locked(() -> turn(h), h)
 
-# Notes who ended or died: the next receive overwrites it.
-function news(h::Handle, code::Int32)
-    (code == IPC_END || code == IPC_DIED) && (h.peer = h.message.sender)
-    return code
-end
+attempt_on(h::Handle) = locked(() -> look_on(h), h)
 
 # A sender ended or died: the receiver goes on.
-function tell(r::Receiver, code::Int32)
-    r.onevent === nothing || r.onevent(code == IPC_END ? :end : :died, r.handle.peer)
-    return nothing
+@inline function tell(r::Receiver, news::News)
+    r.onevent === nothing || r.onevent(news.code == IPC_END ? :end : :died, news.sender)
+    return
+end
+
+# From inside: what is in h.next is told by whoever gets this.
+@inline function take_news(h::Handle)
+    news = News(h.pending, unsafe_load(h.next).sender)
+    h.pending = 0
+    return news
 end
 
 """
@@ -173,12 +198,19 @@ recv(length, r)    # 8
 ```
 """
 function Sockets.recv(f::F, r::Receiver; timeout::Union{Nothing,Real}=nothing) where {F}
+    h = r.handle
+    h.free === no_slot && add_slot(h)  # so that nothing is allocated between recv and hold
     m = hold(recv(r; timeout=timeout))
-    try
-        return f(m)
-    finally
+    result = try
+        f(m)
+    catch
+        Base.sigatomic_begin()
         alive(m) && release(m)
+        Base.sigatomic_end()
+        rethrow()
     end
+    alive(m) && release(m)
+    return result
 end
 
 """
@@ -196,30 +228,77 @@ recv(r, Float64)        # 1.5
 recv(r, Vector{Int})    # [1, 2, 3]
 ```
 """
-function Sockets.recv(r::Receiver, ::Type{T}; timeout::Union{Nothing,Real}=nothing) where {T}
-    element = element_type(T)
-    isbitstype(element) ||
+@inline function Sockets.recv(r::Receiver, ::Type{T}; timeout::Union{Nothing,Real}=nothing) where {T}
+    isbitstype(element_type(T)) ||
         throw(ArgumentError("recv(r, $T): give String, Vector{T} or T, with a plain-data (isbits) type T"))
-    m = recv(r; timeout=timeout)
-    size = sizeof(element)
-    fits = T === element ? m.length == size : size > 0 && m.length % size == 0
-    if !fits
-        unreceive(r.handle)
-        throw(ArgumentError("the message has $(m.length) bytes, which is not the size of $T (one $element has " *
-                            "$size); it stays the next one"))
-    end
-    value = owned(T, m)
-    release(m)
-    return value
+    return recv_owned(r, T, timeout)
 end
 
 element_type(::Type{String}) = UInt8
 element_type(::Type{Vector{T}}) where {T} = T
 element_type(::Type{T}) where {T} = T
 
-owned(::Type{String}, m::Message) = String(m)
-owned(::Type{Vector{T}}, m::Message) where {T} = copy(reinterpret(T, m))
-owned(::Type{T}, m::Message) where {T} = unsafe_load(Ptr{T}(m.data))
+@inline function recv_owned(r::Receiver, ::Type{T}, timeout) where {T}
+    h = r.handle
+    GC.safepoint()
+    while true
+        if tryenter(h)
+            if look(h) == IPC_MESSAGE && unsafe_load(h.next).size == sizeof(T)
+                value = unsafe_load(Ptr{T}(unsafe_load(h.next).data))
+                consume(h)
+                leave(h)
+                return value
+            end
+            leave(h)
+        end
+        size = await_next(r, timeout)
+        size == sizeof(T) || throw_misfit(T, size, sizeof(T))
+    end
+end
+
+# What is allocated must have the size of the message, which may be another one afterwards.
+function recv_owned(r::Receiver, ::Type{T}, timeout) where {T<:Union{String,Vector}}
+    while true
+        size = await_next(r, timeout)
+        each = sizeof(element_type(T))
+        each > 0 && size % each == 0 || throw_misfit(T, size, each)
+        value = T === String ? Base._string_n(size) : T(undef, size ÷ each)
+        GC.@preserve value copy_next(r.handle, Ptr{UInt8}(pointer(value)), size) == size && return value
+    end
+end
+
+@noinline throw_misfit(T, size, each) = throw(ArgumentError("the message has $size bytes, which is not the size of $T " *
+    "(one $(element_type(T)) has $each); it stays the next one"))
+
+# Waits for the next message, which stays the next one. Returns its size.
+@inline function await_next(r::Receiver, timeout)
+    h = r.handle
+    GC.safepoint()
+    code = UNTRIED
+    if tryenter(h)
+        code = look(h)
+        size = size_of_next(h)
+        leave(h)
+        code == IPC_MESSAGE && return size
+    end
+    return await_next_slowly(r, timeout, code)
+end
+@noinline await_next_slowly(r::Receiver, timeout, code::Int32) =
+    passing_over(attempt, size_of_next, r, timeout, true, code)::Int
+size_of_next(h::Handle) = unsafe_load(h.next).size % Int
+
+# Copies the next message to where there is room for so many bytes, if it is there and can be done now. Returns its size,
+# or -1.
+@inline function copy_next(h::Handle, to::Ptr{UInt8}, room::Int)
+    tryenter(h) || return -1
+    size = look(h) == IPC_MESSAGE ? size_of_next(h) : -1
+    if 0 <= size <= room
+        unsafe_copyto!(to, unsafe_load(h.next).data, size)
+        consume(h)
+    end
+    leave(h)
+    return size <= room ? size : -1
+end
 
 """
     recv!(buffer, r::Receiver; timeout=nothing)
@@ -237,28 +316,15 @@ recv!(buffer, r)    # 3
 """
 function recv!(buffer::StridedArray{T}, r::Receiver; timeout::Union{Nothing,Real}=nothing) where {T}
     contiguous(buffer)
-    m = recv(r; timeout=timeout)
     room = sizeof_elements(buffer)
-    if m.length > room
-        unreceive(r.handle)
-        throw(ArgumentError("the message has $(m.length) bytes, and the buffer $room; it stays the next one"))
+    GC.safepoint()
+    while true
+        size = GC.@preserve buffer copy_next(r.handle, Ptr{UInt8}(pointer(buffer)), room)
+        size < 0 || return size
+        size = await_next(r, timeout)
+        size <= room ||
+            throw(ArgumentError("the message has $size bytes, and the buffer $room; it stays the next one"))
     end
-    GC.@preserve buffer unsafe_copyto!(Ptr{UInt8}(pointer(buffer)), m.data, m.length)
-    release(m)
-    return m.length
-end
-
-# The last message received is the next one again.
-function unreceive(h::Handle)
-    lock(h.lock)
-    if h.viewing && h.gate & (PENDING | CLOSED) == 0
-        h.viewing = false
-        h.slot.generation += 1
-        h.peeked = h.message
-        h.gate |= PENDING
-    end
-    unlock(h.lock)
-    return
 end
 
 """
@@ -281,38 +347,52 @@ function recv_blocking(r::Receiver; timeout::Union{Nothing,Real}=nothing)
     h = r.handle
     limit = deadline(timeout)
     while true
-        GC.safepoint()  # where an InterruptException comes out
-        if h.interrupted
-            h.interrupted = false
-            throw(InterruptException())
-        end
-        if tryenter(h)
-            code = try
-                h.viewing && end_view(h)
-                ipc_receiver_receive_gcsafe(h.pointer, message_address(h), nanoseconds_until(limit))
-            finally
-                leave(h)
-            end
-            code == IPC_MESSAGE && return give_view(h)
-        else
-            # Somebody is or was alone inside, or wants us to stop. Afterwards this blocks the thread it blocked before.
-            on_this_thread(() -> lock(h.lock))
-            try
-                admit(r, true)
-                h.gate & PENDING != 0 && attempt_view(h) == IPC_MESSAGE && return give_view(h)
-            finally
-                unlock(h.lock)
-            end
+        GC.safepoint()
+        h.interrupted && throw_interrupted(h)
+        if !tryenter(h)
+            wait_for_gate(r)
             continue
         end
-        if code == IPC_END || code == IPC_DIED
-            tell(r, news(h, code))
-        elseif code == ETIMEDOUT || code == EAGAIN
+        code = timeout === nothing ? look_on(h) : look(h)
+        if code == IPC_MESSAGE
+            m = turn(h)
+            leave(h)
+            return m
+        elseif code > 0
+            news = take_news(h)
+            leave(h)
+            tell(r, news)
+            continue
+        end
+        leave(h)
+        code == EAGAIN && (code = block(h, limit))
+        if code == ETIMEDOUT || code == EAGAIN
             throw(TimeoutError(in_the_way(r, timeout), timeout))
-        elseif code != ECANCELED && code != EINTR
+        elseif code < 0 && code != ECANCELED && code != EINTR
             throw_error(h, code)
         end
     end
+end
+
+# Waits in the library for what the next look finds.
+@noinline function block(h::Handle, limit::Int64)
+    Base.sigatomic_begin()
+    code = ECANCELED
+    if tryenter(h)
+        code = ipc_receiver_receive_gcsafe(h.pointer, h.next, nanoseconds_until(limit))
+        code > 0 && (h.pending = code)
+        leave(h)
+    end
+    Base.sigatomic_end()
+    return code
+end
+
+# Somebody is or was alone inside, or wants us to stop. Afterwards this blocks the thread it blocked before.
+@noinline wait_for_gate(r::Receiver) = on_this_thread(() -> holding(() -> admit(r, true), r.handle))
+
+@noinline function throw_interrupted(h::Handle)
+    h.interrupted = false
+    throw(InterruptException())
 end
 
 nanoseconds_until(limit::Int64) = limit == typemax(Int64) ? -1 : max(limit - Int64(time_ns()), 0)
@@ -336,8 +416,8 @@ end
 """
 function interrupt(r::Receiver)
     h = r.handle
-    lock(h.lock) do
-        h.gate & CLOSED == 0 || throw_closed(r)
+    holding(h) do
+        is_open(h) || throw_closed(r)
         h.interrupted = true
         interrupt(h)
     end
@@ -367,17 +447,34 @@ foreach(_ -> release(take!(done)), 1:3)
 LibIPC.stats(r).held    # 0
 ```
 """
-function hold(m::Message)
+@inline function hold(m::Message)
+    check(m)
     slot = slot_of(m)
     h = slot.handle::Handle
-    check(m)
-    h.slot === slot && h.viewing ||
-        throw(ArgumentError("the message is held already"))
-    h.slot = free_slot(h)
-    h.viewing = false
-    h.held += 1
+    h.free === no_slot && add_slot(h)
+    if tryenter(h)
+        done = hold_inside(h, slot)
+        leave(h)
+    else
+        done = hold_slowly(h, slot)
+    end
+    done || throw_held()
     return m
 end
+
+@inline function hold_inside(h::Handle, slot::Slot)
+    fresh = h.free
+    (h.slot === slot) & h.viewing & (fresh !== no_slot) || return false
+    h.free = fresh.next
+    h.slot = fresh
+    h.viewing = false
+    h.held += 1
+    return true
+end
+
+@noinline hold_slowly(h::Handle, slot::Slot) =
+    quietly(() -> holding(() -> locked(() -> hold_inside(h, slot), h), h))
+@noinline throw_held() = throw(ArgumentError("the message is held already"))
 
 """
     release(m::Message)
@@ -395,32 +492,35 @@ String(a), String(b)    # ("a", "b")
 release(a)
 ```
 """
-function release(m::Message)
+@inline function release(m::Message)
+    check(m)
     slot = slot_of(m)
     h = slot.handle::Handle
-    check(m)
     if tryenter(h)
         code = release_inside(h, slot, m)
         leave(h)
     else
-        lock(h.lock)
-        try
-            check(m)
-            code = locked(() -> release_inside(h, slot, m), h)
-            h.gate & CLOSED != 0 && forget_if_done(h)
-        finally
-            unlock(h.lock)
-        end
+        code = release_slowly(h, slot, m)
     end
     code < 0 && throw_error(h, code)
     return
 end
 
-function release_inside(h::Handle, slot::Slot, m::Message)
+@inline function release_inside(h::Handle, slot::Slot, m::Message)
     slot === h.slot && return end_view(h)
     slot.generation += 1
+    slot.next = h.free
+    h.free = slot
     h.scratch = RawMessage(sizeof(RawMessage), m.data, m.length, m.tag, m.sequence, m.sender, 0, m.link, m.position)
     h.held -= 1
-    push!(h.free, slot)
     return ipc_receiver_release(h.pointer, scratch_address(h))
+end
+
+@noinline release_slowly(h::Handle, slot::Slot, m::Message) = quietly() do
+    holding(h) do
+        check(m)
+        code = locked(() -> release_inside(h, slot, m), h)
+        h.gate & CLOSED != 0 && forget_if_done(h)
+        return code
+    end
 end

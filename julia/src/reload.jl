@@ -2,7 +2,7 @@
 #
 # Between two builds a handle goes as ipc.h says: frozen in the old copy, adopted in the new one, forgotten in the old one.
 # Before that nobody may be inside the old copy: who opens waits for the lock of the library, who uses a handle waits
-# before its gate (handle.jl), finalizers put themselves off, and who calls without a handle is counted.
+# before its gate (handle.jl), finalizers put themselves off while it is held, and who calls without a handle is counted.
 
 """
     LibIPC.reload!([path]; build=false)
@@ -81,12 +81,8 @@ function go_over(fresh::Table, patience)
     precompile(set!, (Table, Table))
     locked = Handle[]
     try
-        put_off_finalizers[] = true
-        while finalizers_inside[] != 0
-            GC.safepoint()
-        end
         for h in library_handles()
-            lock(h.lock)
+            lock(h)
             push!(locked, h)
         end
         began = time_ns()
@@ -104,18 +100,17 @@ function go_over(fresh::Table, patience)
     finally
         for h in locked
             h.gate &= ~SHUT
-            unlock(h.lock)
+            unlock(h)
         end
-        put_off_finalizers[] = false
     end
 end
 
 # All of which the library has a part: also closed ones that hold messages.
 function library_handles()
     lock(handles_lock)
-    found = filter(h -> h.pointer != C_NULL, handles)
+    found = copy(handles)
     unlock(handles_lock)
-    return found
+    return filter!(h -> h.pointer != C_NULL, found)
 end
 
 # The handles' pointers in the new copy. If that fails, they are as before in the old one.

@@ -37,10 +37,12 @@ mutable struct Sender <: AbstractChannel{Vector{UInt8}}
                 throw(ArgumentError("$name=$bytes: give the bytes of the ring, or nothing for the default"))
         end
         options = RawSenderOptions(sizeof(RawSenderOptions), something(capacity, 0), something(max_capacity, 0))
-        handle, watch = open_handle(ipc_sender_open, false, String(url), options)
-        s = finalizer(finish, new(handle, watch, closed_exception("Sender")))
-        warn_if_open_twice(handle)
-        return s
+        return verb() do
+            handle, watch = open_handle(ipc_sender_open, false, String(url), options)
+            s = finalizer(finish, new(handle, watch, closed_exception("Sender")))
+            warn_if_open_twice(handle)
+            return s
+        end
     end
 end
 
@@ -83,7 +85,7 @@ Sockets.send(s::Sender, data::AbstractString; options...) = send(s, String(data)
 Sockets.send(::Sender, data::AbstractArray; options...) = throw(ArgumentError(
     "the elements of a $(typeof(data)) don't lie in memory in one piece: send `collect(data)`"))
 @inline Sockets.send(s::Sender, x::T; tag::Integer=0, timeout::Union{Nothing,Real}=nothing) where {T} =
-    send_value(s, x, tagged(tag), timeout, true)
+    send_value(s, x, tagged(tag), timeout)
 
 """
     send(f, s::Sender, nbytes; tag=0, timeout=nothing)
@@ -105,14 +107,16 @@ sum(reinterpret(Float32, recv(r)))    # 10.0f0
 function Sockets.send(f::F, s::Sender, nbytes::Integer; tag::Integer=0,
                       timeout::Union{Nothing,Real}=nothing) where {F}
     number = tagged(tag)
-    room = reserve(s, Int(nbytes), timeout, true)
+    room = reserve(s, Int(nbytes), timeout)
     try
         f(room)
+        finish_room(s, s.handle.committed, number)
     catch
-        abandon(s)
+        Base.sigatomic_begin()
+        alive(room) && finish_room(s, -1, UInt64(0))
+        Base.sigatomic_end()
         rethrow()
     end
-    commit(s, number)
     return
 end
 
@@ -157,41 +161,59 @@ end
     await(h -> locked(() -> ipc_sender_send(h.pointer, p, n, tag, 0), h), h -> nothing, s, timeout, deadline(timeout),
           alone, code)
 
-function send_value(s::Sender, x::T, tag::UInt64, timeout, alone::Bool) where {T}
+@inline function send_value(s::Sender, x::T, tag::UInt64, timeout) where {T}
     isbitstype(T) || throw(ArgumentError("a $T can't be sent: give a string, an array of isbits elements, or an isbits value"))
     sizeof(T) == 0 && throw(ArgumentError("$x has no bytes to be sent: give UInt8[] for an empty message"))
-    room = reserve(s, sizeof(T), timeout, alone)
-    unsafe_store!(Ptr{T}(room.data), x)
-    commit(s, tag)
-    return
+    h = s.handle
+    code = UNTRIED
+    GC.safepoint()
+    if tryenter(h)
+        code = send_inside(h, x, tag)
+        leave(h)
+        code == 0 && return
+    end
+    return send_value_slowly(s, x, tag, timeout, code)
 end
 
-function reserve(s::Sender, n::Int, timeout, alone::Bool)
+@inline function send_inside(h::Handle, x::T, tag::UInt64) where {T}
+    code = ipc_sender_reserve(h.pointer, sizeof(T), room_address(h), 0)
+    code == 0 || return code
+    unsafe_store!(Ptr{T}(h.room), x)
+    return ipc_sender_commit(h.pointer, sizeof(T), tag)
+end
+
+@noinline send_value_slowly(s::Sender, x::T, tag::UInt64, timeout, code::Int32) where {T} =
+    await(h -> locked(() -> send_inside(h, x, tag), h), h -> nothing, s, timeout, deadline(timeout), true, code)
+
+@inline function reserve(s::Sender, n::Int, timeout)
     n >= 0 || throw(ArgumentError("a message of $n bytes"))
     h = s.handle
     code = UNTRIED
-    if alone && tryenter(h)
+    GC.safepoint()
+    if tryenter(h)
         code = ipc_sender_reserve(h.pointer, n, room_address(h), 0)
+        if code == 0
+            room = give_room(h, n)
+            leave(h)
+            return room
+        end
         leave(h)
     end
-    return code == 0 ? give_room(h, n) : reserve_slowly(s, n, timeout, alone, code)
+    return reserve_slowly(s, n, timeout, code)
 end
 
-@noinline reserve_slowly(s::Sender, n::Int, timeout, alone::Bool, code::Int32) =
+@noinline reserve_slowly(s::Sender, n::Int, timeout, code::Int32) =
     await(h -> locked(() -> ipc_sender_reserve(h.pointer, n, room_address(h), 0), h), h -> give_room(h, n), s, timeout,
-          deadline(timeout), alone, code)::Room
+          deadline(timeout), true, code)::Room
 
 @inline function give_room(h::Handle, n::Int)
     h.viewing = true
     h.committed = n
-    return Room(h.room, n, slot_address(h.slot), h.slot.generation)
+    return Room(h.room, n, slot_address(h.slot), h.slot.generation, session.number)
 end
 
-commit(s::Sender, tag::UInt64) = finish_room(s, s.handle.committed, tag)
-abandon(s::Sender) = finish_room(s, -1, UInt64(0))
-
 # Sends the first n bytes of the room, or with n = -1 nothing.
-function finish_room(s::Sender, n::Int, tag::UInt64)
+@inline function finish_room(s::Sender, n::Int, tag::UInt64)
     h = s.handle
     if tryenter(h)
         code = finish_inside(h, n, tag)
@@ -203,14 +225,11 @@ function finish_room(s::Sender, n::Int, tag::UInt64)
     return
 end
 
-@noinline function finish_slowly(h::Handle, n::Int, tag::UInt64)
-    lock(h.lock)
-    try
+@noinline finish_slowly(h::Handle, n::Int, tag::UInt64) = quietly() do
+    holding(h) do
         code = locked(() -> finish_inside(h, n, tag), h)
         h.gate & CLOSED != 0 && close_sender(h)  # it was closed while the room was being filled
         return code
-    finally
-        unlock(h.lock)
     end
 end
 

@@ -44,7 +44,7 @@ end
 function while_open(f, x)
     h = x.handle
     return exclusively(h) do
-        h.gate & CLOSED == 0 || throw_closed(x)
+        is_open(h) || throw_closed(x)
         f(h)
     end
 end
@@ -147,7 +147,7 @@ where_to_meet(x) = startswith(x.handle.url, "shm://") ? " (the runtime folder is
 
 within(timeout) = timeout == 0 ? "without waiting" : "within $timeout s"
 
-# Why a wait has run out of time. The lock may be held.
+# Why a wait has run out of time. The handle may be held.
 function in_the_way(r::Receiver, timeout)
     told = links(r)
     count = Base.count(l -> l.state !== :unlinked, told)

@@ -9,29 +9,29 @@ function deadline(timeout::Real)
     return ns < typemax(Int64) - now ? now + ceil(Int64, ns) : typemax(Int64)
 end
 
-# The lock is held. Throws unless x is open, and a task may wait beside those that do.
+# Held. Throws unless x is open, and a task may wait beside those that do.
 function admit(x, alone::Bool)
     h = x.handle
-    h.gate & CLOSED == 0 || throw_closed(x)
+    is_open(h) || throw_closed(x)
     (alone ? h.waiting > 0 : h.alone) && throw(ConcurrencyError(h.url))
     return
 end
 
 const UNTRIED = typemin(Int32)
 
-# A sender has ended or died: `code` says which, the handle's `peer` whose. What await returns then, to be called again.
+# A sender has ended or died: what await returns then, to be called again.
 struct News
     code::Int32
+    sender::UInt64
 end
 
 # Calls attempt(h) until it says something other than that it would have to wait, and returns finish(h). Both are called
-# with the lock held. `code` is what the first attempt said already, if there was one. The time-out is given twice: as the
-# user did, for the error, and as the time at which it ends.
+# holding h. `code` is what the first attempt said already, if there was one. The time-out is given twice: as the user did,
+# for the error, and as the time at which it ends.
 #
-# Ctrl-C is seen before each attempt and during a sleep, where nothing is half done, and nowhere else: a second one, thrown
-# while the first one takes the lock again, would leave this task without it.
+# Ctrl-C is seen before each attempt and during a sleep, where nothing is half done, and nowhere else.
 await(attempt::A, finish::F, x, timeout, limit::Int64, alone::Bool, code::Int32) where {A,F} =
-    disable_sigint(() -> await_undisturbed(attempt, finish, x, timeout, limit, alone, code))
+    verb(() -> await_undisturbed(attempt, finish, x, timeout, limit, alone, code))
 
 see_interrupts() = reenable_sigint(() -> nothing)
 
@@ -39,13 +39,14 @@ function await_undisturbed(attempt::A, finish::F, x, timeout, limit::Int64, alon
     h = x.handle
     counted = false
     began = Int64(0)
-    lock(h.lock)
+    lock(h)
     try
         admit(x, alone)
+        code > 0 && (code = UNTRIED)  # it is there still
         while true
             code == UNTRIED && (see_interrupts(); code = attempt(h))
             if code != EAGAIN
-                (code == IPC_END || code == IPC_DIED) && h.receives && return News(code)
+                (code == IPC_END || code == IPC_DIED) && return locked(() -> take_news(h), h)
                 code < 0 && throw_error(h, code)
                 began == 0 || learn(h, Int64(time_ns()) - began)
                 return finish(h)
@@ -63,17 +64,17 @@ function await_undisturbed(attempt::A, finish::F, x, timeout, limit::Int64, alon
             end
             limit == typemax(Int64) || set_alarm(x.watch, limit, now)
             sleep_armed(x)
-            h.gate & CLOSED == 0 || throw_closed(x)
+            is_open(h) || throw_closed(x)
             code = UNTRIED
         end
     finally
         if counted
-            limit == typemax(Int64) || h.gate & CLOSED != 0 || clear_alarm(x.watch)
+            limit == typemax(Int64) || !is_open(h) || clear_alarm(x.watch)
             count_out(h)
         end
         # What we saw of the fd's readiness, those who wait still have not seen.
-        h.waiting > 0 && h.gate & CLOSED == 0 && interrupt(h)
-        unlock(h.lock)
+        h.waiting > 0 && is_open(h) && interrupt(h)
+        unlock(h)
     end
 end
 
@@ -92,15 +93,15 @@ function count_out(h::Handle)
     return
 end
 
-# Sleeps once, without the lock, unless there is something to be seen. An interrupt is no more than a reason to look again.
+# Sleeps once, without holding it, unless there is something to be seen. An interrupt is no more than a reason to look again.
 @noinline function sleep_armed(x)
     h = x.handle
     locked(() -> arm(h), h) == 1 || return
-    unlock(h.lock)
+    unlock(h)
     try
         reenable_sigint(() -> wait(x.watch))
     finally
-        lock(h.lock)
+        lock(h)
     end
     return
 end

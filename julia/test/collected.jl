@@ -102,3 +102,65 @@ test("closed handles are used again by those that are opened later") do url
     end
     @test length(LibIPC.handles) <= many + 2
 end
+
+test("threads open, forget, close, exchange and collect at random, and nothing is lost or left") do url
+    with_julia("""
+        using Base.Threads, Logging, Random
+        global_logger(NullLogger())
+        const url = "$url"
+        const seed = rand(RandomDevice(), UInt32)
+        const builds = ("$(LibIPC.library())", "$(get(ENV, "LIBIPC_NEXT_BUILD", LibIPC.library()))")
+        const failures = Atomic{Int}(0)
+        const until = time() + 3
+        name(rng) = "\$url.\$(rand(rng, 1:3))"
+        @noinline forget_sender(rng) = (s = Sender(name(rng)); put!(s, 1); nothing)
+        @noinline forget_receiver(rng) = (Receiver(name(rng)); nothing)
+        # A message that is held by nobody but itself, when its receiver has been forgotten.
+        @noinline function forget_holding(rng)
+            own = "\$(name(rng)).\$(rand(rng, UInt32))"
+            r, s = Receiver(own), Sender(own)
+            send(s, 7)
+            return hold(recv(r; timeout=patience))
+        end
+        function exchange(rng)
+            threadid() == 1 && rand(rng) < 0.1 || return
+            try LibIPC.reload!(rand(rng, builds)) catch e; e isa LibIPC.LibraryError || rethrow() end
+        end
+        function churn(rng)
+            while time() < until
+                what = rand(rng, 1:7)
+                what == 1 ? forget_sender(rng) :
+                what == 2 ? forget_receiver(rng) :
+                what == 3 ? close(Receiver(name(rng))) :
+                what == 4 ? close(Sender(name(rng))) :
+                what == 5 ? (m = forget_holding(rng); GC.gc(false); only(reinterpret(Int, m)) == 7 || error("wrong"); release(m)) :
+                what == 6 ? GC.gc(rand(rng, Bool)) : exchange(rng)
+                yield()
+            end
+        end
+        tasks = [Threads.@spawn(churn(MersenneTwister(seed + i))) for i in 1:4]
+        for t in tasks
+            try wait(t) catch; println(stderr, "seed \$seed"); rethrow() end
+        end
+        timedwait(() -> (GC.gc(); isempty(LibIPC.open_handles())), Float64(patience))
+        say((length(LibIPC.open_handles()), count(h -> h.holders[] != 0 || h.held != 0, LibIPC.handles)))
+        """; options=`-t 3`) do julia
+        expect(julia, "(0, 0)")
+    end
+end
+
+test("finalize is close for a handle that nobody is in, and is put off while somebody is") do url
+    Receiver(url) do r
+        finalize(r)
+        @test !isopen(r)
+        @test_throws InvalidStateException recv(r)
+    end
+    Receiver(url) do r
+        waiting = @async take!(r)
+        yield()
+        finalize(r)
+        @test isopen(r)
+        Sender(s -> put!(s, "x"), url)
+        @test String(result(waiting)) == "x"
+    end
+end

@@ -97,7 +97,7 @@ test("time-outs leave nothing behind") do url
         end
         @test held() == before
         @test LibIPC.stats(r).held == 0
-        @test r.handle.waiting == 0 && r.handle.gate == 0
+        @test r.handle.waiting == 0 && r.handle.gate == LibIPC.session.number
         @test r.watch.due_ns == typemax(Int64)
     end
 end
@@ -203,6 +203,68 @@ test("a second task in the fast form gets ConcurrencyError, and the first goes o
             foreach(_ -> take!(r), 1:3)
             result(first)
             @test occursin("one task at a time", sprint(showerror, LibIPC.ConcurrencyError(url)))
+        end
+    end
+end
+
+test("isready, isempty, fetch, wait and a time-out leave the view alone that recv has given") do url
+    for look in (isready, isempty, fetch, wait, r -> recv(r; timeout=0), r -> recv(r; timeout=0.001),
+                 r -> recv_blocking(r; timeout=0), r -> recv_blocking(r; timeout=0.001), r -> recv(r, Int; timeout=0),
+                 r -> recv!(zeros(UInt8, 9), r; timeout=0)), more in (false, true)
+        more || !(look in (fetch, wait)) || continue
+        Receiver(url) do r
+            Sender(url) do s
+                send(s, "in view")
+                m = recv(r; timeout=patience)
+                if look in (isready, isempty, fetch, wait)
+                    more && send(s, "the next")
+                    look(r)
+                    fetch(@async look(r))
+                else
+                    @test_throws TimeoutError look(r)
+                    more && send(s, "the next")
+                end
+                @test String(m) == "in view"
+                more && @test recv(r, String; timeout=patience) == "the next"
+                more && @test_throws StaleMessageError m[1]
+                @test LibIPC.stats(r).held == !more
+            end
+        end
+    end
+end
+
+test("the newest of what waits is got by recv while isready") do url
+    Receiver(url) do r
+        Sender(url) do s
+            foreach(i -> send(s, i), 1:5)
+            m = recv(r; timeout=patience)
+            while isready(r)
+                m = recv(r)
+            end
+            @test only(reinterpret(Int, m)) == 5
+        end
+    end
+end
+
+test("a recv that waits without a time-out gives the view back before, so that the sender's flush ends") do url
+    for verb in ("recv(r)", "recv_blocking(r)", "iterate(eachmessage(r))")
+        with_julia("""
+            r = Receiver("$url")
+            say("open")
+            recv(r; timeout=patience)
+            say("received")
+            $verb
+            close(r)
+            """) do julia
+            expect(julia, "open")
+            Sender(url) do s
+                send(s, "x")
+                expect(julia, "received")
+                flush(s; timeout=patience)
+                @test LibIPC.stats(s).unreleased == 0
+                send(s, "y")
+                flush(s; timeout=patience)
+            end
         end
     end
 end
