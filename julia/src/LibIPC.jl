@@ -34,6 +34,7 @@ include("channel.jl")
 include("telling.jl")
 include("eachmessage.jl")
 include("reload.jl")
+include("leaving.jl")
 
 function __init__()
     begin_session()

@@ -43,7 +43,7 @@ Use [`hold`](@ref) to keep it for longer, or `copy` to keep its bytes.
 struct StaleMessageError <: Exception end
 Base.showerror(io::IO, ::StaleMessageError) =
     print(io, "StaleMessageError: the message has been given back to its sender, by the next recv or by release; ",
-          "`hold(m)` keeps it for longer, `copy(m)` keeps its bytes")
+          "`hold(m)` keeps it for longer, `copy(m)` keeps its bytes, also for another process or session")
 
 """
     SenderDied(sender, url)
