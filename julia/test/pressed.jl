@@ -43,6 +43,8 @@ test("Ctrl-C at any moment in a loop over any verb loses nothing, doubles nothin
         end
         """ for (name, (send, receive)) in loops]
     with_julia("""
+        using Logging
+        global_logger(NullLogger())  # one that is forgotten before it is closed is open until it is collected
         function number(m)
             length(m) == 8 || error("a message of \$(length(m)) bytes")
             return reinterpret(Int, m)[1]
