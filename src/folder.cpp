@@ -114,8 +114,8 @@ std::string runtime_folder() {
         while (path.size() > 1 && path.back() == '/') path.pop_back();  // with it, open() follows a symbolic link
         return path;
     }
-    // Of the places that anybody may write, the one that is the same for nearly all processes of a machine: /run/user/UID
-    // comes and goes with logins, and many a service has a /tmp of its own.
+    // Of the places that anybody may write, the one that is the same for nearly all processes of a machine:
+    // /run/user/UID comes and goes with logins, and many a service has a /tmp of its own.
     return fmt::format("/dev/shm/ipc-{}", geteuid());
 }
 

@@ -38,6 +38,10 @@ class outgoing {
         early_.copy(early, predecessor.released, predecessor.delivered);
     }
 
+    // Others that went with it were given messages before `position`: who succeeds it is told that they may have been
+    // seen.
+    void mark_until(std::uint64_t position) { redelivered_until_ = std::max(redelivered_until_, position); }
+
     // Reads released and delivered. False if they are not what a receiver may write: backwards, or past `head`.
     bool refresh(std::uint64_t head);
     std::uint64_t released() const { return released_; }

@@ -666,7 +666,10 @@ int receiver::look(std::int64_t timeout_ns) {
         came = true;
         handle(tag);
     });
-    if (lacks()) retry_those_aside();
+    if (lacks()) {
+        retry_those_aside();
+        came = true;  // perhaps somebody that no event of his own tells of any more
+    }
     if (active_.size() > always_active) rest_idle();
     // Stats or links between arm and the wait: what they took was to wake the host.
     if (armed_ && (came || something_there())) events_.stay_ready();
@@ -850,13 +853,12 @@ std::int32_t receiver::receive_any(ipc_message &out, std::int64_t timeout_ns) {
     if (std::int32_t r = take(out)) return r;
     if (lack_) return std::exchange(lack_, 0);
     if (timeout_ns != 0) return wait(out, timeout_ns);
-    // It may have been a rush up to now; it is none any more.
-    if (events_.skips()) {
-        events_.no_rush();
-        if (!due && events_.due()) {
-            look(0);
-            if (std::int32_t r = take(out)) return r;
-        }
+    // It may have been a rush up to now; it is none any more. Those that rest tell by their bells alone.
+    bool rush = events_.skips();
+    if (rush) events_.no_rush();
+    if (!due && ((rush && events_.due()) || counters_.links > active_.size())) {
+        look(0);
+        if (std::int32_t r = take(out)) return r;
     }
     return -EAGAIN;
 }

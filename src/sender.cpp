@@ -464,6 +464,7 @@ void sender::drop_gone() {
     }
     bool others = has_receiver() || !seen_.empty();
     outgoing *last = nullptr;
+    std::uint64_t seen_until = 0;  // by any of them
     for (outgoing *link : links_) {
         if (!link->gone && !link->left) continue;
         if (!link->refresh(head)) refuse(*link);
@@ -476,8 +477,12 @@ void sender::drop_gone() {
         }
         if (std::exchange(link->handed_over, true) || made_up) continue;
         if (!last || link->where().released < last->where().released) last = link;
+        seen_until = std::max(seen_until, link->where().delivered);
     }
-    if (last && !others) leaver_ = last;
+    if (last && !others) {
+        last->mark_until(seen_until);
+        leaver_ = last;
+    }
     if (served_ && !others) vacate({}, {});
     if (leaver_) vacancy_ = leaver_->where();
 

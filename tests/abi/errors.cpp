@@ -38,6 +38,7 @@ const std::map<std::string, std::int32_t> codes = {
     CODE(ENAMETOOLONG),
     CODE(EIO),
     CODE(ENOSYS),
+    CODE(ETOOMANYREFS),
     CODE(EADDRINUSE),
     CODE(EADDRNOTAVAIL),
     {"IPC_EFORKED", IPC_EFORKED},
