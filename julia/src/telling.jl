@@ -156,11 +156,13 @@ function in_the_way(r::Receiver, timeout)
             count == 1 ? "one sender is connected" : "$count senders are connected") * unlinked(told)
 end
 
+why_unlinked(lack) = lack == EAGAIN ? "as many senders as may be wait for it already, and it makes no call" : strerror(lack)
+
 # Those that are there and have no link yet.
 function unlinked(told)
     waiting = filter(l -> l.state === :unlinked, told)
     isempty(waiting) && return ""
-    return "; process $(join((l.pid for l in waiting), ", ")) can't be linked yet: $(strerror(first(waiting).lack))"
+    return "; process $(join((l.pid for l in waiting), ", ")) can't be linked yet: $(why_unlinked(first(waiting).lack))"
 end
 
 function in_the_way(s::Sender, timeout)

@@ -1,6 +1,7 @@
 // ipc list: every handle of the user, also of processes that are stopped or busy.
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <fstream>
 #include <ipc/ipc.hpp>
 #include <set>
@@ -104,7 +105,9 @@ void print(const ipc_channel &c, const std::set<std::uint64_t> &ids) {
     for (std::size_t i = 0; i < c.shown; ++i) print(c, c.link[i], ids);
     for (std::size_t i = 0; i < c.shown; ++i)
         if (c.link[i].state == IPC_LINK_UNLINKED)
-            fmt::print("   {} can't be linked yet: {}\n", c.link[i].pid, ipc_strerror(c.link[i].lack));
+            fmt::print("   {} can't be linked yet: {}\n", c.link[i].pid,
+                       c.link[i].lack == -EAGAIN ? "as many senders as may be wait for it already, and it makes no call"
+                                                 : ipc_strerror(c.link[i].lack));
     if (c.links > c.shown) fmt::print("   and {} more\n", c.links - c.shown);
     if (c.links == 0) fmt::print("   no {} is connected\n", c.role == IPC_SENDER ? "receiver" : "sender");
     if (std::string all = missing(c.skipped, c.lost); !all.empty()) fmt::print("   in all{}\n", all);
