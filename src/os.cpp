@@ -14,7 +14,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
@@ -154,16 +153,14 @@ void unwatch(int epoll, int fd) {
 }
 
 int wait_events(int epoll, std::span<epoll_event> events, std::int64_t timeout_ns) {
-    static std::atomic<bool> only_milliseconds{false};
     int most = static_cast<int>(events.size());
     auto exactly = [&] {
         timespec t = to_timespec(timeout_ns);
         return epoll_pwait2(epoll, events.data(), most, timeout_ns < 0 ? nullptr : &t, nullptr);
     };
-    if (timeout_ns > 0 && !only_milliseconds.load(std::memory_order_relaxed)) {
+    if (timeout_ns > 0) {
         int n = result(exactly());
         if (!is_refusal(n)) return n;
-        only_milliseconds.store(true, std::memory_order_relaxed);  // it is not asked for each time
     }
     std::int64_t ms = timeout_ns < 0 ? -1 : timeout_ns / 1'000'000 + (timeout_ns % 1'000'000 != 0);
     return either(

@@ -119,7 +119,9 @@ read_ring map_ring(const layout::ring_place &place, const fd &memory, int link_f
 }
 
 // What a process may lack now and have later, and not a fault of the peer's.
-bool is_lack(int code) { return code == -ENOMEM || code == -ENOSPC || code == -EMFILE || code == -ENFILE; }
+bool is_lack(int code) {
+    return code == -EAGAIN || code == -ENOMEM || code == -ENOSPC || code == -EMFILE || code == -ENFILE;
+}
 
 }  // namespace
 
@@ -267,6 +269,8 @@ void receiver::check_names() {
         return;
     }
     try {
+        // Those who wait for the old name to be accepted would be hung up on.
+        if (paused_) fail(-EMFILE, "nobody can be accepted now");
         listen();
     } catch (const std::exception &) {
         // The folder's parent may be gone, or neither descriptor nor memory be free. Links go on; newcomers have to
@@ -288,7 +292,7 @@ void receiver::set_alarm(std::int64_t first_ns) {
 void receiver::pause_accepting(int error) {
     paused_ = true;
     lack_ = error;
-    rewatch(events_.get(), listener_.get(), 0, event_tag{of::listener}.pack());
+    watch_listener(0);
     set_alarm();
 }
 
@@ -413,7 +417,7 @@ received receiver::peek_greeting(std::uint32_t index, layout::hello &hello, std:
             return got;
         drop_message(p.socket.get());
         p.announced = w.sender;
-        p.lack = w.lack;
+        p.lack = w.lack < 0 && w.lack > -4096 ? w.lack : 0;
         std::erase(silent_, index);
     }
 }
@@ -688,7 +692,8 @@ void receiver::retry_those_aside() {
         if (peers_[i]->used && peers_[i]->waits) read_socket(i);
     if (paused_ && accept() == 0) {
         paused_ = false;
-        rewatch(events_.get(), listener_.get(), EPOLLIN, event_tag{of::listener}.pack());
+        watch_listener(EPOLLIN);
+        if (!findable_) check_names();
     }
     if (lacks()) return;
     lack_ = 0;  // over before it was asked for

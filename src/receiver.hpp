@@ -105,6 +105,9 @@ class receiver {
     void make_place();
     int accept();
     void pause_accepting(int error);
+    void watch_listener(std::uint32_t what) {
+        rewatch(events_.get(), listener_.get(), what, event_tag{event_tag::of::listener}.pack());
+    }
     void read_socket(std::uint32_t index);
     void greet(std::uint32_t index);
     received peek_greeting(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds);

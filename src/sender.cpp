@@ -38,6 +38,21 @@ constexpr std::uint64_t most_for_overlap = 256 << 20;
 // A ring that was not needed for so long is given up for the small one.
 constexpr std::int64_t large_for_ns = 1'000'000'000;
 
+// The time-out of a call that waits more than once; it runs from the first wait.
+class patience {
+  public:
+    explicit patience(std::int64_t timeout_ns) : timeout_ns_(timeout_ns) {}
+    std::int64_t left() {
+        if (timeout_ns_ <= 0) return timeout_ns_;
+        std::int64_t now = now_ns();
+        if (end_ == 0) end_ = now + timeout_ns_;
+        return std::max<std::int64_t>(end_ - now, 1);
+    }
+
+  private:
+    std::int64_t timeout_ns_, end_ = 0;
+};
+
 // Calls f(name) for each name of the receiver. False if there is none.
 template <class F>
 bool names_of(std::uint64_t receiver, const std::vector<std::string> &names, F f) {
@@ -197,12 +212,13 @@ void sender::scan(const std::vector<std::string> &names) {
                 decline(seen_[i].id);
                 [[fallthrough]];
             case meeting::gone:
-                give_up(i);
-                break;
+                seen_[i].gone = true;
+                [[fallthrough]];
             case meeting::later:
                 ++i;
         }
     }
+    give_up_gone();
     if (seen_.empty()) retry_ns_ = 0;
 }
 
@@ -235,20 +251,29 @@ void sender::decline(std::uint64_t id) {
     declined_.push_back(id);
 }
 
-// It is dead, closed, or none of ours.
-void sender::give_up(std::size_t index) {
-    seen_receiver r = std::move(seen_[index]);
-    seen_.erase(seen_.begin() + static_cast<std::ptrdiff_t>(index));
-    if (r.successor) {
+// Those are dead, closed, or none of ours. True if the place of one of them is vacant now: that of the one furthest
+// behind.
+bool sender::give_up_gone() {
+    auto first = std::stable_partition(seen_.begin(), seen_.end(), [](const seen_receiver &r) { return !r.gone; });
+    if (first == seen_.end()) return false;
+    bool place_awaited = std::any_of(first, seen_.end(), [](const seen_receiver &r) { return r.successor; });
+    bool others = has_receiver() || first != seen_.begin(), vacated = false;
+    if (others && place_awaited) {
         // The next one takes what it would have taken: that one has got nothing yet, and misses less.
-        auto next = std::ranges::find_if(seen_, &seen_receiver::joined);
-        if (next != seen_.end())
+        auto next = std::find_if(seen_.begin(), first, [](const seen_receiver &r) { return r.joined(); });
+        if (next != first)
             next->successor = true;
-        else if (has_receiver() || !seen_.empty())
+        else
             vacate({}, {});
-    } else if (!has_receiver() && seen_.empty()) {
-        vacate(r.where, std::move(r.early));
+    } else if (!others && !place_awaited) {
+        auto last = std::min_element(first, seen_.end(), [](const seen_receiver &a, const seen_receiver &b) {
+            return a.where.released < b.where.released;
+        });
+        vacate(last->where, std::move(last->early));
+        vacated = true;
     }
+    seen_.erase(first, seen_.end());
+    return vacated;
 }
 
 // This is the place that the next receiver takes.
@@ -296,13 +321,17 @@ int sender::reach(seen_receiver &r, const std::vector<std::string> &names) {
     if (r.socket && is_connected(r.socket.get())) return 0;
     bool hung_up = static_cast<bool>(r.socket);
     r.socket.reset();
+    r.told = false;
     int error = hung_up ? -ECONNREFUSED : -ENOENT;
     bool stop = false;
     names_of(r.id, names, [&](const std::string &name) {
         if (stop) return;
         int number = make_socket(SOCK_SEQPACKET);
         libipc::fd socket(number);
-        error = socket ? folder_.connect(number, name) : number;
+        // Whether somebody is there a datagram tells, too.
+        error = socket                                                ? folder_.connect(number, name)
+                : folder_.knock(knocks_.get(), name) == -ECONNREFUSED ? -ECONNREFUSED
+                                                                      : number;
         // Nobody will listen under this name again, but perhaps it has another one by now.
         if (error == -ECONNREFUSED) folder_.unlink(name);
         stop = error != -ECONNREFUSED && error != -ENOENT;
@@ -383,9 +412,9 @@ int sender::greet(seen_receiver &r, libipc::fd pid, bool with_pid) {
 
 // Once on each connection.
 void sender::say_waiting(seen_receiver &r) {
-    if (std::exchange(r.told, true)) return;
+    if (r.told) return;
     layout::waiting w{{layout::waiting_magic, layout::version, sizeof w}, id_, r.lack, 0};
-    send_with_fds(r.socket.get(), std::as_bytes(std::span(&w, 1)), {});
+    r.told = send_with_fds(r.socket.get(), std::as_bytes(std::span(&w, 1)), {}) == 0;
 }
 
 void sender::read_socket(outgoing &link) {
@@ -462,6 +491,8 @@ void sender::drop_gone() {
         served_ |= ended_ && link->released() > end_position_;
         if (is_to_be_met_again(*link, names)) see_again(*link);
     }
+    for (seen_receiver &r : seen_) r.gone = is_dead(r, names);
+    bool vacated = give_up_gone();
     bool others = has_receiver() || !seen_.empty();
     outgoing *last = nullptr;
     std::uint64_t seen_until = 0;  // by any of them
@@ -472,14 +503,13 @@ void sender::drop_gone() {
         if (made_up) {
             // Nobody knows what it had released: its successor starts with what comes next.
             refuse(*link);
-            if (link == leaver_) leaver_ = nullptr;
-            if (!others && !leaver_) vacancy_ = {head, head};
+            if (link == leaver_ || !others) vacate({head, head}, {});
         }
         if (std::exchange(link->handed_over, true) || made_up) continue;
         if (!last || link->where().released < last->where().released) last = link;
         seen_until = std::max(seen_until, link->where().delivered);
     }
-    if (last && !others) {
+    if (last && !others && !(vacated && vacancy_.released < last->where().released)) {
         last->mark_until(seen_until);
         leaver_ = last;
     }
@@ -506,6 +536,13 @@ void sender::drop_gone() {
     }
     std::erase(links_, nullptr);
     someone_gone_ = false;  // not before: if there was no memory for the names, the rest is due
+}
+
+bool sender::is_dead(const seen_receiver &r, const std::vector<std::string> &names) const {
+    if (r.socket) return !is_connected(r.socket.get());
+    bool refused = false, lives = false;
+    names_of(r.id, names, [&](const std::string &name) { (folder_.unlink_if_dead(name) ? refused : lives) = true; });
+    return refused && !lives;
 }
 
 // It hung up without an answer, and lives: it may have had no room for us yet.
@@ -635,19 +672,23 @@ std::int32_t sender::reserve_any(std::size_t size, void *&data, std::int64_t tim
     if (due && !watch_ && !name_is_there()) check_own_name();
     // Without a link: whoever comes next may wait for this very message, and no other call need follow.
     if (due || links_.empty()) look(0);
-    if (!seen_.empty())
-        if (std::int32_t r = await_links(timeout_ns); r < 0) return r;
-    if (large) {
-        if (std::int32_t r = make_large(size, timeout_ns); r < 0) return r;
-    } else if (due) {
-        shrink_if_idle();
-    }
-    // It may have grown meanwhile, and is empty then.
-    while (!rings_.now().fits(size)) {
-        std::uint64_t needs = rings_.now().room_needs(size);
-        if (free_up_to(needs)) break;
-        if (std::int32_t r = wait(needs, timeout_ns, room_awaited_, true); r < 0) return r;
-    }
+    // Each wait may bring a receiver that can't be linked yet.
+    patience patience(timeout_ns);
+    do {
+        if (!seen_.empty())
+            if (std::int32_t r = await_links(patience.left()); r < 0) return r;
+        if (large) {
+            if (std::int32_t r = make_large(size, patience.left()); r < 0) return r;
+        } else if (due) {
+            shrink_if_idle();
+        }
+        // It may have grown meanwhile, and is empty then.
+        while (!rings_.now().fits(size)) {
+            std::uint64_t needs = rings_.now().room_needs(size);
+            if (free_up_to(needs)) break;
+            if (std::int32_t r = wait(needs, patience.left(), room_awaited_, true); r < 0) return r;
+        }
+    } while (!seen_.empty());
     forget_awaited();
     stalled_since_ns_ = 0;
     lend(size, data);

@@ -89,13 +89,14 @@ class sender {
     bool is_vacant() const;
     void see(std::uint64_t id);
     void decline(std::uint64_t id);
-    void give_up(std::size_t index);
+    bool give_up_gone();
     void vacate(const place &where, early_bits early);
     enum class meeting { linked, later, gone, foreign };
     meeting meet(seen_receiver &r, const std::vector<std::string> &names);
     int reach(seen_receiver &r, const std::vector<std::string> &names);
     int greet(seen_receiver &r, libipc::fd pid, bool with_pid);
     void say_waiting(seen_receiver &r);
+    bool is_dead(const seen_receiver &r, const std::vector<std::string> &names) const;
     bool is_to_be_met_again(const outgoing &link, const std::vector<std::string> &names) const;
     void see_again(outgoing &link);
     const place &place_of(const seen_receiver &r) const { return r.successor ? vacancy_ : r.where; }

@@ -71,7 +71,8 @@
  *   receiver at most), or one of the two processes has no descriptor or memory free. It is tried again, first after a
  *   millisecond, then every 100, in each call that waits. Until then such a receiver counts as one without room: reserve
  *   and send wait for it, and so do flush and close; links names it (IPC_LINK_UNLINKED) and says what is in the way. It is
- *   given up when it has died or closed. Only what a sender takes with it that goes before it could be linked is lost: the
+ *   given up when it has died or closed, or its name was not there for two seconds (one that was never connected to, whose
+ *   name was deleted while it made no call). Only what a sender takes with it that goes before it could be linked is lost: the
  *   receiver counts that (`unheard`), if the sender had at least come to wait for it.
  *
  *   A killed receiver that is not reaped yet may count as alive for a moment: wait() for it before you start its
@@ -362,7 +363,8 @@ typedef struct ipc_receiver_counters {
     uint64_t duplicated; /* udp: messages that came once more */
     uint64_t reordered;  /* udp: messages that came after a later one */
     uint64_t foreign;    /* udp, pipe: datagrams, or bytes, that are none of ours and were dropped */
-    uint64_t unheard;    /* senders that went before they could be linked: what they had for this receiver is lost */
+    uint64_t unheard;    /* senders that went before they could be linked: what they had for this receiver, if
+                            anything, is lost */
 } ipc_receiver_counters;
 
 /* States of a link. */
@@ -383,7 +385,8 @@ typedef struct ipc_link {
                            it is what that side says, and perhaps of another machine */
     int32_t state;      /* IPC_LINK_... */
     int32_t lack;       /* IPC_LINK_UNLINKED: -ETOOMANYREFS: this user has as many descriptors on their way as may be;
-                           -EMFILE, -ENFILE, -ENOMEM, -ENOSPC; -EAGAIN: the receiver's queue is full; else 0 */
+                           -EMFILE, -ENFILE, -ENOMEM, -ENOSPC; -EAGAIN: the receiver's queue is full; or
+                           another -errno. Of other states 0 */
     uint32_t reserved;
     uint64_t committed; /* byte position up to which the sender has committed */
     uint64_t delivered; /* ... up to which messages were handed to the receiver's user */

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <system_error>
 #include <vector>
 
@@ -17,6 +18,7 @@ class all_in_flight {
     all_in_flight() {
         while (send_some()) {
         }
+        fewer_.emplace(RLIMIT_NOFILE, 200);  // also when some of the others have arrived
     }
     ~all_in_flight() {
         for (int s : sockets_) close(s);
@@ -54,5 +56,6 @@ class all_in_flight {
         return sendmsg(sockets_[sockets_.size() - 2], &m, MSG_DONTWAIT) == 1;
     }
     lowered_limit user_{RLIMIT_NOFILE, 256};  // for less work; of whoever asks it is its own limit that counts
+    std::optional<lowered_limit> fewer_;
     std::vector<int> sockets_;
 };
