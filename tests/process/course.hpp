@@ -14,8 +14,9 @@ struct course {
     std::set<number> passed;     // but these: another receiver, whose place it takes, has released them
     std::set<number> marked;     // ... or had got them: they are redelivered
     number doubtful = 0;         // of those before, ipc.h says nothing of marks
+    number unsure_from = unknown, unsure_until = 0;  // nor of these
 
-    static course joining(number from, number until) { return {from, until, from, until, {}, {}, 0}; }
+    static course joining(number from, number until) { return {from, until, from, until, {}, {}, 0, unknown, 0}; }
 
     number after_passed(number n) const {
         while (passed.contains(n)) ++n;
@@ -30,7 +31,8 @@ struct course {
     // The message `n` came. False if it may not.
     bool take(number n, bool redelivered) {
         if (passed.contains(n) || n < first || n > after_passed(last)) return false;
-        if (n >= doubtful && redelivered != marked.contains(n)) return false;
+        bool sure = n >= doubtful && (n < unsure_from || n >= unsure_until);
+        if (sure && redelivered != marked.contains(n)) return false;
         first = last = from = until = n + 1;
         return true;
     }

@@ -40,21 +40,25 @@ struct receiver {
 
 // One receiver, and one sender that was there with it.
 struct link {
-    // A sender that made no call since the receiver came knows nothing of it; one that made a call may.
+    // A sender that made no call since the receiver came knows nothing of it; one that made a call may. Once it has
+    // seen it, it keeps what is for it, linked or not.
     enum class seen { no, perhaps, yes };
     receiver *to = nullptr;
     seen phase = seen::no;
+    bool linked = false;
     bool heard = false;                          // the receiver has looked since
     bool told = false;                           // ... and was given the end
-    bool left = false;                           // the sender knows that it has closed, or taken the end,
+    bool perhaps_left = false;                   // the sender may know that it has closed, or taken the end,
+    bool left = false;                           // ... and knows it for certain,
     bool off = false;                            // ... and has nothing of it any more
     std::uint64_t opened_at = 0, tail_then = 0;  // messages that were committed, the first that was kept, when it came
-    std::uint64_t seen_at = course::unknown;     // ... when the sender has seen it, and could not link it yet
+    std::uint64_t given = 0;                     // the last message that it was given
     std::vector<course> courses;                 // one of these is so
     std::set<std::uint64_t> held;
 
     bool connected() const { return phase == seen::yes && (to->open ? !(told && held.empty()) : !held.empty()); }
     bool alive() const { return connected() && to->open; }
+    bool waits() const { return to->open && phase == seen::yes && !linked; }
     // The receiver has looked: so it has begun, at a message from `low` to `high`.
     void begins(std::uint64_t low, std::uint64_t high) {
         if (std::exchange(heard, true) || to->from != IPC_FROM_LATEST) return;
@@ -105,6 +109,8 @@ struct sender {
     std::uint64_t tail = 1;  // all before are released, for certain
     std::list<link> links;
     std::vector<const link *> leavers;  // those that went last; one's place is for the next, if there is none now
+    bool one_by_one = false;            // they may have gone so, and not at once
+    bool served = false;                // somebody has had all, and the end: nothing is kept for whoever comes
 
     std::uint64_t committed() const { return messages.size(); }
     link *of(const receiver &r) {
@@ -120,17 +126,16 @@ struct sender {
         return std::all_of(links.begin(), links.end(),
                            [](const link &l) { return l.phase == link::seen::no || l.off; });
     }
-    std::size_t linked_or_to_be() const {
-        return connected() + static_cast<std::size_t>(std::count_if(links.begin(), links.end(), [](const link &l) {
-                   return l.to->open && l.phase != link::seen::yes;
-               }));
+    // Somebody that it has seen, or is about to see, is not linked.
+    bool may_wait() const {
+        return std::any_of(links.begin(), links.end(), [](const link &l) { return l.to->open && !l.linked; });
     }
     std::size_t connected() const {
         return static_cast<std::size_t>(
             std::count_if(links.begin(), links.end(), [](const link &l) { return l.connected(); }));
     }
     bool must_come(const link &l) const {
-        return l.to->open && !l.told && l.phase == link::seen::yes &&
+        return l.to->open && !l.told && l.linked &&
                l.all([&](const course &c) { return ended || c.must_come(committed()); });
     }
     bool may_come(const link &l) const {
@@ -196,43 +201,49 @@ struct sender {
 
     void came(receiver &r) {
         advance_tail();
-        links.push_back({&r, link::seen::no, false, false, false, false, committed(), tail, course::unknown, {}, {}});
-    }
-    // It has seen all, and keeps from now on what each is to be given, whether that can be linked or not.
-    void sees_all() {
-        for (link &l : links) l.seen_at = std::min(l.seen_at, committed());
+        links.push_back({&r, link::seen::no, false, false, false, false, false, false, committed(), tail, 0, {}, {}});
     }
     void may_have_looked() {
-        for (link &l : links)
+        for (link &l : links) {
             if (l.phase == link::seen::no) l.phase = link::seen::perhaps;
+            if (l.phase == link::seen::yes && !l.alive()) l.perhaps_left = true;
+        }
     }
-    // It looks for certain: whoever left since is off, and whoever came is linked. Returns whether several have come
-    // of which one takes the place of those that have gone.
+    // It looks for certain: whoever left since is off, and whoever came is seen, and linked. Returns whether several
+    // have come of which one takes the place of those that have gone.
     bool looks() {
-        return looks([](const link &) { return true; });
+        auto all = [](const link &) { return true; };
+        return looks(all, all);
     }
-    // The same while limits are low: of those that came, these are linked.
-    template <class Linked>
-    bool looks(Linked linked) {
+    // The same while limits are low: of those that came, these are seen, and of these, these are linked.
+    template <class Seen, class Linked>
+    bool looks(Seen seen, Linked linked) {
         std::vector<const link *> left;
         for (link &l : links)
             if (l.phase == link::seen::yes && !l.alive() && !std::exchange(l.left, true)) left.push_back(&l);
         bool others = anybody();
         if (others) leavers.clear();
-        if (!others && !left.empty()) leavers = std::move(left);
+        if (!others && !left.empty()) {
+            leavers = std::move(left);
+            one_by_one = std::any_of(leavers.begin(), leavers.end(), [](const link *l) { return l->perhaps_left; });
+        }
+        served |= std::any_of(links.begin(), links.end(), [](const link &l) { return l.told && l.held.empty(); });
+        if (served) leavers.clear();
         auto places = vacancy();
         std::uint64_t kept = first_kept();
         std::size_t newcomers = 0;
-        auto comes = [&](const link &l) { return l.to->open && l.phase != link::seen::yes && linked(l); };
+        auto comes = [&](const link &l) { return l.to->open && l.phase != link::seen::yes && seen(l); };
         for (link &l : links) newcomers += comes(l);
         for (link &l : links) {
             if (!comes(l) || std::exchange(l.phase, link::seen::yes) == link::seen::yes) continue;
-            if (!others)
-                for (const course &c : places) l.courses.push_back(as_asked(l, c, kept));
-            if (others || newcomers > 1)
-                l.courses.push_back(
-                    as_asked(l, course::joining(l.opened_at + 1, std::min(committed(), l.seen_at) + 1), kept));
+            if (!others) l.courses = places;
+            if (others || newcomers > 1) l.courses.push_back(course::joining(l.opened_at + 1, committed() + 1));
         }
+        for (link &l : links)
+            if (l.waits() && linked(l)) {
+                l.linked = true;
+                for (course &c : l.courses) c = as_asked(l, c, kept);
+            }
         if (newcomers != 0) leavers.clear();
         links.remove_if([this](const link &l) {
             return !l.to->open && !l.connected() && std::find(leavers.begin(), leavers.end(), &l) == leavers.end();
@@ -243,18 +254,41 @@ struct sender {
     }
     // What the next receiver gets, if there is none.
     std::vector<course> vacancy() const {
+        if (served) return {course::joining(committed() + 1, committed() + 1)};
         std::vector<course> places;
         for (const link *l : leavers) add_places(*l, places);
+        if (leavers.size() > 1) mark(places);
         if (leavers.empty()) places.emplace_back();
         return places;
     }
 
   private:
+    // Whoever takes the place of the one that was furthest behind is told what any of them was given, if they were
+    // seen to go at once.
+    void mark(std::vector<course> &places) const {
+        std::uint64_t given = 0, most = 0;
+        for (const link *l : leavers) {
+            given = std::max(given, l->given);
+            for (const course &c : l->courses) {
+                most = std::max({most, c.until, std::min(c.last, committed() + 1)});
+                if (!c.marked.empty()) most = std::max(most, *c.marked.rbegin() + 1);
+            }
+        }
+        for (course &c : places) {
+            c.unsure_from = std::min(c.unsure_from, one_by_one ? c.first : given + 1);
+            c.unsure_until = std::max(c.unsure_until, most);
+            for (std::uint64_t n = c.first; n <= given; ++n)
+                if (!c.passed.contains(n)) c.marked.insert(n);
+        }
+    }
     // What whoever takes the place of this one is given.
     static void add_places(const link &gone, std::vector<course> &places) {
         for (course c : gone.courses) {
-            if (!gone.heard && gone.held.empty() && (c.from != c.first || c.until != c.last))
-                places.push_back({c.from, c.until, c.from, c.until, c.passed, c.marked, c.doubtful});
+            if (!gone.heard && gone.held.empty() && (c.from != c.first || c.until != c.last)) {
+                places.push_back(c);
+                places.back().first = c.from;
+                places.back().last = c.until;
+            }
             std::uint64_t next = c.first;
             if (!gone.held.empty()) {
                 std::uint64_t oldest = *gone.held.begin();
