@@ -15,12 +15,22 @@ struct course {
     std::set<number> marked;     // ... or had got them: they are redelivered
     number doubtful = 0;         // of those before, ipc.h says nothing of marks
     number unsure_from = unknown, unsure_until = 0;  // nor of these
+    const void *of = nullptr;                        // the receiver whose place it is
 
-    static course joining(number from, number until) { return {from, until, from, until, {}, {}, 0, unknown, 0}; }
+    static course joining(number from, number until) {
+        return {from, until, from, until, {}, {}, 0, unknown, 0, nullptr};
+    }
 
     number after_passed(number n) const {
         while (passed.contains(n)) ++n;
         return n;
+    }
+    // Released by the one whose place it is, before this one is linked.
+    void pass(number n) {
+        if (n < first && n < from) return;
+        passed.insert(n);
+        marked.erase(n);
+        for (number *at : {&first, &last, &from, &until}) *at = after_passed(*at);
     }
     // Something comes for certain, or can come, if so many were committed.
     bool must_come(number committed) const { return after_passed(last) <= committed; }

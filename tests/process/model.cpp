@@ -340,7 +340,7 @@ class run {
             for (auto *to : wait) expect(!s.of(*to)->waits(), "reserve: one that was seen is not linked");
             return;
         }
-        if (large && lowered() && is_lack(r)) return;
+        if (large && lowered() && is_lack(r)) return looks(s);
         expect(r == (timeout == 0 ? -EAGAIN : -ETIMEDOUT), "reserve");
         ipc_sender_counters c = counters(s);
         looks(s);
@@ -551,6 +551,7 @@ class run {
                           ipc_receiver_release(r.h, &m));
         expect(got == 0, "release");
         l->held.erase(m.sequence);
+        if (!r.open) s.releases_late(r, m.sequence);
         r.released = m;
         if (!r.open && r.held.empty()) r.h = nullptr;
     }

@@ -262,6 +262,13 @@ struct sender {
         return places;
     }
 
+    // A receiver that is closed, and perhaps has the place that is taken next, has released `n`.
+    void releases_late(const receiver &r, std::uint64_t n) {
+        for (link &l : links)
+            for (course &c : l.courses)
+                if (l.waits() && c.of == &r) c.pass(n);
+    }
+
   private:
     // Whoever takes the place of the one that was furthest behind is told what any of them was given, if they were
     // seen to go at once.
@@ -284,6 +291,7 @@ struct sender {
     // What whoever takes the place of this one is given.
     static void add_places(const link &gone, std::vector<course> &places) {
         for (course c : gone.courses) {
+            c.of = gone.to;
             if (!gone.heard && gone.held.empty() && (c.from != c.first || c.until != c.last)) {
                 places.push_back(c);
                 places.back().first = c.from;
