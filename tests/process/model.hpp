@@ -277,7 +277,7 @@ struct sender {
         for (const link *l : leavers) {
             given = std::max(given, l->given);
             for (const course &c : l->courses) {
-                most = std::max({most, c.until, std::min(c.last, committed() + 1)});
+                most = std::max({most, c.until, c.unsure_until, std::min(c.last, committed() + 1)});
                 if (!c.marked.empty()) most = std::max(most, *c.marked.rbegin() + 1);
             }
         }
