@@ -86,7 +86,7 @@ std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
         if (std::int32_t r = take(out)) return r;
         if (site_.waiting.take_interrupt()) return -ECANCELED;
         if (site_.fd_error) return std::exchange(site_.fd_error, 0);
-        std::int64_t left = timeout_ns < 0 ? -1 : start + timeout_ns - now;
+        std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
         if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
         settle();
         if (intake_.anything()) continue;
@@ -94,7 +94,7 @@ std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
         show();
         int r = look(left);
         now = now_ns();
-        if (r < 0) return r;
+        if (r < 0) return site_.waiting.take_interrupt() ? -ECANCELED : r;  // the handler may have called interrupt
     }
 }
 

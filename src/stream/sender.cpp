@@ -108,20 +108,21 @@ std::int32_t sender::wait(Done done, std::int64_t timeout_ns) {
     for (;;) {
         if (done()) return 0;
         if (site_.waiting.take_interrupt()) return -ECANCELED;
-        std::int64_t left = timeout_ns < 0 ? -1 : start + timeout_ns - now;
+        std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
         if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
         ++counters_.waits;
         show();
         int r = look(left);
         now = now_ns();
-        if (r < 0) return r;
+        if (r < 0) return site_.waiting.take_interrupt() ? -ECANCELED : r;  // the handler may have called interrupt
     }
 }
 
 bool sender::drained() {
     if (outlet_->dead()) return true;
+    // An end that nobody is there to hear is not waited for.
+    if (outlet_->settled() >= counters_.messages) return outbox_.empty() || !outlet_->linked();
     if (!outbox_.empty()) return false;
-    if (outlet_->settled() >= counters_.messages) return true;
     no_cancel here;
     outlet_->ask();
     return outlet_->settled() >= counters_.messages;
@@ -153,9 +154,10 @@ std::int32_t sender::arm() {
 
 std::uint64_t sender::finish(std::int64_t linger_ns) {
     end();
-    std::int64_t limit = linger_ns < 0 ? -1 : now_ns() + linger_ns;
+    site_.waiting.take_interrupt();  // one from before would cost messages
+    std::int64_t start = now_ns();
     std::int32_t r;
-    do r = flush(limit < 0 ? -1 : std::max<std::int64_t>(limit - now_ns(), 0));
+    do r = flush(linger_ns < 0 ? -1 : std::max<std::int64_t>(linger_ns - (now_ns() - start), 0));
     while (r == -EINTR);
     return unreleased();
 }
