@@ -122,6 +122,15 @@ bool address::operator==(const address &other) const {
     return port() == other.port() && std::memcmp(a, b, 16) == 0;
 }
 
+std::uint64_t address::as_id() const {
+    unsigned char bytes[16];
+    to_sixteen(*this, bytes);
+    std::uint64_t halves[2];
+    std::memcpy(halves, bytes, sizeof halves);
+    std::uint64_t id = halves[0] * 0x9e3779b97f4a7c15 ^ (halves[1] + port()) * 0xd6e8feb86659fd93;
+    return id ? id : 1;
+}
+
 address resolve(const any_endpoint &e) {
     address a;
     std::string_view host = e.host;

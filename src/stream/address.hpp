@@ -23,6 +23,7 @@ struct address {
     std::uint16_t port() const;
     std::string words() const;                    // 127.0.0.1:4000, [::1]:4000
     bool operator==(const address &other) const;  // of machine and port
+    std::uint64_t as_id() const;                  // of machine and port: a number that others hardly have, never 0
 };
 
 // Throws failure.

@@ -28,15 +28,21 @@ constexpr std::uint64_t most_capacity = std::uint64_t{1} << 30;
 
 }  // namespace
 
-connection::connection(connections &home, std::size_t slot, fd socket)
-    : slot(slot), socket_(std::move(socket)), point_(*home.site_->uv, socket_.get(), *this), home_(&home) {
+connection::connection(connections &home, std::size_t slot)
+    : slot(slot), point_(*home.site_->uv, *this), home_(&home) {}
+
+void connection::begin(fd socket) {
+    socket_ = std::move(socket);
+    point_.begin(socket_.get());
+    heard_ns_ = coarse_now_ns();
+    waits_ = raw() && !greet();
     watch();
 }
 
 void connection::resume(connections &home) {
     home_ = &home;
-    if (in_.placed() && in_.head().what != kind::message) in_.replace(control_);
-    point_.resume(*home.site_->uv, socket_.get(), *this);
+    if (in_.placed() && in_.head().what != kind::message) in_.replace(control_.data());
+    point_.resume(*home.site_->uv, *this, socket_.get());
 }
 
 intake &connection::from() const { return *home_->intake_; }
@@ -44,25 +50,23 @@ origin &connection::its_origin() const { return from()[origin_]; }
 
 bool connection::raw() const { return home_->site_->where.raw; }
 
-void connection::watch() { point_.want(!starved_, !owed_.empty()); }
+void connection::watch() { point_.want(!starved_ && !waits_, owed_to_ != 0); }
 
 void connection::ready(bool readable, bool writable) {
-    if (writable && !owed_.empty()) {
+    if (writable && owed_to_ != 0) {
         bool all = flush();
         watch();
         if (all && std::exchange(acknowledgement_owed_, false)) acknowledge();
     }
-    if (readable && !starved_) read();
+    if (readable && !starved_ && !waits_) read();
     if (dead_) home_->remove(slot);  // and this is no more
 }
 
 void connection::room() {
     its_origin().starved = starved_ = false;
-    std::vector<std::byte> rest = std::move(rest_);
-    rest_.clear();
     watch();
     // What is still in the socket comes when the loop runs.
-    if (!raw()) feed(rest);
+    if (!raw()) feed({its_origin().box.spare(), std::exchange(rest_, 0)});
     if (dead_) home_->remove(slot);
 }
 
@@ -73,7 +77,7 @@ void connection::acknowledge() {
 }
 
 void connection::tell_released() {
-    if (had_before_) greeting();
+    if (answer_) greeting();
     if (!flush()) {
         acknowledgement_owed_ = true;
         return watch();
@@ -85,34 +89,37 @@ void connection::tell_released() {
     say({kind::released, 0, o.box.delivered_sequence(), o.acknowledged});
 }
 
-void connection::begin_raw() {
-    std::uint64_t capacity = home_->site_->where.capacity.value_or(layout::default_capacity);
-    origin_ = from().add(random_id(), capacity, peer_of(socket_.get()).pid);
-    has_origin_ = true;
-}
-
-void connection::refuse(const std::string &words) {
+void connection::refuse(const refusal &why) {
     ++from().counters.refused;
-    if (had_before_) greeting();
-    if (!raw()) answer_with(words, 0);
+    if (answer_) greeting();
+    if (!raw()) answer_with(why.words, 0, 0);
     hang_up(false);
 }
 
 void connection::hang_up(bool ended) {
     dead_ = true;
-    if (!has_origin_) {
-        if (home_->adopted_ && !greeted_) from().finish_unknown();
-        return;
-    }
-    origin &o = its_origin();
-    home_->remember(o.sender, o.last_sequence);
-    from().finish(origin_, ended);
+    if (has_origin_)
+        finish(ended);
+    else if (home_->adopted_ && !greeted_)
+        home_->unknown_died();
 }
-std::uint64_t connection::sender() const { return has_origin_ ? its_origin().sender : 0; }
+
+void connection::finish(bool ended) {
+    home_->gone(sender_, its_origin().last_sequence, ended);
+    from().finish(origin_, ended);
+    if (!from().done(origin_)) return;  // the user is to be told, or holds some
+    std::uint32_t index = origin_;
+    origin_dropped();
+    from().drop(index);
+}
 
 void connection::origin_dropped() {
-    had_ = its_origin().last_sequence;
+    had_ = std::max(had_, its_origin().last_sequence);
     has_origin_ = false;
+}
+
+bool connection::idle_since(std::int64_t then_ns) const {
+    return (greeted_ || waits_) && !starved_ && heard_ns_ <= then_ns && unread() == 0;
 }
 
 void connection::leave() {
@@ -125,8 +132,8 @@ void connection::read() {
     do
         for (int i = 0; i < reads_a_turn && !dead_; ++i)
             if (!(raw() ? read_raw() : read_frames())) break;
-    while (had_before_ && !dead_ && !starved_ && unread() != 0 && ++turns < turns_to_answer);
-    if (had_before_ && !dead_) greeting();
+    while (answer_ && !dead_ && !starved_ && unread() != 0 && ++turns < turns_to_answer);
+    if (answer_ && !dead_) greeting();
 }
 
 int connection::unread() const {
@@ -154,19 +161,25 @@ ssize_t connection::receive(std::span<iovec> into) {
     return n < 0 ? -errno : n;
 }
 
-// The rest of a payload goes to its place, and what follows it to the staging. False: nothing more for now.
+// The rest of a payload goes to its place, and what follows it to the staging. A hello is read alone: what follows it
+// stays where it is until there is a place for it. False: nothing more for now.
 bool connection::read_frames() {
     std::array<iovec, 2> parts;
-    std::span<std::byte> wanted = in_.wanted();
-    std::size_t n = 0, asked = wanted.size() + home_->staging_.size();
+    std::span<std::byte> wanted = in_.wanted(), staging = home_->staging_;
+    if (!greeted_) {
+        wanted = {};
+        staging = staging.first(std::min(in_.needs(), staging.size()));
+    }
+    std::size_t n = 0, asked = wanted.size() + staging.size();
     if (!wanted.empty()) parts[n++] = {wanted.data(), wanted.size()};
-    parts[n++] = {home_->staging_.data(), home_->staging_.size()};
+    parts[n++] = {staging.data(), staging.size()};
     ssize_t got = receive(std::span(parts).first(n));
     if (got == -EAGAIN) return false;
     if (got <= 0) return hang_up(false), false;
+    heard_ns_ = coarse_now_ns();
     auto count = static_cast<std::size_t>(got), direct = std::min(count, wanted.size());
     if (direct != 0) in_.filled(direct);
-    return feed({home_->staging_.data(), count - direct}) && count == asked;
+    return feed(staging.first(count - direct)) && count == asked;
 }
 
 bool connection::read_raw() {
@@ -179,37 +192,38 @@ bool connection::read_raw() {
     if (got <= 0) o.box.give_up();
     if (got == -EAGAIN) return false;
     if (got <= 0) return hang_up(got == 0), false;
+    heard_ns_ = coarse_now_ns();
     from().keep(origin_, static_cast<std::uint64_t>(got), 0, o.last_sequence + 1, o.sender);
     return static_cast<std::uint64_t>(got) == size;
 }
 
 bool connection::starve(std::span<const std::byte> input) {
-    rest_.assign(input.begin(), input.end());
+    rest_ = input.size();
+    if (rest_ != 0) std::memmove(its_origin().box.spare(), input.data(), rest_);
     its_origin().starved = starved_ = true;
     watch();
     return false;
 }
 
 bool connection::feed(std::span<const std::byte> input) {
-    while (!dead_) {
+    while (!dead_ && !waits_) {
         switch (in_.take(input)) {
             case parser::step::more:
                 return true;
             case parser::step::broken:
-                refuse(in_.why());
+                refuse("{}", in_.why());
                 break;
             case parser::step::header:
                 if (in_.head().what != kind::message) {
-                    in_.place(control_);
-                } else if (!has_origin_) {
+                    in_.place(control_.data());
+                } else if (!greeted_) {
                     refuse("a message comes before its sender's hello");
-                } else if (origin &o = its_origin(); o.gone) {
+                } else if (!has_origin_ || its_origin().gone) {
                     refuse("a message comes after its sender's end");
-                } else if (in_.head().size > o.box.most()) {
+                } else if (origin &o = its_origin(); in_.head().size > o.box.most()) {
                     refuse(
-                        fmt::format("a message of {} bytes is larger than this receiver takes ({}); open it "
-                                    "with a larger capacity",
-                                    in_.head().size, o.box.most()));
+                        "a message of {} bytes is larger than this receiver takes ({}); open it with a larger capacity",
+                        in_.head().size, o.box.most());
                 } else if (std::byte *room = o.box.place(in_.head().size)) {
                     in_.place(room);
                 } else {
@@ -235,15 +249,14 @@ void connection::whole() {
                 o.last_sequence = h.sequence;
                 return;
             }
-            lose(o, h.sequence - o.last_sequence - 1);
+            from().lose(origin_, h.sequence - std::max(o.last_sequence, had_) - 1);
             return from().keep(origin_, h.size, h.tag, h.sequence, o.sender);
         }
         case kind::end:
-            if (!has_origin_) return refuse("an end comes before its sender's hello");
-            home_->remember(its_origin().sender, its_origin().last_sequence);
-            return from().finish(origin_, true);
+            if (!has_origin_) return refuse("an end comes where none belongs");
+            return finish(true);
         case kind::hello:
-            return greet();
+            return hear_hello();
         case kind::ask:
             if (!greeted_) return refuse("a question comes before its sender's hello");
             // Without an origin: that had ended, and all is released.
@@ -254,56 +267,86 @@ void connection::whole() {
     }
 }
 
-void connection::lose(origin &o, std::uint64_t count) {
-    o.lost += count;
-    from().counters.lost += count;
-}
-
-void connection::greet() {
+void connection::hear_hello() {
     hello h;
-    std::memcpy(&h, control_, sizeof h);
-    if (has_origin_ || greeted_ || in_.head().size != sizeof h || h.sender == 0 || in_.head().sequence == 0 ||
+    std::memcpy(&h, control_.data(), sizeof h);
+    if (greeted_ || in_.head().size != sizeof h || h.sender == 0 || in_.head().sequence == 0 ||
         h.settled >= in_.head().sequence)
         return refuse("the hello contradicts itself");
-    greeted_ = true;
-    // The same sender, before its last connection was seen to be gone: that one is, when it is read to its end.
-    for (auto &other : home_->all_)
-        if (other && other.get() != this && other->sender() == h.sender) {
-            std::vector<std::byte> staging(home_->staging_.size());
-            home_->staging_.swap(staging);                           // there lies what follows this hello
-            for (int turns = 0; turns < turns_to_answer; ++turns) {  // whoever talks without end keeps nobody up
-                if (other->dead_ || other->starved_ || other->unread() == 0) break;
-                other->read();
-            }
-            home_->staging_.swap(staging);
-            other->hang_up(false);
-            home_->remove(other->slot);
-        }
+    waits_ = !greet();
+    if (waits_) watch();
+}
+
+void connection::greet_again() {
+    waits_ = !greet();
+    if (waits_) return;
+    watch();
+    ready(true, false);
+}
+
+// False: there is no memory for it now, and nothing has changed.
+bool connection::greet() try {
+    raw() ? greet_raw() : greet_framed();
+    has_origin_ = greeted_ = true;
+    its_origin().way = static_cast<std::uint32_t>(slot);
+    return true;
+} catch (const std::exception &) {
+    home_->short_of_memory();
+    return false;
+}
+
+// A stream of bare bytes.
+void connection::greet_raw() {
+    std::uint64_t capacity = home_->site_->where.capacity.value_or(layout::default_capacity);
+    sender_ = random_id();
+    origin_ = from().add(sender_, capacity, peer_of(socket_.get()).pid);
+}
+
+void connection::greet_framed() {
+    const header &head = in_.head();
+    hello h;
+    std::memcpy(&h, control_.data(), sizeof h);
     std::uint64_t most = std::min(most_capacity, most_ring_capacity());
     if (home_->site_->where.capacity) most = *home_->site_->where.capacity;
     std::uint64_t capacity = std::clamp(h.capacity, std::min(layout::least_capacity, most), most);
-    try {
-        origin_ = from().add(h.sender, capacity, h.pid);
-    } catch (const failure &f) {
-        return refuse(f.words);
-    }
-    has_origin_ = true;
+    connections::past &before = home_->meet(h.sender);
+    origin_ = from().add(h.sender, capacity, h.pid, connections::staging_bytes);
+    sender_ = h.sender;
+    before.here = true;
+    before.slot = slot;
+    // What was lost since the sender was here last, and what it has not been told of, is counted and told.
+    std::uint64_t sent = head.sequence - 1, tried = std::max(sent, head.tag);
+    if (before.lost_to <= h.settled) before.lost = 0;
+    std::uint64_t last = std::max(before.last, h.settled);
+    // Who was forgotten since may have got it before: it is not given out again.
+    std::uint64_t lost_to = before.known || !home_->forgets_ ? sent : tried;
+    before.known = true;
     origin &o = its_origin();
-    std::uint64_t before = in_.head().sequence - 1;
-    had_ = std::max(home_->last_of(h.sender), h.settled);
-    if (had_ < before) lose(o, before - had_);
-    o.last_sequence = o.acknowledged = before;
-    had_before_ = std::min(had_, before);  // told when what follows the hello is read: see may_take_back()
+    if (last < lost_to) {
+        from().lose(origin_, lost_to - last);
+        before.lost += lost_to - last;
+        before.lost_to = last = lost_to;
+    }
+    before.last = had_ = last;
+    o.end_known = before.ended;
+    o.death_known = before.ended || before.died;
+    o.last_sequence = o.acknowledged = sent;
+    // Told when what follows the hello is read: see may_take_back().
+    answer_ = told{std::min(last, sent), before.lost};
 }
 
-void connection::greeting() { answer_with({}, *std::exchange(had_before_, std::nullopt)); }
+void connection::greeting() {
+    told t = *std::exchange(answer_, std::nullopt);
+    answer_with("", t.had, t.lost);
+}
 
-void connection::answer_with(const std::string &words, std::uint64_t had) {
+void connection::answer_with(const char *words, std::uint64_t had, std::uint64_t lost) {
     answer a{};
     a.receiver = home_->site_->id;
-    a.refused = words.empty() ? 0 : 1;
+    a.refused = *words != 0;
     a.pid = getpid();
-    words.copy(a.words, sizeof a.words - 1);
+    std::strncpy(a.words, words, sizeof a.words - 1);
+    a.lost = lost;
     std::uint64_t most = has_origin_ ? its_origin().box.most() : 0;
     say({kind::answer, sizeof a, most, had}, std::as_bytes(std::span(&a, 1)));
 }
@@ -312,22 +355,30 @@ void connection::answer_with(const std::string &words, std::uint64_t had) {
 // said.
 void connection::say(const header &h, std::span<const std::byte> payload) {
     if (!flush()) return;
-    std::array<std::byte, header_bytes + sizeof(answer)> frame;
-    put(h, frame.data());
-    std::copy(payload.begin(), payload.end(), frame.begin() + header_bytes);
-    owed_.assign(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(header_bytes + payload.size()));
+    put(h, owed_.data());
+    std::copy(payload.begin(), payload.end(), owed_.begin() + header_bytes);
+    owed_to_ = header_bytes + payload.size();
     if (!flush()) watch();
 }
 
 bool connection::flush() {
-    while (!owed_.empty()) {
-        ssize_t n = send(socket_.get(), owed_.data(), owed_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (owed_to_ != 0) {
+        ssize_t n = send(socket_.get(), owed_.data() + owed_from_, owed_to_ - owed_from_, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) return false;
-        if (n < 0) return owed_.clear(), true;  // that a sender is gone is told by reading
-        owed_.erase(owed_.begin(), owed_.begin() + n);
+        // That a sender is gone is told by reading.
+        owed_from_ = n < 0 ? owed_to_ : owed_from_ + static_cast<std::size_t>(n);
+        if (owed_from_ == owed_to_) owed_from_ = owed_to_ = 0;
     }
     return true;
+}
+
+// The same sender is here again before this connection was seen to be gone.
+void connection::replace() {
+    for (int turns = 0; turns < turns_to_answer && !dead_ && !starved_ && unread() != 0; ++turns)
+        read();  // whoever talks without end keeps nobody up
+    if (!dead_) hang_up(false);
+    home_->remove(slot);  // and this is no more
 }
 
 }  // namespace libipc::stream

@@ -3,11 +3,12 @@
 #pragma once
 
 #include <memory>
-#include <string>
+#include <optional>
 #include <vector>
 
 #include "connection.hpp"
 #include "intake.hpp"
+#include "roster.hpp"
 #include "site.hpp"
 
 namespace libipc::stream {
@@ -31,38 +32,58 @@ class connections : public source {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(adopted_, listener_, point_, all_, past_, arrivals_);
+        a(adopted_, listener_, point_, all_, count_, past_, forgets_, arrivals_, paused_, somebody_waits_, owes_death_);
         a.rebuilt(site_, intake_, staging_);
     }
 
   protected:
-    // Why this peer may not come in; empty if it may. Also the place to set what a socket needs.
-    virtual std::string admit(int) { return {}; }
+    // Why this peer may not come in, if so. Also the place to set what a socket needs.
+    virtual std::optional<refusal> admit(int) { return {}; }
     site *site_ = nullptr;
 
   private:
     friend class connection;
+    static constexpr std::size_t staging_bytes = 64 << 10;
 
-    void take_in(fd socket);
+    // What is known of a sender, while it is here and afterwards: it comes to light what was lost between, and nothing
+    // is given out or told twice.
+    struct past {
+        std::uint64_t last = 0;     // all up to it were received, or are lost
+        std::uint64_t lost = 0;     // so many of those before `lost_to` are, and it has not been told
+        std::uint64_t lost_to = 0;  // it has, if it says that all up to here are settled
+        std::size_t slot = 0;
+        bool here = false;
+        bool known = false;
+        bool ended = false;
+        bool died = false;  // and nothing came since
+    };
+
+    void take_in(std::unique_ptr<connection> fresh, fd socket);
+    std::unique_ptr<connection> prepare();  // throws
     void remove(std::size_t slot);
-    void short_of_fds(int error);
-    bool drop_silent(std::size_t more_than, std::uint64_t arrivals);
+    void pause(int error);
+    void short_of_memory();
+    void wait(int error);
+    bool let_go_of_a_silent_one(std::size_t more_than, std::uint64_t arrivals);
+    bool let_go_of_an_idle_one();
+    void unknown_died();
     connection *of(std::uint32_t origin);
-    // What is known of senders that were here: it comes to light what was lost between.
-    std::uint64_t last_of(std::uint64_t sender) const;
-    void remember(std::uint64_t sender, std::uint64_t last);
+    past &meet(std::uint64_t sender);  // throws
+    void gone(std::uint64_t sender, std::uint64_t last, bool ended);
 
     intake *intake_ = nullptr;
     bool adopted_ = false;  // one connection is all there will be
     fd listener_;
     watch_point point_;
     std::vector<std::unique_ptr<connection>> all_;
+    std::size_t count_ = 0;           // of them
     std::vector<std::byte> staging_;  // what is read lies here until it is taken apart
-    struct past {
-        std::uint64_t sender, last;
-    };
-    std::vector<past> past_;  // the latest at the end
+    roster<past> past_;
+    bool forgets_ = false;  // somebody who is not in it was here
     std::uint64_t arrivals_ = 0;
+    bool paused_ = false;          // nobody is accepted
+    bool somebody_waits_ = false;  // ... and was accepted
+    bool owes_death_ = false;
 };
 
 }  // namespace libipc::stream

@@ -31,21 +31,27 @@ constexpr int reads_to_leave = 1024;
 void dialer::resume(site &s, outbox &out) {
     site_ = &s;
     outbox_ = &out;
-    in_.replace(control_);
-    if (socket_) point_.resume(*s.uv, socket_.get(), *this);
+    in_.replace(control_.data());
+    point_.resume(*s.uv, *this, socket_.get());
 }
 
 void dialer::adopt(fd connected_socket) {
     adopted_ = true;
     socket_ = std::move(connected_socket);
-    point_ = watch_point(*site_->uv, socket_.get(), *this);
+    point_ = watch_point(*site_->uv, *this);
+    point_.begin(socket_.get());
     connected();
+}
+
+void dialer::open() {
+    point_ = watch_point(*site_->uv, *this);
+    begin();
 }
 
 void dialer::begin() {
     int r = dial(socket_);
     if (r == 0 || r == -EINPROGRESS) {
-        point_ = watch_point(*site_->uv, socket_.get(), *this);
+        point_.begin(socket_.get());
         if (r == 0) return connected();
         state_ = state::connecting;
         return point_.want(false, true);
@@ -55,11 +61,11 @@ void dialer::begin() {
 
 // Gives up this connection; another is tried after a while.
 void dialer::close(std::int64_t retry_ns) {
+    tried_ = std::max(tried_, outbox_->sent());
     outbox_->end_trial();
-    point_ = watch_point();
+    point_.end();
     socket_.reset();
-    done_ = 0;
-    owed_.clear();
+    done_ = owed_from_ = owed_to_ = 0;
     blocked_ = silent_ = false;
     asked_ = 0;
     in_ = parser();
@@ -78,8 +84,8 @@ void dialer::alarm() {
     if (state_ != state::idle) return;
     try {
         begin();
-    } catch (const failure &) {
-        close(last_retry_ns);  // what has become impossible since open may be mended
+    } catch (const std::exception &) {
+        close(last_retry_ns);  // there may be memory later, and what has become impossible since open may be mended
     }
 }
 
@@ -91,17 +97,20 @@ void dialer::connected() {
         return pump();
     }
     hello h{site_->id, outbox_->ring().capacity(), settled_, getpid(), 0};
-    owed_.resize(header_bytes + sizeof h);
-    put({kind::hello, sizeof h, 0, outbox_->sent() + 1}, owed_.data());
-    std::memcpy(owed_.data() + header_bytes, &h, sizeof h);
-    if (outbox_->ended()) {  // the receiver that was told may be another one
-        owed_.resize(owed_.size() + header_bytes);
-        put({kind::end, 0, 0, outbox_->sent()}, owed_.data() + header_bytes + sizeof h);
-    }
+    owe({kind::hello, sizeof h, tried_, outbox_->sent() + 1}, std::as_bytes(std::span(&h, 1)));
+    // The receiver that was told may be another one.
+    if (outbox_->ended()) owe({kind::end, 0, 0, outbox_->sent()});
     state_ = state::greeting;
     watch();
     outbox_->begin_trial();
     pump();
+}
+
+// Comes out by flush().
+void dialer::owe(const header &h, std::span<const std::byte> payload) {
+    put(h, owed_.data() + owed_to_);
+    std::copy(payload.begin(), payload.end(), owed_.data() + owed_to_ + header_bytes);
+    owed_to_ += header_bytes + payload.size();
 }
 
 void dialer::watch() {
@@ -156,7 +165,7 @@ void dialer::read() {
         std::span<const std::byte> input(bytes, static_cast<std::size_t>(n));
         for (parser::step s; socket_ && (s = in_.take(input)) != parser::step::more;) {
             if (s == parser::step::header && in_.head().size <= sizeof control_) {
-                in_.place(control_);
+                in_.place(control_.data());
             } else if (s == parser::step::whole) {
                 heard();
             } else {
@@ -172,7 +181,7 @@ void dialer::heard() {
     const header &h = in_.head();
     if (h.what == kind::answer && h.size == sizeof(answer) && state_ == state::greeting) {
         answer a;
-        std::memcpy(&a, control_, sizeof a);
+        std::memcpy(&a, control_.data(), sizeof a);
         if (a.refused) {
             ++refused_;
             return close(refused_retry_ns);
@@ -181,8 +190,8 @@ void dialer::heard() {
         pid_ = a.pid;
         most_ = h.tag;
         // What was sent over an earlier connection either has arrived or is lost.
-        std::uint64_t sent = outbox_->sent_before_trial(), had = std::clamp(h.sequence, settled_, sent);
-        lost_ += sent - had;
+        std::uint64_t sent = outbox_->sent_before_trial();
+        lost_ += std::min(a.lost, std::max(sent, tried_) - settled_);
         settled_ = sent;
         outbox_->end_trial(most_);
         state_ = state::up;
@@ -222,11 +231,13 @@ bool dialer::write(std::span<iovec> parts, std::size_t &done) {
 }
 
 bool dialer::flush() {
-    if (owed_.empty()) return true;
-    iovec part{owed_.data(), owed_.size()};
+    if (owed_to_ == 0) return true;
+    iovec part{owed_.data() + owed_from_, owed_to_ - owed_from_};
     std::size_t done;
     bool all = write({&part, 1}, done);
-    owed_.erase(owed_.begin(), owed_.begin() + static_cast<std::ptrdiff_t>(std::min(done, owed_.size())));
+    if (owed_to_ == 0) return false;  // the connection is given up
+    owed_from_ += done;
+    if (all) owed_from_ = owed_to_ = 0;
     return all;
 }
 
@@ -286,8 +297,7 @@ void dialer::ask() {
     if (state_ != state::up || blocked_ || site_->where.raw || done_ != 0 || asked_ == outbox_->sent() || !flush())
         return;
     asked_ = outbox_->sent();
-    owed_.resize(header_bytes);
-    put({kind::ask, 0, 0, asked_}, owed_.data());
+    owe({kind::ask, 0, 0, asked_});
     flush();
 }
 

@@ -2,8 +2,9 @@
 // the socket takes them. One that was inherited is not dialled again.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <vector>
+#include <span>
 
 #include "framing.hpp"
 #include "outlet.hpp"
@@ -18,7 +19,7 @@ class dialer : public outlet {
     void resume(site &s, outbox &out) override;
     void adopt(fd connected);  // throws failure
     // The first try: what can never succeed is a failure.
-    void begin();
+    void open();
 
     void ready(bool readable, bool writable) override;
     void pump() override;
@@ -36,8 +37,8 @@ class dialer : public outlet {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(socket_, point_, state_, adopted_, blocked_, silent_, retry_ns_, done_, owed_, in_, control_);
-        a(most_, receiver_, pid_, settled_, delivered_, asked_, lost_, refused_);
+        a(socket_, point_, state_, adopted_, blocked_, silent_, retry_ns_, done_, owed_, owed_from_, owed_to_, in_);
+        a(control_, most_, receiver_, pid_, settled_, tried_, delivered_, asked_, lost_, refused_);
         a.rebuilt(site_, outbox_);
     }
 
@@ -56,7 +57,9 @@ class dialer : public outlet {
         parting,  // from a receiver that can't take the next message: it reads what it was sent before
         over,     // an inherited connection that is gone
     };
+    void begin();
     void connected();
+    void owe(const header &h, std::span<const std::byte> payload = {});
     void watch();
     bool hung_up();
     void read();
@@ -74,15 +77,17 @@ class dialer : public outlet {
     bool blocked_ = false;  // the socket takes nothing now
     bool silent_ = false;   // its peer says no more, and may listen still
     std::int64_t retry_ns_ = 0;
-    std::size_t done_ = 0;         // bytes of the oldest frame that the socket has
-    std::vector<std::byte> owed_;  // of frames that are no messages
+    std::size_t done_ = 0;                                            // bytes of the oldest frame that the socket has
+    std::array<std::byte, 2 * header_bytes + sizeof(hello)> owed_{};  // of frames that are no messages
+    std::size_t owed_from_ = 0, owed_to_ = 0;
     parser in_;
-    std::byte control_[most_control_bytes];
+    std::array<std::byte, most_control_bytes> control_{};
 
     std::uint64_t most_ = ~std::uint64_t{0};
     std::uint64_t receiver_ = 0;
     std::int32_t pid_ = 0;
     std::uint64_t settled_ = 0;    // as outlet says it
+    std::uint64_t tried_ = 0;      // sequence of the last that was on trial, and may have been taken
     std::uint64_t delivered_ = 0;  // sequence
     std::uint64_t asked_ = 0;
     std::uint64_t lost_ = 0, refused_ = 0;

@@ -61,7 +61,7 @@ class fifo_outlet::no_sigpipe {
 };
 
 fifo_source::writer::writer(fifo_source &home, const chunk &c, std::uint32_t index)
-    : sender(c.sender), origin(index), home_(&home) {
+    : sender(c.sender), origin(index), home_(&home), point_(*home.site_->uv, *this) {
     if (c.pid_namespace != home.own_namespace_) return;  // its number means another process here, or none
     pid = static_cast<std::int32_t>(c.pid);
     watch();
@@ -69,21 +69,23 @@ fifo_source::writer::writer(fifo_source &home, const chunk &c, std::uint32_t ind
 
 void fifo_source::writer::watch() {
     if (pid == 0) return;
-    int r = pidfd_of(pid);
-    if (r == -EMFILE || r == -ENFILE || r == -ENOMEM) return home_->site_->alarm_in(retry_ns);
+    int r = pidfd_of(pid), error = r < 0 ? -r : 0;
+    fd process(r);
+    if (process) try {
+            point_.begin(process.get());
+            point_.want(true, false);
+            process_ = std::move(process);
+        } catch (const failure &) {
+            error = ENOMEM;
+        }
+    if (error == EMFILE || error == ENFILE || error == ENOMEM) return home_->site_->alarm_in(retry_ns);
+    if (error == ESRCH) dead = home_->somebody_died_ = true;
     pid = 0;
-    process_ = fd(r);
-    if (r == -ESRCH) {
-        dead = home_->somebody_died_ = true;
-    } else if (r >= 0) {
-        point_ = watch_point(*home_->site_->uv, r, *this);
-        point_.want(true, false);
-    }
 }
 
 void fifo_source::writer::resume(fifo_source &home) {
     home_ = &home;
-    if (process_) point_.resume(*home.site_->uv, process_.get(), *this);
+    point_.resume(*home.site_->uv, *this, process_.get());
 }
 
 void fifo_source::writer::ready(bool, bool) {
@@ -92,25 +94,26 @@ void fifo_source::writer::ready(bool, bool) {
     home_->ready(true, false);  // what it has written comes first
 }
 
-fifo_source::fifo_source(site &s, intake &in) : site_(&s), intake_(&in), own_namespace_(own_pid_namespace()) {}
+fifo_source::fifo_source(site &s, intake &in)
+    : site_(&s), intake_(&in), point_(*s.uv, *this), writers_(most_writers), own_namespace_(own_pid_namespace()) {}
 fifo_source::~fifo_source() = default;
 
 void fifo_source::resume(site &s, intake &in) {
     site_ = &s;
     intake_ = &in;
-    if (pipe_) point_.resume(*s.uv, pipe_.get(), *this);
-    for (auto &w : writers_) w->resume(*this);
+    point_.resume(*s.uv, *this, pipe_.get());
+    writers_.each([&](auto &w) { w->resume(*this); });
 }
 
 void fifo_source::read_from(fd pipe) {
-    point_ = watch_point();
+    point_.end();
     pipe_ = std::move(pipe);
-    point_ = watch_point(*site_->uv, pipe_.get(), *this);
+    point_.begin(pipe_.get());
     point_.want(true, false);
 }
 
 void fifo_source::ready(bool, bool) {
-    if (starved_ || !pipe_) return;
+    if (starved_ || full_ || !pipe_) return;
     for (int i = 0; i < reads_a_turn; ++i)
         if (!(site_->where.raw ? read_raw() : read())) return;
     // An empty pipe tells nothing more.
@@ -119,9 +122,12 @@ void fifo_source::ready(bool, bool) {
 }
 
 void fifo_source::alarm() {
-    for (auto &w : writers_) w->watch();
+    writers_.each([&](auto &w) { w->watch(); });
+    if (std::exchange(owes_death_, false)) unknown_died();
+    if (std::exchange(full_, false)) read_again();
     if (somebody_died_) ready(true, false);
-    if (fd pipe; !pipe_ && reopen(pipe)) read_on(std::move(pipe));
+    if (!pipe_ || !point_.begun())
+        if (fd pipe = std::move(pipe_); pipe || reopen(pipe)) read_on(std::move(pipe));
 }
 
 // False: nothing more for now.
@@ -144,11 +150,15 @@ bool fifo_source::read() {
 }
 
 bool fifo_source::read_raw() {
-    if (!has_raw_origin_) {
-        std::uint64_t capacity = site_->where.capacity.value_or(layout::default_capacity);
-        raw_origin_ = intake_->add(random_id(), capacity, 0);
-        has_raw_origin_ = true;
-    }
+    if (!has_raw_origin_) try {
+            std::uint64_t capacity = site_->where.capacity.value_or(layout::default_capacity);
+            raw_origin_ = intake_->add(random_id(), capacity, 0);
+            has_raw_origin_ = true;
+        } catch (const std::exception &) {
+            short_of_memory();
+            wait_for_a_place();  // what is in the pipe waits there
+            return false;
+        }
     origin &o = (*intake_)[raw_origin_];
     std::uint64_t size = std::min<std::uint64_t>(raw_bytes, o.box.most());
     std::byte *room = o.box.place(size);
@@ -176,44 +186,91 @@ void fifo_source::starve(std::uint32_t index) {
 void fifo_source::room(std::uint32_t index) {
     (*intake_)[index].starved = false;
     starved_ = false;
-    if (!pipe_) return;
+    read_again();
+}
+
+void fifo_source::read_again() {
+    if (!pipe_ || starved_ || full_) return;
     if (!site_->where.raw && !in_.each([&](const chunk &c, std::span<const std::byte> p) { return take(c, p); }))
         return;
     point_.want(true, false);
     if (somebody_died_) ready(true, false);
 }
 
-fifo_source::writer *fifo_source::writer_of(const chunk &c) {
-    for (auto &w : writers_)
-        if (w->sender == c.sender) return w.get();
-    if (writers_.size() == most_writers) return nullptr;
+// Until the user has been told of some who have gone, or there is memory.
+void fifo_source::wait_for_a_place() {
+    full_ = true;
+    point_.want(false, false);
+    site_->alarm_in(retry_ns);
+}
+
+// It is told once, until somebody has come in again.
+void fifo_source::short_of_memory() {
+    if (!std::exchange(short_, true)) site_->fd_error = -ENOMEM;
+}
+
+void fifo_source::unknown_died() {
+    owes_death_ = !intake_->finish_unknown();
+    if (owes_death_) site_->alarm_in(retry_ns);
+}
+
+// For its messages: as much as others have, or as much as there is.
+std::uint32_t fifo_source::add(const chunk &c) {
     std::uint64_t capacity =
         site_->where.capacity.value_or(std::min<std::uint64_t>(default_capacity, most_ring_capacity()));
-    std::uint32_t index = intake_->add(c.sender, capacity, static_cast<std::int32_t>(c.pid));
-    (*intake_)[index].last_sequence = c.sequence - (c.what == kind::message ? 1 : 0);
-    writers_.push_back(std::make_unique<writer>(*this, c, index));
-    heard_ = true;
-    return writers_.back().get();
+    for (;; capacity /= 2) try {
+            return intake_->add(c.sender, capacity, static_cast<std::int32_t>(c.pid));
+        } catch (const std::exception &) {
+            if (capacity / 2 < layout::least_capacity) throw;
+        }
+}
+
+// Throws if there is no memory for it.
+fifo_source::writer *fifo_source::writer_of(const chunk &c) {
+    if (auto *w = writers_.find(c.sender)) {
+        writers_.touch(c.sender);
+        return w->get();
+    }
+    if (writers_.full()) {
+        // Most have died where that can't be seen: the one that was silent for longest is told to have.
+        intake_->finish(writers_.at_oldest()->origin, false);
+        writers_.erase(writers_.oldest());
+    }
+    std::uint32_t index = add(c);
+    try {
+        auto fresh = std::make_unique<writer>(*this, c, index);
+        writer *w = fresh.get();
+        writers_.add(c.sender) = std::move(fresh);
+        (*intake_)[index].last_sequence = c.sequence - (c.what == kind::message ? 1 : 0);
+        heard_ = true;
+        short_ = false;
+        return w;
+    } catch (...) {
+        intake_->drop(index);
+        throw;
+    }
 }
 
 // False: there is no room for it now.
 bool fifo_source::take(const chunk &c, std::span<const std::byte> payload) {
     writer *w;
+    if (intake_->full() && !writers_.find(c.sender)) {
+        wait_for_a_place();
+        return false;
+    }
     try {
         w = writer_of(c);
-    } catch (const failure &) {
-        w = nullptr;  // no memory for one more sender
-    }
-    if (!w) {
-        ++intake_->counters.refused;
+    } catch (const std::exception &) {
+        // Whoever has its memory is not held up by this one.
+        if (c.what == kind::message && c.offset + c.bytes == c.size) ++intake_->counters.lost;
+        short_of_memory();
         return true;
     }
     origin &o = (*intake_)[w->origin];
     if (o.gone) return true;
     if (c.what == kind::end) {
         if (c.sequence > o.last_sequence) {
-            o.lost += c.sequence - o.last_sequence;
-            intake_->counters.lost += c.sequence - o.last_sequence;
+            intake_->lose(w->origin, c.sequence - o.last_sequence);
         }
         intake_->finish(w->origin, true);
         return true;
@@ -239,9 +296,7 @@ bool fifo_source::take(const chunk &c, std::span<const std::byte> payload) {
     w->have += payload.size();
     if (w->have != c.size) return true;
     w->place = nullptr;
-    std::uint64_t missed = c.sequence - o.last_sequence - 1;
-    o.lost += missed;
-    intake_->counters.lost += missed;
+    intake_->lose(w->origin, c.sequence - o.last_sequence - 1);
     intake_->keep(w->origin, c.size, c.tag, c.sequence, c.sender);
     return true;
 }
@@ -249,13 +304,14 @@ bool fifo_source::take(const chunk &c, std::span<const std::byte> payload) {
 // The pipe is empty: whoever is dead has nothing in it any more.
 void fifo_source::bury() {
     if (!std::exchange(somebody_died_, false)) return;
-    for (auto &w : writers_)
+    writers_.each([&](auto &w) {
         if (w->dead) intake_->finish(w->origin, false);
+    });
 }
 
 void fifo_source::all_gone() {
-    for (auto &w : writers_) intake_->finish(w->origin, false);
-    point_ = watch_point();
+    writers_.each([&](auto &w) { intake_->finish(w->origin, false); });
+    point_.end();
     fd pipe = std::move(pipe_);
     bool others_may_come = reopen(pipe);
     if (has_raw_origin_) {
@@ -267,21 +323,27 @@ void fifo_source::all_gone() {
         has_raw_origin_ = false;
     }
     if (others_may_come) return read_on(std::move(pipe));
-    if (!site_->where.raw && !heard_) intake_->finish_unknown();
+    if (!site_->where.raw && !heard_) unknown_died();
 }
 
 void fifo_source::read_on(fd pipe) {
-    if (pipe) return read_from(std::move(pipe));
+    if (pipe) try {
+            return read_from(std::move(pipe));
+        } catch (const failure &) {
+            // It can't be watched now, and is kept: else its writers would die.
+        }
     site_->alarm_in(retry_ns);
 }
 
 void fifo_source::dropped(std::uint32_t index) {
-    std::erase_if(writers_, [&](auto &w) { return w->origin == index; });
+    // One that was forgotten may have come again since, and have another origin.
+    std::uint64_t sender = (*intake_)[index].sender;
+    if (auto *w = writers_.find(sender); w && (*w)->origin == index) writers_.erase(sender);
     if (has_raw_origin_ && raw_origin_ == index) has_raw_origin_ = false;
 }
 
 void fifo_source::leave() {
-    point_ = watch_point();
+    point_.end();
     pipe_.reset();
     writers_.clear();
 }
@@ -291,7 +353,7 @@ void fifo_source::leave() {
 // What a receiver takes that says nothing of its capacity: it can't say what it takes here.
 std::uint64_t fifo_outlet::most() const { return site_->where.raw ? ~std::uint64_t{0} : default_capacity / 2; }
 
-fifo_outlet::fifo_outlet(site &s, outbox &out) : site_(&s), outbox_(&out) {
+fifo_outlet::fifo_outlet(site &s, outbox &out) : site_(&s), outbox_(&out), point_(*s.uv, *this) {
     sign(signature_);
     signature_.sender = s.id;
 }
@@ -299,13 +361,13 @@ fifo_outlet::fifo_outlet(site &s, outbox &out) : site_(&s), outbox_(&out) {
 void fifo_outlet::resume(site &s, outbox &out) {
     site_ = &s;
     outbox_ = &out;
-    if (pipe_) point_.resume(*s.uv, pipe_.get(), *this);
+    point_.resume(*s.uv, *this, pipe_.get());
 }
 
 void fifo_outlet::write_to(fd pipe) {
     adopted_ = true;
     pipe_ = std::move(pipe);
-    point_ = watch_point(*site_->uv, pipe_.get(), *this);
+    point_.begin(pipe_.get());
     point_.want(true, false);
 }
 
@@ -316,8 +378,8 @@ void fifo_outlet::begin() {
         return site_->alarm_in(retry_ns_);
     }
     retry_ns_ = 0;
+    point_.begin(pipe.get());
     pipe_ = std::move(pipe);
-    point_ = watch_point(*site_->uv, pipe_.get(), *this);
     // A pipe that is written to is never readable; but that its reader goes is told to whoever waits for anything.
     point_.want(true, false);
     pump();
@@ -327,13 +389,13 @@ void fifo_outlet::alarm() {
     if (pipe_ || over_) return;
     try {
         begin();
-    } catch (const failure &) {
-        site_->alarm_in(last_retry_ns);  // what has become impossible since open may be mended
+    } catch (const std::exception &) {
+        site_->alarm_in(last_retry_ns);  // there may be memory later, and what has become impossible may be mended
     }
 }
 
 void fifo_outlet::lost() {
-    point_ = watch_point();
+    point_.end();
     pipe_.reset();
     blocked_ = false;
     done_ = 0;
@@ -393,7 +455,7 @@ void fifo_outlet::pump() {
         if (site_->where.raw) {
             if (next.end) {
                 outbox_->pop();
-                point_ = watch_point();
+                point_.end();
                 pipe_.reset();  // the end is end-of-file
                 over_ = true;
                 return;

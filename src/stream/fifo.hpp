@@ -11,6 +11,7 @@
 #include "chunks.hpp"
 #include "intake.hpp"
 #include "outlet.hpp"
+#include "roster.hpp"
 #include "site.hpp"
 
 namespace libipc::stream {
@@ -29,7 +30,8 @@ class fifo_source : public source {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(pipe_, point_, in_, writers_, own_namespace_, starved_, somebody_died_, raw_origin_, has_raw_origin_, heard_);
+        a(pipe_, point_, in_, writers_, own_namespace_, starved_, full_, short_, somebody_died_, owes_death_,
+          raw_origin_, has_raw_origin_, heard_);
         a.rebuilt(site_, intake_);
     }
 
@@ -50,15 +52,23 @@ class fifo_source : public source {
     void read_on(fd pipe);
     void bury();
     void starve(std::uint32_t index);
+    void read_again();
+    void wait_for_a_place();
+    void short_of_memory();
+    void unknown_died();
+    std::uint32_t add(const chunk &c);  // throws
 
     intake *intake_ = nullptr;
     fd pipe_;
     watch_point point_;
     chunk_scanner in_;
-    std::vector<std::unique_ptr<writer>> writers_;
+    roster<std::unique_ptr<writer>> writers_;
     std::uint32_t own_namespace_ = 0;
-    bool starved_ = false;
+    bool starved_ = false;  // nothing is read until there is room
+    bool full_ = false;     // ... or until the user has taken some who have gone
+    bool short_ = false;    // the user was told that there is no memory for somebody
     bool somebody_died_ = false;
+    bool owes_death_ = false;
     std::uint32_t raw_origin_ = 0;
     bool has_raw_origin_ = false;
     bool heard_ = false;  // somebody has said who it is

@@ -18,7 +18,8 @@ namespace libipc::stream {
 enum class kind : std::uint8_t {
     message = 1,
     end = 2,       // no more will come
-    hello = 3,     // from the sender; sequence: of the first message to come. Payload: hello
+    hello = 3,     // from the sender; sequence: of the first message to come; tag: the last that went over a connection
+                   // that broke before its answer came, and may come again. Payload: hello
     answer = 4,    // from the receiver; sequence: the last it had of this sender; tag: the largest message it takes.
                    // Payload: answer
     released = 5,  // from the receiver; sequence: all up to it are released; tag: all up to it are delivered
@@ -46,7 +47,8 @@ struct answer {
     std::uint64_t receiver;
     std::uint32_t refused;
     std::int32_t pid;
-    char words[240];  // why it refused
+    char words[232];     // why it refused
+    std::uint64_t lost;  // of this sender's messages, so many are lost that it has not been told of
 };
 static_assert(sizeof(hello) == 32 && sizeof(answer) == 256);
 inline constexpr std::size_t most_control_bytes = sizeof(answer);  // payload of any frame that is no message
@@ -81,6 +83,10 @@ class parser {
     // A part of a frame is there: if the stream ends now, that was cut off.
     bool inside() const { return phase_ != phase::header || have_ != 0; }
     bool placed() const { return phase_ == phase::payload; }
+    // So many bytes bring the next step.
+    std::size_t needs() const {
+        return phase_ == phase::header ? header_bytes - have_ : static_cast<std::size_t>(left_);
+    }
     const char *why() const { return why_; }
 
     // A payload in the memory of an inbox stays there; for any other, replace() says where it is now.

@@ -34,11 +34,11 @@ constexpr std::uint64_t payload_offset_for(std::uint64_t offset, std::uint64_t s
 
 }  // namespace
 
-inbox::inbox(std::uint64_t capacity)
+inbox::inbox(std::uint64_t capacity, std::uint64_t key, std::size_t spare)
     // Two of the largest messages with all that is around them, as one may have to skip nearly its own length.
-    : capacity_(round_up(capacity + 512, 4096)), most_(capacity / 2) {
+    : capacity_(round_up(capacity + 512, 4096)), most_(capacity / 2), key_(key) {
     static_assert(sizeof(record) == record_bytes);
-    memory_ = make_private(capacity_);
+    memory_ = make_private(capacity_ + spare);
     starts_ = make_private(round_up(capacity_ / unit / 8, 4096));
 }
 
@@ -89,7 +89,6 @@ void inbox::keep(std::uint64_t size, std::uint64_t tag, std::uint64_t sequence, 
     r.flags = flags;
     r.released = 0;
     head_ += r.length;
-    ++undelivered_;
 }
 
 void inbox::take(ipc_message &out) {
@@ -101,17 +100,16 @@ void inbox::take(ipc_message &out) {
     out.sequence = r.sequence;
     out.sender = r.sender;
     out.flags = r.flags;
-    out.position = next_;
+    out.position = key_ + next_;
     starts_word(next_) |= std::uint64_t{1} << (next_ % capacity_ / unit % 64);
     next_ += r.length;
     delivered_sequence_ = r.sequence;
     ++held_;
-    --undelivered_;
 }
 
 std::int32_t inbox::release(std::uint64_t position) {
-    if (position >= next_ || position % unit != 0) return -EINVAL;
-    if (position < tail_) return -ESTALE;
+    position -= key_;
+    if (position >= next_ || position < tail_ || position % unit != 0) return -ESTALE;
     std::uint64_t bit = std::uint64_t{1} << (position % capacity_ / unit % 64);
     if (!(starts_word(position) & bit)) return -ESTALE;
     starts_word(position) &= ~bit;

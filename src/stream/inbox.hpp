@@ -14,10 +14,13 @@ namespace libipc::stream {
 class inbox {
   public:
     inbox() = default;
-    // Takes messages of up to half the capacity. Throws failure. Memory is used as it is filled.
-    explicit inbox(std::uint64_t capacity);
+    // Takes messages of up to half the capacity. Positions are given out from `key` on. Throws failure. Memory is used
+    // as it is filled.
+    explicit inbox(std::uint64_t capacity, std::uint64_t key = 0, std::size_t spare = 0);
     explicit operator bool() const { return static_cast<bool>(memory_); }
     std::uint64_t most() const { return most_; }
+    // As much as was asked for, for whoever fills it.
+    std::byte *spare() const { return memory_.get() + capacity_; }
 
     // Room for the next message, of at most `size` bytes; null: not before something is released. One at a time.
     std::byte *place(std::uint64_t size);
@@ -37,7 +40,7 @@ class inbox {
     std::int32_t release(std::uint64_t position);
 
     std::uint64_t held() const { return held_; }
-    std::uint64_t undelivered() const { return undelivered_; }
+    std::uint64_t kept() const { return head_ - tail_; }  // bytes
     // Positions in bytes, as ipc_link has them.
     std::uint64_t received() const { return head_; }
     std::uint64_t delivered() const { return next_; }
@@ -49,8 +52,8 @@ class inbox {
     // The memory stays where it is: messages that are held, and the one that is coming, have their addresses in it.
     template <class Archive>
     void hand_over(Archive &a) {
-        a(memory_, starts_, capacity_, most_, head_, next_, tail_, placed_, skipped_, held_, undelivered_,
-          delivered_sequence_, released_sequence_);
+        a(memory_, starts_, capacity_, most_, key_, head_, next_, tail_, placed_, skipped_, held_, delivered_sequence_,
+          released_sequence_);
     }
 
   private:
@@ -60,11 +63,11 @@ class inbox {
 
     mapping memory_;
     mapping starts_;  // a bit for each 16 bytes: a message that is held starts there
-    std::uint64_t capacity_ = 0, most_ = 0;
+    std::uint64_t capacity_ = 0, most_ = 0, key_ = 0;
     std::uint64_t head_ = 0, next_ = 0, tail_ = 0;
     std::uint64_t placed_ = 0;   // bytes from head_ to the end of the placed message; 0: none is
     std::uint64_t skipped_ = 0;  // ... of them left empty before it, at the end of the memory
-    std::uint64_t held_ = 0, undelivered_ = 0;
+    std::uint64_t held_ = 0;
     std::uint64_t delivered_sequence_ = 0, released_sequence_ = 0;
 };
 

@@ -1,6 +1,5 @@
 #include "intake.hpp"
 
-#include <algorithm>
 #include <cerrno>
 
 #include "../failure.hpp"
@@ -19,17 +18,28 @@ constexpr std::uint32_t messages_a_turn = 16;
 
 }  // namespace
 
-std::uint32_t intake::add(std::uint64_t sender, std::uint64_t capacity, std::int32_t pid) {
-    inbox box(capacity);
-    if (free_.empty()) {
-        if (origins_.size() > index_mask) fail(-ENOMEM, "this receiver has {} senders already", origins_.size());
-        origins_.push_back(std::make_unique<origin>());
-        free_.reserve(origins_.size());
-        free_.push_back(static_cast<std::uint32_t>(origins_.size() - 1));
+std::uint32_t intake::add(std::uint64_t sender, std::uint64_t capacity, std::int32_t pid, std::size_t spare) {
+    if (all_.size() == most_origins) {
+        if (bare_.empty()) fail(-ENOMEM, "this receiver has {} senders already", all_.size());
+        std::uint32_t first = bare_.first();
+        tell(*origins_[first]);
+        source_->dropped(first);
+        drop(first);
     }
-    std::uint32_t index = free_.back();
-    free_.pop_back();
+    // Those of another receiver, and of another sender, are others: what is released by mistake is found.
+    if (keys_ == 0) keys_ = random_id();
+    inbox box(capacity, keys_ += 0x9e3779b97f4a7c15, spare);
+    if (free_.empty()) {
+        auto fresh = std::make_unique<origin>();
+        fresh->generation = static_cast<std::uint32_t>(keys_ >> 40) & generation_mask;
+        origins_.push_back(std::move(fresh));
+        free_.push_back(static_cast<std::uint32_t>(origins_.size() - 1), hooks<&origin::known>());
+    }
+    std::uint32_t index = free_.first();
+    free_.remove(index, hooks<&origin::known>());
+    all_.push_back(index, hooks<&origin::known>());
     origin &o = *origins_[index];
+    o.generation = o.generation % generation_mask + 1;  // never 0, as in what no receiver has filled
     o.used = true;
     o.sender = sender;
     o.pid = pid;
@@ -38,21 +48,22 @@ std::uint32_t intake::add(std::uint64_t sender, std::uint64_t capacity, std::int
     return index;
 }
 
-void intake::activate(std::uint32_t index) {
-    if (std::exchange(origins_[index]->active, true)) return;
-    if (first_ != 0 && active_.size() == active_.capacity()) {
-        active_.erase(active_.begin(), active_.begin() + static_cast<std::ptrdiff_t>(first_));
-        first_ = 0;
-    }
-    active_.push_back(index);
+template <class F>
+void intake::change_box(origin &o, F f) {
+    backlog_ -= o.box.kept();
+    held_ -= o.box.held();
+    f();
+    backlog_ += o.box.kept();
+    held_ += o.box.held();
 }
 
 void intake::keep(std::uint32_t index, std::uint64_t size, std::uint64_t tag, std::uint64_t sequence,
                   std::uint64_t sender, std::uint32_t flags) {
     origin &o = *origins_[index];
-    o.box.keep(size, tag, sequence, sender, flags);
+    change_box(o, [&] { o.box.keep(size, tag, sequence, sender, flags); });
     o.last_sequence = sequence;
-    activate(index);
+    o.death_known = false;
+    active_.push_back(index, hooks<&origin::active>());
 }
 
 void intake::finish(std::uint32_t index, bool ended) {
@@ -61,116 +72,121 @@ void intake::finish(std::uint32_t index, bool ended) {
     if (o.box.placed()) o.box.give_up();
     o.gone = true;
     o.ended = ended;
-    activate(index);
+    o.told = ended ? o.end_known : o.death_known;
+    if (!o.told) active_.push_back(index, hooks<&origin::active>());
+    note_bare(index);
 }
 
-void intake::finish_unknown() try { finish(add(0, layout::least_capacity, 0), false); } catch (const failure &) {
-    // No memory to tell it with.
+void intake::note_bare(std::uint32_t index) {
+    origin &o = *origins_[index];
+    if (o.gone && !o.told && !o.box.waiting() && o.box.held() == 0) bare_.push_back(index, hooks<&origin::bare>());
+}
+
+void intake::tell(origin &o) {
+    o.told = true;
+    ++(o.ended ? counters.ends : counters.deaths);
+}
+
+bool intake::finish_unknown() try {
+    finish(add(0, layout::least_capacity, 0), false);
+    return true;
+} catch (const std::exception &) {
+    return false;
 }
 
 void intake::drop(std::uint32_t index) {
     origin &o = *origins_[index];
     if (!o.used) return;
-    if (o.active) {
-        auto at = std::find(active_.begin() + static_cast<std::ptrdiff_t>(first_), active_.end(), index);
-        if (at == active_.begin() + static_cast<std::ptrdiff_t>(first_)) turn_left_ = 0;
-        active_.erase(at);
-    }
-    std::uint32_t generation = (o.generation + 1) & generation_mask;
+    if (active_.first() == index) turn_left_ = 0;
+    active_.remove(index, hooks<&origin::active>());
+    owed_.remove(index, hooks<&origin::owed>());
+    bare_.remove(index, hooks<&origin::bare>());
+    all_.remove(index, hooks<&origin::known>());
+    change_box(o, [&] { o.box = inbox(); });
+    std::uint32_t generation = o.generation;
     o = origin{};
     o.generation = generation;
-    free_.push_back(index);
+    free_.push_back(index, hooks<&origin::known>());
     --counters.links;
 }
 
 std::int32_t intake::take(ipc_message &out, std::uint32_t &index) {
-    if (first_ == active_.size()) return 0;
-    index = active_[first_];
+    if (active_.empty()) return 0;
+    index = active_.first();
     origin &o = *origins_[index];
     if (turn_left_ == 0) turn_left_ = messages_a_turn;
+    auto more = [&] { return o.box.waiting() || (o.gone && !o.told); };
     bool message = o.box.waiting();
     if (message) {
         o.box.take(out);
         out.link = index | o.generation << index_bits;
+        ++held_;
         ++counters.messages;
         counters.bytes += out.size;
         --turn_left_;
-        if (turn_left_ != 0 && (o.box.waiting() || o.gone)) return IPC_MESSAGE;
+        if (turn_left_ != 0 && more()) return IPC_MESSAGE;
     }
     // Its turn is over, or it has nothing more.
     turn_left_ = 0;
-    o.active = false;
-    if (++first_ == active_.size()) {
-        active_.clear();
-        first_ = 0;
-    }
+    active_.remove(index, hooks<&origin::active>());
     if (message) {
-        if (o.box.waiting() || o.gone) activate(index);
+        if (more()) active_.push_back(index, hooks<&origin::active>());
         return IPC_MESSAGE;
     }
     std::size_t size = out.struct_size;
     out = {};
     out.struct_size = size;
     out.sender = o.sender;
-    o.told = true;
-    std::int32_t what = o.ended ? IPC_END : IPC_DIED;
-    ++(o.ended ? counters.ends : counters.deaths);
-    return what;
+    tell(o);
+    bare_.remove(index, hooks<&origin::bare>());
+    return o.ended ? IPC_END : IPC_DIED;
 }
 
 std::int64_t intake::release(const ipc_message &message) {
+    if (!message.data || message.link >> index_bits == 0) return -EINVAL;
     std::uint32_t index = message.link & index_mask;
-    if (index >= origins_.size()) return -EINVAL;
+    if (index >= origins_.size()) return -ESTALE;
     origin &o = *origins_[index];
     // One that is dropped had all its messages released.
     if (!o.used || o.generation != message.link >> index_bits) return -ESTALE;
-    if (std::int32_t r = o.box.release(message.position); r < 0) return r;
+    std::int32_t r = 0;
+    change_box(o, [&] { r = o.box.release(message.position); });
+    if (r < 0) return r;
+    note_bare(index);
     return index;
 }
 
-std::uint64_t intake::held() const {
-    std::uint64_t n = 0;
-    for (auto &o : origins_)
-        if (o->used) n += o->box.held();
-    return n;
-}
-
-std::uint64_t intake::backlog() const {
-    std::uint64_t n = 0;
-    for (auto &o : origins_)
-        if (o->used) n += o->box.received() - o->box.released();
-    return n;
+std::uint32_t intake::take_owed() {
+    std::uint32_t index = owed_.first();
+    owed_.remove(index, hooks<&origin::owed>());
+    return index;
 }
 
 std::int32_t intake::links(ipc_link *out, std::size_t count) const {
     std::size_t n = 0;
-    for (auto &o : origins_) {
-        if (!o->used) continue;
-        if (n < count) {
-            ipc_link &l = out[n];
-            std::size_t size = out[0].struct_size;
-            l = {};
-            l.struct_size = size;
-            l.peer = o->sender;
-            l.pid = o->pid;
-            l.state = o->gone ? IPC_LINK_ENDED : IPC_LINK_UP;
-            l.committed = o->box.received();
-            l.delivered = o->box.delivered();
-            l.released = o->box.released();
-            l.behind = o->box.held();
-            l.lost = o->lost;
-        }
-        ++n;
+    for (std::uint32_t i = all_.first(); i != chain::none && n < count; i = origins_[i]->known.after) {
+        const origin &o = *origins_[i];
+        ipc_link &l = out[n++];
+        std::size_t size = out[0].struct_size;
+        l = {};
+        l.struct_size = size;
+        l.peer = o.sender;
+        l.pid = o.pid;
+        l.state = o.gone ? IPC_LINK_ENDED : IPC_LINK_UP;
+        l.committed = o.box.received();
+        l.delivered = o.box.delivered();
+        l.released = o.box.released();
+        l.behind = o.box.held();
+        l.lost = o.lost;
     }
-    return static_cast<std::int32_t>(n);
+    return static_cast<std::int32_t>(all_.size());
 }
 
 void intake::show(shown_links &out) const {
-    for (auto &o : origins_) {
-        if (out.full()) return;
-        if (!o->used) continue;
-        out.add({o->sender, o->pid, static_cast<std::int16_t>(o->gone ? IPC_LINK_ENDED : IPC_LINK_UP), 0,
-                 o->box.received(), o->box.delivered(), o->box.released(), 0, o->lost});
+    for (std::uint32_t i = all_.first(); i != chain::none && !out.full(); i = origins_[i]->known.after) {
+        const origin &o = *origins_[i];
+        out.add({o.sender, o.pid, static_cast<std::int16_t>(o.gone ? IPC_LINK_ENDED : IPC_LINK_UP), 0, o.box.received(),
+                 o.box.delivered(), o.box.released(), 0, o.lost});
     }
 }
 

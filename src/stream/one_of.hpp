@@ -17,6 +17,7 @@ class one_of {
         it_ = place.get();
     }
     Base *operator->() const { return it_; }
+    Base &operator*() const { return *it_; }
 
     template <class Archive>
     void hand_over(Archive &a) {

@@ -96,8 +96,8 @@ bool pipe_source::reopen(fd &pipe) {
             pipe.reset();  // there may be no descriptor left but this
             pipe = open();
         }
-    } catch (const failure &) {
-        pipe.reset();  // another receiver was quicker, and may go
+    } catch (const std::exception &) {
+        pipe.reset();  // another receiver was quicker, and may go; or there is no memory now
     }
     return true;
 }

@@ -20,6 +20,7 @@ receiver::receiver(any_endpoint where)
       site_(std::move(where), owner_.page()),
       status_(site_.where, site_.id, IPC_RECEIVER) {
     open_source(source_, site_, intake_);
+    intake_.serve(*source_);
     if (std::string url = source_->url(); !url.empty()) {
         site_.where.url = url;
         status_.rename(url);
@@ -31,6 +32,7 @@ receiver::receiver(handoff::reader &state) {
     handoff::adopt(*this, state, [&] {
         site_.uv.emplace();
         source_->resume(site_, intake_);
+        intake_.serve(*source_);
         site_.uv->enter(site_.waiting);
     });
 }
@@ -91,34 +93,29 @@ std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
         settle();
         if (intake_.anything()) continue;
         ++intake_.counters.waits;
-        show();
         int r = look(left);
         now = now_ns();
         if (r < 0) return site_.waiting.take_interrupt() ? -ECANCELED : r;  // the handler may have called interrupt
     }
 }
 
-// Before a sleep: what is released is told, and what is to be watched is passed on.
+// Before a sleep: what is released is told.
 void receiver::settle() {
     no_cancel here;
-    if (!unacknowledged_.empty()) {
-        std::int64_t since = now_ns() - acknowledged_at_ns_;
-        if (since >= acknowledge_gap_ns)
-            acknowledge_all();
-        else
-            site_.alarm_in(acknowledge_gap_ns - since);
-    }
-    site_.pass_on();
+    if (!intake_.owes()) return;
+    std::int64_t since = now_ns() - acknowledged_at_ns_;
+    if (since >= acknowledge_gap_ns)
+        acknowledge_all();
+    else
+        site_.alarm_in(acknowledge_gap_ns - since);
 }
 
 void receiver::acknowledge_all() {
-    for (std::uint32_t index : unacknowledged_) {
+    while (intake_.owes()) {
+        std::uint32_t index = intake_.take_owed();
         origin &o = intake_[index];
-        if (!o.unacknowledged) continue;  // another one in its place
-        o.unacknowledged = false;
         if (o.box.released_sequence() > o.acknowledged) source_->acknowledge(index);
     }
-    unacknowledged_.clear();
     acknowledged_at_ns_ = now_ns();
 }
 
@@ -136,7 +133,6 @@ std::int32_t receiver::release(const ipc_message &message) {
     // A sender that wants to know what is released may have asked while the user was at work. First, as this may fail,
     // and a release that has failed can be tried again.
     if (!shut_ && site_.waiting.due()) look(0);
-    unacknowledged_.reserve(unacknowledged_.size() + 1);
     std::int64_t r = intake_.release(message);
     if (r < 0) return static_cast<std::int32_t>(r);
     auto index = static_cast<std::uint32_t>(r);
@@ -152,8 +148,8 @@ std::int32_t receiver::release(const ipc_message &message) {
         if (o.told || o.asked > o.acknowledged || o.box.released() - o.acknowledged_at >= acknowledge_bytes) {
             no_cancel here;
             source_->acknowledge(index);
-        } else if (!std::exchange(o.unacknowledged, true)) {
-            unacknowledged_.push_back(index);
+        } else {
+            intake_.owe(index);
         }
     }
     drop_if_done(index);
@@ -199,7 +195,6 @@ std::uint64_t receiver::shut() {
     if (!std::exchange(shut_, true)) try {
             acknowledge_all();
             source_->leave();
-            site_.pass_on();
         } catch (const std::exception &) {
             // No memory to say it with: that the sockets close says enough, and what is held is still the user's.
         }

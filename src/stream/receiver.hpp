@@ -4,7 +4,6 @@
 #include <ipc/ipc.h>
 
 #include <cstdint>
-#include <vector>
 
 #include "../handoff.hpp"
 #include "../ownership.hpp"
@@ -39,7 +38,7 @@ class receiver {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(owner_, site_, intake_, status_, source_, unacknowledged_, acknowledged_at_ns_, spin_, shut_);
+        a(owner_, site_, intake_, status_, source_, acknowledged_at_ns_, spin_, shut_);
     }
 
   private:
@@ -56,7 +55,6 @@ class receiver {
     intake intake_;
     status_page status_;
     any_source source_;
-    std::vector<std::uint32_t> unacknowledged_;
     std::int64_t acknowledged_at_ns_ = 0;
     spin spin_;
     bool shut_ = false;

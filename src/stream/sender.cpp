@@ -39,7 +39,6 @@ sender::~sender() {
 int sender::look(std::int64_t timeout_ns) {
     no_cancel here;
     int r = site_.look(timeout_ns, [&] { outlet_->alarm(); });
-    site_.pass_on();
     show();
     return r;
 }
@@ -143,8 +142,6 @@ std::int32_t sender::arm() {
     look(0);
     bool there =
         outlet_->dead() || (refused_reserve_ && outbox_.ring().fits(refused_size_)) || (refused_flush_ && drained());
-    no_cancel here;
-    there |= site_.pass_on();
     // After the looks, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.
     if (site_.waiting.take_interrupt()) return -ECANCELED;
     if (there) return 0;

@@ -18,14 +18,12 @@ struct site {
     std::uint64_t id = 0;
     events waiting;
     std::optional<loop> uv;
-    std::int32_t fd_error = 0;  // -EMFILE or -ENFILE to be told, once
+    std::int32_t fd_error = 0;  // -EMFILE, -ENFILE or -ENOMEM to be told, once
 
     // Takes what has happened, waiting for the first of it up to timeout_ns, and calls alarm() if that has gone off. 0,
     // or -EINTR.
     template <class Alarm>
     int look(std::int64_t timeout_ns, Alarm alarm) {
-        // What is passed on may bring at once what the caller waits for: it looks before it sleeps.
-        if (pass_on()) timeout_ns = 0;
         return waiting.take(timeout_ns, [&](event_tag tag) {
             keep_ready();
             if (tag.kind == event_tag::of::stream) {
@@ -35,13 +33,6 @@ struct site {
                 alarm();
             }
         });
-    }
-    // Before a wait: what is to be watched from now on. True if something may have come by that.
-    bool pass_on() {
-        if (!uv->stale()) return false;
-        keep_ready();
-        uv->run();
-        return true;
     }
     // The host is told to wait, and another call comes before it does: what that takes was to wake it.
     bool armed = false;

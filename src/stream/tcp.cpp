@@ -43,14 +43,14 @@ tcp_listener::tcp_listener(site &s, intake &in)
 
 std::string tcp_listener::url() const { return url_of("tcp", site_->where, bound_.port()); }
 
-std::string tcp_listener::admit(int socket) {
+std::optional<refusal> tcp_listener::admit(int socket) {
     tune(socket);
     address peer = peer_of_socket(socket);
     if (allowed_.has(peer)) return {};
-    return fmt::format("{} is not within allow= of this receiver", peer.words());
+    return refusal("{} is not within allow= of this receiver", peer.words());
 }
 
-tcp_dialer::tcp_dialer(site &s, outbox &out) : dialer(s, out), there_(resolve(s.where)) { begin(); }
+tcp_dialer::tcp_dialer(site &s, outbox &out) : dialer(s, out), there_(resolve(s.where)) { open(); }
 
 int tcp_dialer::dial(fd &socket) {
     fd fresh(make_tcp_socket(there_));

@@ -21,7 +21,7 @@ class tcp_listener final : public connections {
     }
 
   private:
-    std::string admit(int socket) override;
+    std::optional<refusal> admit(int socket) override;
     address bound_;
     allowed allowed_;
 };

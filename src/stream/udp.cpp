@@ -20,7 +20,7 @@ constexpr std::size_t slot = 65'536;  // of each
 constexpr std::uint64_t default_capacity = 8 << 20;
 constexpr int socket_buffer = 4 << 20;  // as far as the system lets us (net.core.rmem_max)
 constexpr std::size_t most_senders = 1024;
-constexpr std::size_t most_ended = 256;
+constexpr std::size_t most_ended = 1024;
 constexpr std::uint64_t most_sequence = std::uint64_t{1} << 62;  // so that no sum of them is too large
 // An end is a datagram, and may be lost as any other.
 constexpr int times_to_end = 3;
@@ -52,14 +52,22 @@ std::uint32_t udp_source::record::note(std::uint64_t sequence) {
 }
 
 udp_source::udp_source(site &s, intake &in)
-    : site_(&s), intake_(&in), bound_(resolve(s.where)), allowed_(s.where, bound_), room_(datagrams_a_call * slot) {
+    : site_(&s),
+      intake_(&in),
+      bound_(resolve(s.where)),
+      allowed_(s.where, bound_),
+      room_(datagrams_a_call * slot),
+      records_(most_senders),
+      ended_(most_ended) {
+    ended_.reserve();
     socket_ = made(make_udp_socket(bound_), "a socket");
     set_option(socket_.get(), SOL_SOCKET, SO_RCVBUF, socket_buffer);
     set_option(socket_.get(), SOL_SOCKET, SO_RCVBUFFORCE, socket_buffer);  // root may have more
     if (bound_.family() == AF_INET6) set_option(socket_.get(), IPPROTO_IPV6, IPV6_V6ONLY, s.where.host != "*");
     if (bind(socket_.get(), bound_.get(), bound_.size) != 0) fail_to_have(bound_, "udp", "bind", errno);
     bound_ = name_of_socket(socket_.get());
-    point_ = watch_point(*site_->uv, socket_.get(), *this);
+    point_ = watch_point(*site_->uv, *this);
+    point_.begin(socket_.get());
     point_.want(true, false);
 }
 
@@ -67,17 +75,19 @@ void udp_source::resume(site &s, intake &in) {
     site_ = &s;
     intake_ = &in;
     room_.resize(datagrams_a_call * slot);
-    if (socket_) point_.resume(*s.uv, socket_.get(), *this);
+    point_.resume(*s.uv, *this, socket_.get());
 }
 
 std::string udp_source::url() const { return url_of("udp", site_->where, bound_.port()); }
 
 void udp_source::dropped(std::uint32_t index) {
-    std::erase_if(records_, [&](const record &r) { return r.origin == index; });
+    // One that was forgotten may have come again since, and have another origin.
+    std::uint64_t sender = (*intake_)[index].sender;
+    if (record *r = records_.find(sender); r && r->origin == index) records_.erase(sender);
 }
 
 void udp_source::leave() {
-    point_ = watch_point();
+    point_.end();
     socket_.reset();
 }
 
@@ -107,8 +117,8 @@ void udp_source::ready(bool, bool) {
 void udp_source::take(std::span<const std::byte> datagram, const address &from) {
     if (!allowed_.has(from)) return drop_foreign();
     if (site_->where.raw) {
-        record *r = record_of(raw_sender(from), 1, from);
-        if (!r) return drop_foreign();
+        record *r = record_of(from.as_id(), 1, from);
+        if (!r) return drop_unknown();
         r->highest = ++r->came;
         return keep(*r, datagram, 0, r->highest, 0);
     }
@@ -118,15 +128,16 @@ void udp_source::take(std::span<const std::byte> datagram, const address &from) 
         (c.sequence == 0 && c.what == kind::message))
         return drop_foreign();
     // An end is sent more than once; and what was overtaken by it was counted as lost.
-    if (std::find(ended_.begin(), ended_.end(), c.sender) != ended_.end()) return;
+    if (ended_.find(c.sender)) return;
     record *r = record_of(c.sender, c.sequence + (c.what == kind::end), from);
-    if (!r || !(r->from == from)) return drop_foreign();
+    if (!r) return drop_unknown();
+    if (!(r->from == from)) return drop_foreign();
     if (c.what == kind::end) {
         // What was sent and is missing at the end is known by its sequence.
         if (c.sequence > r->highest) count_lost(*r, [&] { r->highest = c.sequence; });
-        if (ended_.size() == most_ended) ended_.erase(ended_.begin());
-        ended_.push_back(c.sender);
-        return intake_->finish(r->origin, true);
+        intake_->finish(r->origin, true);
+        records_.erase(c.sender);
+        return remember_end(c.sender);
     }
     std::uint32_t flags = 0;
     count_lost(*r, [&] { flags = r->note(c.sequence); });
@@ -156,33 +167,34 @@ void udp_source::keep(record &r, std::span<const std::byte> payload, std::uint64
     intake_->keep(r.origin, payload.size(), tag, sequence, r.sender, flags);
 }
 
-std::uint64_t udp_source::raw_sender(const address &from) {
-    for (const record &r : records_)
-        if (r.from == from) return r.sender;
-    return random_id();
+void udp_source::remember_end(std::uint64_t sender) {
+    if (ended_.full()) ended_.erase(ended_.oldest());
+    ended_.add(sender);
 }
 
-udp_source::record *udp_source::record_of(std::uint64_t sender, std::uint64_t sequence, const address &from) {
-    ++heard_;
-    for (record &r : records_)
-        if (r.sender == sender) {
-            r.heard = heard_;
-            return &r;
-        }
-    if (records_.size() == most_senders) {
+// Null: there is no room for one more, or no memory.
+udp_source::record *udp_source::record_of(std::uint64_t sender, std::uint64_t sequence, const address &from) try {
+    if (record *r = records_.find(sender)) {
+        records_.touch(sender);
+        return r;
+    }
+    if (intake_->full()) return nullptr;
+    if (records_.full()) {
         // Whoever sends from made-up ids makes us forget the one that was silent for longest.
-        auto silent = std::min_element(records_.begin(), records_.end(),
-                                       [](const record &a, const record &b) { return a.heard < b.heard; });
-        intake_->finish(silent->origin, false);
-        records_.erase(silent);
+        intake_->finish(records_.at_oldest().origin, false);
+        records_.erase(records_.oldest());
     }
+    std::uint32_t index = intake_->add(sender, site_->where.capacity.value_or(default_capacity), 0);
     try {
-        std::uint32_t index = intake_->add(sender, site_->where.capacity.value_or(default_capacity), 0);
-        records_.push_back({sender, from, index, sequence, sequence - 1, 0, 0, heard_, {}});
-        return &records_.back();
-    } catch (const failure &) {
-        return nullptr;
+        record &r = records_.add(sender);
+        r = {sender, from, index, sequence, sequence - 1};
+        return &r;
+    } catch (...) {
+        intake_->drop(index);
+        throw;
     }
+} catch (const std::exception &) {
+    return nullptr;
 }
 
 udp_outlet::udp_outlet(site &s, outbox &out) : site_(&s), outbox_(&out), there_(resolve(s.where)) {
@@ -190,7 +202,8 @@ udp_outlet::udp_outlet(site &s, outbox &out) : site_(&s), outbox_(&out), there_(
     set_option(socket_.get(), SOL_SOCKET, SO_SNDBUF, socket_buffer);
     if (connect(socket_.get(), there_.get(), there_.size) != 0)
         fail(-errno, "there is no way to {}: {}", there_.words(), errno_words(errno));
-    point_ = watch_point(*site_->uv, socket_.get(), *this);
+    point_ = watch_point(*site_->uv, *this);
+    point_.begin(socket_.get());
     sign(signature_);
     signature_.sender = s.id;
 }
@@ -198,7 +211,7 @@ udp_outlet::udp_outlet(site &s, outbox &out) : site_(&s), outbox_(&out), there_(
 void udp_outlet::resume(site &s, outbox &out) {
     site_ = &s;
     outbox_ = &out;
-    point_.resume(*s.uv, socket_.get(), *this);
+    point_.resume(*s.uv, *this, socket_.get());
 }
 
 std::uint64_t udp_outlet::most() const { return most_datagram - (site_->where.raw ? 0 : chunk_header_bytes); }

@@ -12,6 +12,7 @@
 #include "chunks.hpp"
 #include "intake.hpp"
 #include "outlet.hpp"
+#include "roster.hpp"
 
 namespace libipc::stream {
 
@@ -26,7 +27,7 @@ class udp_source final : public source {
     void leave() override;
     template <class Archive>
     void hand_over(Archive &a) {
-        a(bound_, allowed_, socket_, point_, records_, ended_, heard_);
+        a(bound_, allowed_, socket_, point_, records_, ended_);
         a.rebuilt(site_, intake_, room_);
     }
 
@@ -35,12 +36,11 @@ class udp_source final : public source {
     // What came of one sender, to tell what is missing.
     struct record {
         std::uint64_t sender = 0;
-        address from;
+        address from{};
         std::uint32_t origin = 0;
         std::uint64_t first = 0, highest = 0;
         std::uint64_t came = 0;     // different ones
         std::uint64_t dropped = 0;  // ... for want of room
-        std::uint64_t heard = 0;    // when, in datagrams of all
         std::array<std::uint64_t, window / 64> seen{};
 
         std::uint64_t &word(std::uint64_t sequence) { return seen[sequence % window / 64]; }
@@ -59,7 +59,8 @@ class udp_source final : public source {
     void keep(record &r, std::span<const std::byte> payload, std::uint64_t tag, std::uint64_t sequence,
               std::uint32_t flags);
     void drop_foreign() { ++intake_->counters.foreign; }
-    std::uint64_t raw_sender(const address &from);
+    void drop_unknown() { ++intake_->counters.lost; }  // there is no room for its sender
+    void remember_end(std::uint64_t sender);
     record *record_of(std::uint64_t sender, std::uint64_t sequence, const address &from);
 
     site *site_ = nullptr;
@@ -69,9 +70,9 @@ class udp_source final : public source {
     fd socket_;
     watch_point point_;
     std::vector<std::byte> room_;  // where datagrams are read to
-    std::vector<record> records_;
-    std::vector<std::uint64_t> ended_;  // senders of which nothing more is taken, the latest at the end
-    std::uint64_t heard_ = 0;
+    roster<record> records_;
+    struct nothing {};
+    roster<nothing> ended_;  // senders of which nothing more is taken
 };
 
 class udp_outlet final : public outlet {

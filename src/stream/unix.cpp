@@ -98,10 +98,10 @@ void unix_listener::leave() {
     connections::leave();
 }
 
-std::string unix_listener::admit(int socket) {
+std::optional<refusal> unix_listener::admit(int socket) {
     ucred who = peer_of(socket);
     if (who.uid == geteuid()) return {};
-    return fmt::format("this receiver belongs to user {}, and takes no sender of user {}", geteuid(), who.uid);
+    return refusal("this receiver belongs to user {}, and takes no sender of user {}", geteuid(), who.uid);
 }
 
 int unix_dialer::dial(fd &socket) {

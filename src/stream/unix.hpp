@@ -22,14 +22,14 @@ class unix_listener final : public connections {
     }
 
   private:
-    std::string admit(int socket) override;
+    std::optional<refusal> admit(int socket) override;
     ino_t inode_ = 0;  // of the name; 0: it is not ours
 };
 
 class unix_dialer final : public dialer {
   public:
     unix_dialer() = default;
-    unix_dialer(site &s, outbox &out) : dialer(s, out) { begin(); }  // throws failure
+    unix_dialer(site &s, outbox &out) : dialer(s, out) { open(); }  // throws failure
 
   private:
     int dial(fd &socket) override;

@@ -19,7 +19,7 @@ static void *load() {
     int own = dlsym(RTLD_DEFAULT, "uv_loop_init") ? RTLD_DEEPBIND : 0;
     errno = 0;
     if (void *loaded = dlopen(file_name, flags | own)) return loaded;
-    int code = errno == EMFILE || errno == ENFILE ? errno : EOPNOTSUPP;
+    int code = errno == EMFILE || errno == ENFILE || errno == ENOMEM ? errno : EOPNOTSUPP;
     const char *words = dlerror();
     fail(-code, "pipe://, fd://, unix://, tcp:// and udp:// need libuv (Debian: libuv1), which cannot be loaded: {}",
          words ? words : file_name);

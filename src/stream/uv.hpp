@@ -8,7 +8,7 @@ namespace libipc::stream {
 // The functions of libuv that are used, without their `uv_`.
 #define LIBIPC_UV_FUNCTIONS(each)                                                                         \
     each(version) each(version_string) each(loop_size) each(handle_size) each(loop_init) each(loop_close) \
-        each(loop_fork) each(run) each(backend_fd) each(close) each(poll_init) each(poll_start) each(poll_stop)
+        each(loop_fork) each(run) each(backend_fd) each(close) each(poll_init) each(poll_start)
 
 // Each loop has its own: the loader counts, so that nothing here is shared by threads.
 class uv_library {
