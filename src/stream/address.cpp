@@ -100,6 +100,12 @@ bool address::is_loopback() const {
     return std::memcmp(bytes, v4, sizeof v4) == 0 || std::memcmp(bytes, v6, sizeof v6) == 0;
 }
 
+bool address::is_multicast() const {
+    unsigned char bytes[16];
+    to_sixteen(*this, bytes);
+    return family() == AF_INET6 ? bytes[0] == 0xff : bytes[12] >> 4 == 0xe;
+}
+
 std::uint16_t address::port() const {
     return ntohs(family() == AF_INET6 ? reinterpret_cast<const sockaddr_in6 &>(storage).sin6_port
                                       : reinterpret_cast<const sockaddr_in &>(storage).sin_port);
@@ -138,7 +144,14 @@ address resolve(const any_endpoint &e) {
         host = "127.0.0.1";
     else if (host == "*")
         host = "::";  // IPv4 too
-    if (parse_numeric(host, e.port, a) || look_up(host, e.port, a)) return a;
+    if (parse_numeric(host, e.port, a) || look_up(host, e.port, a)) {
+        if (a.is_multicast())
+            fail(-EOPNOTSUPP,
+                 "{} is the address of a multicast group, and this version of libipc joins none; send to each receiver "
+                 "by itself",
+                 a.words());
+        return a;
+    }
     fail(-EINVAL,
          "`{}` is no address, and not in /etc/hosts; write the address in numbers (getent hosts {} tells it), or add "
          "the "

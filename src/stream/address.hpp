@@ -20,6 +20,7 @@ struct address {
     const sockaddr *get() const { return reinterpret_cast<const sockaddr *>(&storage); }
     int family() const { return storage.ss_family; }
     bool is_loopback() const;
+    bool is_multicast() const;
     std::uint16_t port() const;
     std::string words() const;                    // 127.0.0.1:4000, [::1]:4000
     bool operator==(const address &other) const;  // of machine and port

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace libipc::stream {
@@ -70,14 +71,38 @@ void sign(chunk &c) {
 
 bool chunk_scanner::find(chunk &c) {
     while (end_ - begin_ >= chunk_header_bytes) {
-        if (get(bytes_.data() + begin_, c) && c.bytes <= most_chunk_payload)
-            return end_ - begin_ >= chunk_header_bytes + c.bytes;
-        const void *next = std::memchr(bytes_.data() + begin_ + 1, magic[0], end_ - begin_ - 1);
-        std::size_t to = next ? static_cast<std::size_t>(static_cast<const std::byte *>(next) - bytes_.data()) : end_;
+        std::size_t to;
+        if (get(bytes_.data() + begin_, c) && c.bytes <= most_chunk_payload) {
+            std::size_t end = begin_ + chunk_header_bytes + c.bytes;
+            if (end <= end_ && continues(end)) return true;
+            // All that one of ours writes is there at once, unless our room was too small for it.
+            to = end <= end_ || !filled_up_ ? next_chunk(begin_ + chunk_header_bytes, std::min(end, end_)) : end;
+            if (to >= std::min(end, end_)) return end <= end_;
+        } else {
+            const void *next = std::memchr(bytes_.data() + begin_ + 1, magic[0], end_ - begin_ - 1);
+            to = next ? static_cast<std::size_t>(static_cast<const std::byte *>(next) - bytes_.data()) : end_;
+        }
         passed_over_ += to - begin_;
         begin_ = to;
     }
     return false;
+}
+
+// What is there from `at` on may be the beginning of a chunk, or nothing is.
+bool chunk_scanner::continues(std::size_t at) const {
+    return std::memcmp(bytes_.data() + at, magic, std::min(sizeof magic, end_ - at)) == 0;
+}
+
+// Where the first chunk between the two begins; `to` if none does.
+std::size_t chunk_scanner::next_chunk(std::size_t from, std::size_t to) const {
+    chunk c;
+    for (; from < to; ++from) {
+        const void *next = std::memchr(bytes_.data() + from, magic[0], to - from);
+        if (!next) break;
+        from = static_cast<std::size_t>(static_cast<const std::byte *>(next) - bytes_.data());
+        if (from + chunk_header_bytes <= end_ && get(bytes_.data() + from, c)) return from;
+    }
+    return to;
 }
 
 void chunk_scanner::tidy() {

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "framing.hpp"
@@ -36,13 +37,17 @@ void sign(chunk &c);
 std::uint32_t own_pid_namespace();
 
 // Finds chunks in a stream of bytes, and passes over what lies between them: a reader may begin in the middle of one,
-// and anybody may write into a FIFO.
+// and anybody may write into a FIFO. One that was cut short claims bytes of those that follow it: if no chunk follows
+// it where it ends by its header, or nothing more is there and it is not whole, then one that begins in it ends it.
 class chunk_scanner {
   public:
     chunk_scanner() : bytes_(room) {}
     // Where the next bytes go; filled() says how many came.
     std::span<std::byte> free() { return std::span(bytes_).subspan(end_); }
-    void filled(std::size_t n) { end_ += n; }
+    void filled(std::size_t n) {
+        end_ += n;
+        filled_up_ = end_ == bytes_.size();
+    }
     // Calls f(chunk, payload) for each whole one, until f returns false: that one is told again next time. False then.
     template <class F>
     bool each(F f) {
@@ -56,19 +61,22 @@ class chunk_scanner {
         tidy();
         return go_on;
     }
-    std::uint64_t passed_over() const { return passed_over_; }  // bytes
+    std::uint64_t take_passed_over() { return std::exchange(passed_over_, 0); }  // bytes since the last call
     template <class Archive>
     void hand_over(Archive &a) {
-        a(bytes_, begin_, end_, passed_over_);
+        a(bytes_, begin_, end_, filled_up_, passed_over_);
     }
 
   private:
     bool find(chunk &c);
+    bool continues(std::size_t at) const;
+    std::size_t next_chunk(std::size_t from, std::size_t to) const;
     void tidy();
 
     static constexpr std::size_t room = (64 << 10) + 2 * PIPE_BUF;
     std::vector<std::byte> bytes_;
     std::size_t begin_ = 0, end_ = 0;
+    bool filled_up_ = false;  // there may be more that was written at once with the last of it
     std::uint64_t passed_over_ = 0;
 };
 

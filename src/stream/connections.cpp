@@ -37,8 +37,9 @@ void connections::resume(site &s, intake &in) {
 }
 
 void connections::listen(fd listener) {
-    listener_ = std::move(listener);
-    point_ = watch_point(*site_->uv, *this);
+    if (!listener_) point_ = watch_point(*site_->uv, *this);
+    point_.end();
+    std::swap(listener_, listener);
     point_.begin(listener_.get());
     point_.want(true, false);
 }

@@ -19,7 +19,7 @@ class connections : public source {
     connections(site &s, intake &in);
     ~connections() override;
     void resume(site &s, intake &in) override;
-    void listen(fd listener);  // throws failure
+    void listen(fd listener);  // throws failure; also another one, instead
     void adopt(fd connected);  // throws failure
 
     void ready(bool readable, bool writable) override;

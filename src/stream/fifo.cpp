@@ -91,65 +91,95 @@ void fifo_source::writer::resume(fifo_source &home) {
 void fifo_source::writer::ready(bool, bool) {
     point_.want(false, false);
     dead = home_->somebody_died_ = true;
-    home_->ready(true, false);  // what it has written comes first
+    home_->serve();  // what it has written comes first
 }
 
 fifo_source::fifo_source(site &s, intake &in)
-    : site_(&s), intake_(&in), point_(*s.uv, *this), writers_(most_writers), own_namespace_(own_pid_namespace()) {}
+    : site_(&s), intake_(&in), writers_(most_writers), own_namespace_(own_pid_namespace()) {}
 fifo_source::~fifo_source() = default;
 
 void fifo_source::resume(site &s, intake &in) {
     site_ = &s;
     intake_ = &in;
-    point_.resume(*s.uv, *this, pipe_.get());
+    for (auto &w : ways_) w->resume(*this, s);
     writers_.each([&](auto &w) { w->resume(*this); });
 }
 
 void fifo_source::read_from(fd pipe) {
-    point_.end();
-    pipe_ = std::move(pipe);
-    point_.begin(pipe_.get());
-    point_.want(true, false);
+    if (ways_.empty()) add_way();
+    way &w = *ways_[0];
+    w.point.end();
+    w.pipe = std::move(pipe);
+    w.point.begin(w.pipe.get());
+    want();
 }
 
-void fifo_source::ready(bool, bool) {
-    if (starved_ || full_ || !pipe_) return;
+void fifo_source::add_way() { ways_.insert(ways_.begin(), std::make_unique<way>(*this, *site_)); }
+
+// For reading only, it shows when its writers have gone.
+void fifo_source::await_end_of(way &last) try {
+    std::string itself = fmt::format("/proc/self/fd/{}", last.pipe.get());
+    fd pipe(::open(itself.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    if (!pipe) return;
+    last.point.end();
+    last.pipe = std::move(pipe);
+    last.point.begin(last.pipe.get());
+    want();
+} catch (const std::exception &) {
+    // Then it is read for as long as the handle lives.
+}
+
+void fifo_source::want() {
+    for (auto &w : ways_) w->point.want(!starved_ && !full_, false);
+}
+
+// Each of those there are now.
+void fifo_source::serve() {
+    for (std::size_t i = ways_.size(); i-- != 0;)
+        if (i < ways_.size()) serve(*ways_[i]);
+}
+
+void fifo_source::serve(way &from) {
+    if (starved_ || full_ || !from.pipe) return;
     for (int i = 0; i < reads_a_turn; ++i)
-        if (!(site_->where.raw ? read_raw() : read())) return;
+        if (!(site_->where.raw ? read_raw(from) : read(from))) return;
     // An empty pipe tells nothing more.
-    int left = 0;
-    if (somebody_died_ && pipe_ && ioctl(pipe_.get(), FIONREAD, &left) == 0 && left == 0) bury();
+    if (somebody_died_) bury();
 }
 
 void fifo_source::alarm() {
     writers_.each([&](auto &w) { w->watch(); });
     if (std::exchange(owes_death_, false)) unknown_died();
     if (std::exchange(full_, false)) read_again();
-    if (somebody_died_) ready(true, false);
-    if (!pipe_ || !point_.begun())
-        if (fd pipe = std::move(pipe_); pipe || reopen(pipe)) read_on(std::move(pipe));
+    if (somebody_died_) serve();
+    if (ways_.empty() || ways_[0]->point.begun()) return;
+    if (fd pipe = std::move(ways_[0]->pipe); pipe || reopen(pipe)) read_on(std::move(pipe));
 }
 
 // False: nothing more for now.
-bool fifo_source::read() {
-    std::span<std::byte> free = in_.free();
-    ssize_t n = ::read(pipe_.get(), free.data(), free.size());
+bool fifo_source::read(way &from) {
+    std::span<std::byte> free = from.in.free();
+    ssize_t n = ::read(from.pipe.get(), free.data(), free.size());
     if (n < 0 && errno == EINTR) return true;
     if (n < 0) {
         bury();
         return false;
     }
     if (n == 0) {
-        all_gone();
+        all_gone(from);
         return false;
     }
-    in_.filled(static_cast<std::size_t>(n));
-    bool all = in_.each([&](const chunk &c, std::span<const std::byte> payload) { return take(c, payload); });
-    intake_->counters.foreign = in_.passed_over();
+    from.in.filled(static_cast<std::size_t>(n));
+    return each_chunk(from);
+}
+
+bool fifo_source::each_chunk(way &from) {
+    bool all = from.in.each([&](const chunk &c, std::span<const std::byte> payload) { return take(c, payload); });
+    intake_->counters.foreign += from.in.take_passed_over();
     return all;
 }
 
-bool fifo_source::read_raw() {
+bool fifo_source::read_raw(way &from) {
     if (!has_raw_origin_) try {
             std::uint64_t capacity = site_->where.capacity.value_or(layout::default_capacity);
             raw_origin_ = intake_->add(random_id(), capacity, 0);
@@ -166,11 +196,11 @@ bool fifo_source::read_raw() {
         starve(raw_origin_);
         return false;
     }
-    ssize_t n = ::read(pipe_.get(), room, size);
+    ssize_t n = ::read(from.pipe.get(), room, size);
     if (n <= 0) o.box.give_up();
     if (n < 0) return errno == EINTR;
     if (n == 0) {
-        all_gone();
+        all_gone(from);
         return false;
     }
     intake_->keep(raw_origin_, static_cast<std::uint64_t>(n), 0, o.last_sequence + 1, o.sender);
@@ -178,9 +208,8 @@ bool fifo_source::read_raw() {
 }
 
 void fifo_source::starve(std::uint32_t index) {
-    starved_ = true;
-    (*intake_)[index].starved = true;
-    point_.want(false, false);
+    (*intake_)[index].starved = starved_ = true;
+    want();
 }
 
 void fifo_source::room(std::uint32_t index) {
@@ -190,17 +219,16 @@ void fifo_source::room(std::uint32_t index) {
 }
 
 void fifo_source::read_again() {
-    if (!pipe_ || starved_ || full_) return;
-    if (!site_->where.raw && !in_.each([&](const chunk &c, std::span<const std::byte> p) { return take(c, p); }))
-        return;
-    point_.want(true, false);
-    if (somebody_died_) ready(true, false);
+    for (auto &w : ways_)
+        if (starved_ || full_ || (!site_->where.raw && !each_chunk(*w))) return;
+    want();
+    if (somebody_died_) serve();
 }
 
 // Until the user has been told of some who have gone, or there is memory.
 void fifo_source::wait_for_a_place() {
     full_ = true;
-    point_.want(false, false);
+    want();
     site_->alarm_in(retry_ns);
 }
 
@@ -301,18 +329,25 @@ bool fifo_source::take(const chunk &c, std::span<const std::byte> payload) {
     return true;
 }
 
-// The pipe is empty: whoever is dead has nothing in it any more.
+// If the pipes are empty: whoever is dead has nothing in them any more.
 void fifo_source::bury() {
+    for (auto &w : ways_)
+        if (int left = 0; w->pipe && ioctl(w->pipe.get(), FIONREAD, &left) == 0 && left != 0) return;
     if (!std::exchange(somebody_died_, false)) return;
     writers_.each([&](auto &w) {
         if (w->dead) intake_->finish(w->origin, false);
     });
 }
 
-void fifo_source::all_gone() {
+void fifo_source::all_gone(way &from) {
+    if (&from != ways_[0].get()) {  // it had no name any more
+        std::erase_if(ways_, [&](auto &w) { return w.get() == &from; });
+        if (std::exchange(has_raw_origin_, false)) intake_->finish(raw_origin_, true);
+        return bury();
+    }
     writers_.each([&](auto &w) { intake_->finish(w->origin, false); });
-    point_.end();
-    fd pipe = std::move(pipe_);
+    from.point.end();
+    fd pipe = std::move(from.pipe);
     bool others_may_come = reopen(pipe);
     if (has_raw_origin_) {
         // One that came and went without a byte is nothing to tell of, unless it was the only one.
@@ -343,8 +378,7 @@ void fifo_source::dropped(std::uint32_t index) {
 }
 
 void fifo_source::leave() {
-    point_.end();
-    pipe_.reset();
+    ways_.clear();
     writers_.clear();
 }
 

@@ -22,7 +22,7 @@ class fifo_source : public source {
     fifo_source(site &s, intake &in);
     ~fifo_source() override;
     void resume(site &s, intake &in) override;
-    void ready(bool readable, bool writable) override;
+    void ready(bool, bool) override { serve(); }
     void room(std::uint32_t index) override;
     void dropped(std::uint32_t index) override;
     void alarm() override;
@@ -30,13 +30,26 @@ class fifo_source : public source {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(pipe_, point_, in_, writers_, own_namespace_, starved_, full_, short_, somebody_died_, owes_death_,
-          raw_origin_, has_raw_origin_, heard_);
+        a(ways_, writers_, own_namespace_, starved_, full_, short_, somebody_died_, owes_death_, raw_origin_,
+          has_raw_origin_, heard_);
         a.rebuilt(site_, intake_);
     }
 
   protected:
     void read_from(fd pipe);  // throws failure
+    // ... and from the one before, which has lost its name, until the last of its writers has gone. open() makes the
+    // new one. Throws what that and memory throw, and nothing has changed then.
+    template <class Open>
+    void read_from_both(Open open) {
+        add_way();
+        try {
+            read_on(open());
+        } catch (...) {
+            ways_.erase(ways_.begin());
+            throw;
+        }
+        await_end_of(*ways_[1]);
+    }
     // All writers have gone. Leaves in `pipe` what to read from until others come, or nothing if that can't be had now;
     // false: none will come.
     virtual bool reopen(fd &) { return false; }
@@ -44,11 +57,18 @@ class fifo_source : public source {
 
   private:
     class writer;
-    bool read();
-    bool read_raw();
+    class way;
+    void add_way();
+    void await_end_of(way &last);
+    void serve();
+    void serve(way &from);
+    void want();
+    bool read(way &from);
+    bool read_raw(way &from);
+    bool each_chunk(way &from);
     bool take(const chunk &c, std::span<const std::byte> payload);
     writer *writer_of(const chunk &c);
-    void all_gone();
+    void all_gone(way &from);
     void read_on(fd pipe);
     void bury();
     void starve(std::uint32_t index);
@@ -59,9 +79,7 @@ class fifo_source : public source {
     std::uint32_t add(const chunk &c);  // throws
 
     intake *intake_ = nullptr;
-    fd pipe_;
-    watch_point point_;
-    chunk_scanner in_;
+    std::vector<std::unique_ptr<way>> ways_;  // the one that has a name first
     roster<std::unique_ptr<writer>> writers_;
     std::uint32_t own_namespace_ = 0;
     bool starved_ = false;  // nothing is read until there is room
@@ -72,6 +90,31 @@ class fifo_source : public source {
     std::uint32_t raw_origin_ = 0;
     bool has_raw_origin_ = false;
     bool heard_ = false;  // somebody has said who it is
+};
+
+// A pipe.
+class fifo_source::way final : public watched {
+  public:
+    way() = default;
+    way(fifo_source &home, site &s) : point(*s.uv, *this), home_(&home) {}  // throws bad_alloc
+    void ready(bool, bool) override { home_->serve(*this); }
+    void resume(fifo_source &home, site &s) {
+        home_ = &home;
+        point.resume(*s.uv, *this, pipe.get());
+    }
+
+    fd pipe;
+    watch_point point;
+    chunk_scanner in;
+
+    template <class Archive>
+    void hand_over(Archive &a) {
+        a(pipe, point, in);
+        a.rebuilt(home_);
+    }
+
+  private:
+    fifo_source *home_ = nullptr;
 };
 
 // A sender, as seen by its chunks. Watched for its death.

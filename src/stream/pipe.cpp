@@ -25,17 +25,37 @@ void check(const std::string &path, const struct stat &s) {
 
 }  // namespace
 
-pipe_source::pipe_source(site &s, intake &in) : fifo_source(s, in) {
+pipe_source::pipe_source(site &s, intake &in) : fifo_source(s, in), watch_(s, *this) {
     fd pipe = open();
     try {
         read_from(std::move(pipe));
+        watch_.begin();
     } catch (...) {
         leave();
         throw;
     }
 }
 
+void pipe_source::resume(site &s, intake &in) {
+    fifo_source::resume(s, in);
+    watch_.resume(s, *this);
+}
+
+void pipe_source::alarm() {
+    fifo_source::alarm();
+    watch_.alarm();
+}
+
+bool pipe_source::check_name() {
+    struct stat there;
+    // Another that has taken the name has it.
+    if (lstat(site_->where.path.c_str(), &there) == 0) return there.st_ino == inode_;
+    read_from_both([this] { return open(); });
+    return true;
+}
+
 void pipe_source::leave() {
+    watch_.end();
     // Only what is ours: another may have taken the name when it was removed.
     struct stat there;
     const char *path = site_->where.path.c_str();

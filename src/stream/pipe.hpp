@@ -4,18 +4,21 @@
 #include <sys/types.h>
 
 #include "fifo.hpp"
+#include "name_watch.hpp"
 
 namespace libipc::stream {
 
-class pipe_source final : public fifo_source {
+class pipe_source final : public fifo_source, private named {
   public:
     pipe_source() = default;
     pipe_source(site &s, intake &in);  // throws failure
+    void resume(site &s, intake &in) override;
+    void alarm() override;
     void leave() override;
     template <class Archive>
     void hand_over(Archive &a) {
         fifo_source::hand_over(a);
-        a(made_, inode_);
+        a(made_, inode_, watch_);
     }
 
   private:
@@ -23,9 +26,11 @@ class pipe_source final : public fifo_source {
     fd opened();
     void claim(const fd &pipe, bool made);
     bool reopen(fd &pipe) override;
+    bool check_name() override;
 
     bool made_ = false;
     ino_t inode_ = 0;
+    name_watch watch_;
 };
 
 class pipe_outlet final : public fifo_outlet {

@@ -1,14 +1,12 @@
 #include "unix.hpp"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <ctime>
 
 #include "../failure.hpp"
 
@@ -40,56 +38,100 @@ void check_is_socket(const std::string &path) {
         fail(-EINVAL, "{} is there already, and is no socket; remove it, or take another path", path);
 }
 
+// What a path names for as long as nobody is to find it.
+class hidden_name {
+  public:
+    explicit hidden_name(const std::string &folder) : path_(fmt::format("{}/.{:016x}", folder, random_id())) {}
+    ~hidden_name() { unlink(path_.c_str()); }
+    const std::string &path() const { return path_; }
+
+  private:
+    std::string path_;
+};
+
 // For this user alone: who may connect is checked for each, but a mode is what people look at. That of the socket
 // becomes that of its name.
 int bind_to(int socket, const std::string &path) {
-    sockaddr_un a = address_of(path);
     fchmod(socket, 0700);
-    return bind(socket, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0 ? 0 : -errno;
+    if (path.size() < sizeof sockaddr_un::sun_path) {
+        sockaddr_un a = address_of(path);
+        return bind(socket, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0 ? 0 : -errno;
+    }
+    fd folder(open(folder_of(path).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!folder) return -errno;
+    return bind_to(socket, fmt::format("/proc/self/fd/{}{}", folder.get(), path.substr(path.rfind('/'))));
+}
+
+bool is_alive(const std::string &path) {
+    fd probe(made(make_socket(SOCK_STREAM), "a socket"));
+    return try_connect(probe.get(), path) != -ECONNREFUSED;
+}
+
+// Takes a dead socket's name away. One that came alive meanwhile gets it back.
+void bury(const std::string &path) {
+    hidden_name grave(folder_of(path));
+    if (rename(path.c_str(), grave.path().c_str()) != 0 && errno != ENOENT)
+        fail(-errno, "cannot replace the socket {}, which nobody listens on: {}", path, errno_words(errno));
+    if (grave.path().size() < sizeof sockaddr_un::sun_path && is_alive(grave.path()))
+        (void)!link(grave.path().c_str(), path.c_str());
 }
 
 }  // namespace
 
-unix_listener::unix_listener(site &s, intake &in) : connections(s, in) {
-    const std::string &path = s.where.path;
+unix_listener::unix_listener(site &s, intake &in) : connections(s, in), watch_(s, *this) {
+    listen(make());
+    watch_.begin();
+}
+
+void unix_listener::resume(site &s, intake &in) {
+    connections::resume(s, in);
+    watch_.resume(s, *this);
+}
+
+// It gets its name when it listens: so one that refuses is dead, and two receivers need no lock to see who was first.
+fd unix_listener::make() {
+    const std::string &path = site_->where.path;
     fd listener(made(make_socket(SOCK_STREAM), "a socket"));
-    std::string folder = folder_of(path);
-    fd lock(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!lock) fail(-errno, "cannot open the folder {}: {}", folder, errno_words(errno));
-    // Two receivers that both found a dead socket must not replace each other's. Held for a few microseconds only;
-    // by one that is stopped, for longer.
-    for (int tries = 0; flock(lock.get(), LOCK_EX | LOCK_NB) != 0; ++tries) {
-        if (tries == 1000)
-            fail(-EBUSY,
-                 "the folder {} is locked by another process (flock) for a second; end that one, or take another "
-                 "folder",
-                 folder);
-        timespec ms{0, 1'000'000};
-        nanosleep(&ms, nullptr);
-    }
     check_is_socket(path);
-    int r = bind_to(listener.get(), path);
-    if (r == -EADDRINUSE) {
-        fd probe(made(make_socket(SOCK_STREAM), "a socket"));
-        int alive = try_connect(probe.get(), path);
-        if (alive != -ECONNREFUSED)
+    hidden_name fresh(folder_of(path));
+    if (int r = bind_to(listener.get(), fresh.path()); r < 0)
+        fail(r, "cannot make the socket {}: {}", path, errno_words(-r));
+    if (::listen(listener.get(), SOMAXCONN) != 0) fail(-errno, "cannot listen on {}: {}", path, errno_words(errno));
+    for (int tries = 0; link(fresh.path().c_str(), path.c_str()) != 0; ++tries) {
+        if (errno != EEXIST) fail(-errno, "cannot make the socket {}: {}", path, errno_words(errno));
+        check_is_socket(path);
+        if (tries == 100 || is_alive(path))
             fail(-EADDRINUSE, "another receiver listens on {}, and only one can; end that one, or take another path",
                  path);
-        unlink(path.c_str());  // refused: its owner is gone
-        r = bind_to(listener.get(), path);
-    }
-    if (r < 0) fail(r, "cannot make the socket {}: {}", path, errno_words(-r));
-    if (::listen(listener.get(), SOMAXCONN) != 0) {
-        int error = errno;
-        unlink(path.c_str());
-        fail(-error, "cannot listen on {}: {}", path, errno_words(error));
+        bury(path);
     }
     struct stat made_here;
-    if (stat(path.c_str(), &made_here) == 0) inode_ = made_here.st_ino;
-    listen(std::move(listener));
+    inode_ = stat(path.c_str(), &made_here) == 0 ? made_here.st_ino : 0;
+    return listener;
+}
+
+bool unix_listener::check_name() {
+    struct stat there;
+    // Another that has taken the name has it.
+    if (lstat(site_->where.path.c_str(), &there) == 0) return there.st_ino == inode_;
+    fd fresh = make();
+    ready(true, false);  // who came by the old one
+    try {
+        listen(std::move(fresh));
+    } catch (...) {
+        unlink(site_->where.path.c_str());  // so that it is made once more
+        throw;
+    }
+    return true;
+}
+
+void unix_listener::alarm() {
+    connections::alarm();
+    watch_.alarm();
 }
 
 void unix_listener::leave() {
+    watch_.end();
     // Only what is ours: another may have taken the name when it was removed.
     const char *path = site_->where.path.c_str();
     struct stat there;

@@ -7,23 +7,30 @@
 
 #include "connections.hpp"
 #include "dialer.hpp"
+#include "name_watch.hpp"
 
 namespace libipc::stream {
 
-class unix_listener final : public connections {
+class unix_listener final : public connections, private named {
   public:
     unix_listener() = default;
     unix_listener(site &s, intake &in);  // throws failure
+    void resume(site &s, intake &in) override;
+    void alarm() override;
     void leave() override;
     template <class Archive>
     void hand_over(Archive &a) {
         connections::hand_over(a);
-        a(inode_);
+        a(inode_, watch_);
     }
 
   private:
     std::optional<refusal> admit(int socket) override;
+    bool check_name() override;
+    fd make();  // throws failure
+
     ino_t inode_ = 0;  // of the name; 0: it is not ours
+    name_watch watch_;
 };
 
 class unix_dialer final : public dialer {
