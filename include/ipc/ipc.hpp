@@ -1,10 +1,10 @@
 // ipc.hpp - ipc.h for C++20: handles that close, messages that release, errors as the standard library has them.
 //
 // Header only, over ipc.h alone; what a call does is said there. Each call that can fail comes in two forms: one that
-// throws std::system_error (constructors throw open_error, which is one), and one that takes an error_code and does not
-// throw. The throwing form of a call that waits goes on after a signal; what is to end it calls interrupt(), also from
-// the handler. The other form returns EINTR. Timeouts are std::chrono::nanoseconds; `forever` waits for ever, zero does
-// not wait.
+// throws std::system_error (constructors throw open_error, which is one), and one that takes an error_code at last and
+// does not throw. Compiled with -fno-exceptions, it has the second ones alone. The throwing form of a call that waits
+// goes on after a signal; what is to end it calls interrupt(), also from the handler. The other form returns EINTR.
+// Timeouts are std::chrono::nanoseconds; `forever` waits for ever, zero does not wait.
 #ifndef IPC_IPC_HPP
 #define IPC_IPC_HPP
 
@@ -57,9 +57,11 @@ inline std::error_code code_of(std::int32_t result) noexcept {
     return result < 0 ? std::error_code(result, category()) : std::error_code();
 }
 
+#ifdef __cpp_exceptions
 inline void check(const std::error_code &error, const char *what) {
     if (error) throw std::system_error(error, what);
 }
+#endif
 
 // Any negative duration means for ever, as -1 does.
 inline std::int64_t ns(timeout t) noexcept { return t.count() < 0 ? -1 : t.count(); }
@@ -85,14 +87,22 @@ inline bool has_nul(const std::string &url, char *words, std::size_t size) noexc
     return true;
 }
 
+template <class Values>
+concept plain_values =
+    std::ranges::contiguous_range<Values> && std::is_trivially_copyable_v<std::ranges::range_value_t<Values>> &&
+    !std::convertible_to<const Values &, std::string_view> &&
+    !std::convertible_to<const Values &, std::span<const std::byte>>;
+
 // Links, however many there are by the time they are read.
 template <class Handle>
-std::vector<ipc_link> links(Handle *handle, std::int32_t (*read)(Handle *, ipc_link *, std::size_t)) {
+std::vector<ipc_link> links(Handle *handle, std::int32_t (*read)(Handle *, ipc_link *, std::size_t),
+                            std::error_code &error) {
     std::vector<ipc_link> found;
     for (;;) {
         if (!found.empty()) found[0].struct_size = sizeof(ipc_link);
         std::int32_t count = read(handle, found.empty() ? nullptr : found.data(), found.size());
-        check(code_of(count), "ipc links");
+        error = code_of(count);
+        if (error) return {};
         bool all = static_cast<std::size_t>(count) <= found.size();
         found.resize(static_cast<std::size_t>(count));
         if (all) return found;
@@ -101,6 +111,7 @@ std::vector<ipc_link> links(Handle *handle, std::int32_t (*read)(Handle *, ipc_l
 
 }  // namespace detail
 
+#ifdef __cpp_exceptions
 // A handle could not be opened. what() says what was tried, what is in the way, and what to do; code() which kind it
 // is.
 class open_error : public std::system_error {
@@ -111,6 +122,7 @@ class open_error : public std::system_error {
   private:
     std::runtime_error words_;  // a string that can be copied without throwing
 };
+#endif
 
 // A message as received: read-only bytes, given back to the sender in the destructor. It may outlive its receiver.
 class message {
@@ -179,11 +191,13 @@ class reservation {
     std::span<std::byte> bytes() const noexcept { return bytes_; }
 
     // Sends the first `size` bytes.
+#ifdef __cpp_exceptions
     void commit(std::size_t size, std::uint64_t tag = 0) {
         std::error_code error;
         commit(size, tag, error);
         detail::check(error, "ipc commit");
     }
+#endif
     void commit(std::size_t size, std::uint64_t tag, std::error_code &error) noexcept {
         std::int32_t result = sender_ ? ipc_sender_commit(sender_, size, tag) : -EINVAL;
         error = detail::code_of(result);
@@ -209,11 +223,18 @@ class reservation {
 class sender {
   public:
     sender() noexcept = default;
-    // Throws open_error. The sizes as in ipc_sender_options.
+    // The sizes as in ipc_sender_options.
+#ifdef __cpp_exceptions
+    // Throws open_error.
     explicit sender(const std::string &url, std::uint64_t capacity = 0, std::uint64_t max_capacity = 0) {
         char words[1024];
         std::int32_t result = open(url, capacity, max_capacity, words, sizeof words);
         if (result < 0) throw open_error(detail::code_of(result), words);
+    }
+#endif
+    sender(const std::string &url, std::uint64_t capacity, std::uint64_t max_capacity,
+           std::error_code &error) noexcept {
+        error = detail::code_of(open(url, capacity, max_capacity, nullptr, 0));
     }
     sender(const std::string &url, std::error_code &error) noexcept {
         error = detail::code_of(open(url, 0, 0, nullptr, 0));
@@ -228,28 +249,33 @@ class sender {
     }
     ~sender() { close(); }
 
+#ifdef __cpp_exceptions
     void send(std::span<const std::byte> data, std::uint64_t tag = 0, timeout t = forever) {
         std::int32_t result = detail::through_signals(
             t, [&](std::int64_t ns) { return ipc_sender_send(handle_, data.data(), data.size(), tag, ns); });
         detail::check(detail::code_of(result), "ipc send");
     }
-    void send(std::span<const std::byte> data, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
-        error = detail::code_of(ipc_sender_send(handle_, data.data(), data.size(), tag, detail::ns(t)));
-    }
     void send(std::string_view text, std::uint64_t tag = 0, timeout t = forever) {
         send(std::as_bytes(std::span(text)), tag, t);
     }
-
     // The bytes of a vector, an array, a span ... of plain values.
-    template <std::ranges::contiguous_range Values>
-    requires(std::is_trivially_copyable_v<std::ranges::range_value_t<Values>> &&
-             !std::convertible_to<const Values &, std::string_view> &&
-             !std::convertible_to<const Values &, std::span<const std::byte>>) void send(const Values &values,
-                                                                                         std::uint64_t tag = 0,
-                                                                                         timeout t = forever) {
+    template <detail::plain_values Values>
+    void send(const Values &values, std::uint64_t tag = 0, timeout t = forever) {
         send(std::as_bytes(std::span(values)), tag, t);
     }
+#endif
+    void send(std::span<const std::byte> data, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
+        error = detail::code_of(ipc_sender_send(handle_, data.data(), data.size(), tag, detail::ns(t)));
+    }
+    void send(std::string_view text, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
+        send(std::as_bytes(std::span(text)), tag, t, error);
+    }
+    template <detail::plain_values Values>
+    void send(const Values &values, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
+        send(std::as_bytes(std::span(values)), tag, t, error);
+    }
 
+#ifdef __cpp_exceptions
     reservation reserve(std::size_t size, timeout t = forever) {
         void *data = nullptr;
         std::int32_t result =
@@ -257,6 +283,7 @@ class sender {
         detail::check(detail::code_of(result), "ipc reserve");
         return {handle_, {static_cast<std::byte *>(data), size}};
     }
+#endif
     reservation reserve(std::size_t size, timeout t, std::error_code &error) noexcept {
         void *data = nullptr;
         error = detail::code_of(ipc_sender_reserve(handle_, size, &data, detail::ns(t)));
@@ -265,20 +292,24 @@ class sender {
     }
 
     // Says that no more will come.
+#ifdef __cpp_exceptions
     void end() {
         std::error_code error;
         end(error);
         detail::check(error, "ipc end");
     }
+#endif
     void end(std::error_code &error) noexcept { error = detail::code_of(ipc_sender_end(handle_)); }
 
     // Waits until every message is released; the number of those that are not if the time-out passes first.
+#ifdef __cpp_exceptions
     std::size_t flush(timeout t = forever) {
         std::int32_t result =
             detail::through_signals(t, [&](std::int64_t ns) { return ipc_sender_flush(handle_, ns); });
         detail::check(detail::code_of(result), "ipc flush");
         return static_cast<std::size_t>(result);
     }
+#endif
     std::size_t flush(timeout t, std::error_code &error) noexcept {
         std::int32_t result = ipc_sender_flush(handle_, detail::ns(t));
         error = detail::code_of(result);
@@ -289,12 +320,14 @@ class sender {
     void interrupt() noexcept { ipc_sender_interrupt(handle_); }
 
     // Before waiting on fd(): true means wait on it, false means go on.
+#ifdef __cpp_exceptions
     bool arm() {
         std::error_code error;
         bool wait = arm(error);
         detail::check(error, "ipc arm");
         return wait;
     }
+#endif
     bool arm(std::error_code &error) noexcept {
         std::int32_t result = ipc_sender_arm(handle_);
         error = detail::code_of(result);
@@ -303,14 +336,29 @@ class sender {
     int fd() const noexcept { return ipc_sender_fd(handle_); }
     const char *url() const noexcept { return ipc_sender_url(handle_); }
 
+#ifdef __cpp_exceptions
     ipc_sender_counters stats() {
-        ipc_sender_counters counters{};
-        counters.struct_size = sizeof counters;
-        detail::check(detail::code_of(ipc_sender_stats(handle_, &counters)), "ipc stats");
+        std::error_code error;
+        ipc_sender_counters counters = stats(error);
+        detail::check(error, "ipc stats");
         return counters;
     }
     // The receivers connected, and how far behind each is.
-    std::vector<ipc_link> links() { return detail::links(handle_, ipc_sender_links); }
+    std::vector<ipc_link> links() {
+        std::error_code error;
+        std::vector<ipc_link> found = links(error);
+        detail::check(error, "ipc links");
+        return found;
+    }
+#endif
+    ipc_sender_counters stats(std::error_code &error) noexcept {
+        ipc_sender_counters counters{};
+        counters.struct_size = sizeof counters;
+        error = detail::code_of(ipc_sender_stats(handle_, &counters));
+        return counters;
+    }
+    // (But for bad_alloc.)
+    std::vector<ipc_link> links(std::error_code &error) { return detail::links(handle_, ipc_sender_links, error); }
 
     // Waits up to `linger` for every message to be released, and closes. Returns the number of those that are not.
     std::size_t close(timeout linger = timeout::zero()) noexcept {
@@ -335,11 +383,16 @@ class sender {
 class receiver {
   public:
     receiver() noexcept = default;
+#ifdef __cpp_exceptions
     // Throws open_error.
     explicit receiver(const std::string &url, std::int32_t from = IPC_FROM_DEFAULT) {
         char words[1024];
         std::int32_t result = open(url, from, words, sizeof words);
         if (result < 0) throw open_error(detail::code_of(result), words);
+    }
+#endif
+    receiver(const std::string &url, std::int32_t from, std::error_code &error) noexcept {
+        error = detail::code_of(open(url, from, nullptr, 0));
     }
     receiver(const std::string &url, std::error_code &error) noexcept {
         error = detail::code_of(open(url, IPC_FROM_DEFAULT, nullptr, 0));
@@ -355,6 +408,7 @@ class receiver {
     ~receiver() { close(); }
 
     // The next message, end or death; nothing if the time-out passes first.
+#ifdef __cpp_exceptions
     std::optional<event> receive(timeout t = forever) {
         ipc_message raw = empty();
         std::int32_t result =
@@ -363,6 +417,7 @@ class receiver {
         detail::check(detail::code_of(result), "ipc receive");
         return made_of(result, raw);
     }
+#endif
     std::optional<event> receive(timeout t, std::error_code &error) noexcept {
         ipc_message raw = empty();
         std::int32_t result = ipc_receiver_receive(handle_, &raw, detail::ns(t));
@@ -374,12 +429,14 @@ class receiver {
     void interrupt() noexcept { ipc_receiver_interrupt(handle_); }
 
     // Before waiting on fd(): true means wait on it, false means receive.
+#ifdef __cpp_exceptions
     bool arm() {
         std::error_code error;
         bool wait = arm(error);
         detail::check(error, "ipc arm");
         return wait;
     }
+#endif
     bool arm(std::error_code &error) noexcept {
         std::int32_t result = ipc_receiver_arm(handle_);
         error = detail::code_of(result);
@@ -388,14 +445,29 @@ class receiver {
     int fd() const noexcept { return ipc_receiver_fd(handle_); }
     const char *url() const noexcept { return ipc_receiver_url(handle_); }
 
+#ifdef __cpp_exceptions
     ipc_receiver_counters stats() {
-        ipc_receiver_counters counters{};
-        counters.struct_size = sizeof counters;
-        detail::check(detail::code_of(ipc_receiver_stats(handle_, &counters)), "ipc stats");
+        std::error_code error;
+        ipc_receiver_counters counters = stats(error);
+        detail::check(error, "ipc stats");
         return counters;
     }
     // The senders connected.
-    std::vector<ipc_link> links() { return detail::links(handle_, ipc_receiver_links); }
+    std::vector<ipc_link> links() {
+        std::error_code error;
+        std::vector<ipc_link> found = links(error);
+        detail::check(error, "ipc links");
+        return found;
+    }
+#endif
+    ipc_receiver_counters stats(std::error_code &error) noexcept {
+        ipc_receiver_counters counters{};
+        counters.struct_size = sizeof counters;
+        error = detail::code_of(ipc_receiver_stats(handle_, &counters));
+        return counters;
+    }
+    // (But for bad_alloc.)
+    std::vector<ipc_link> links(std::error_code &error) { return detail::links(handle_, ipc_receiver_links, error); }
 
     // Returns the number of messages that are still held; each may be read until it is destroyed.
     std::size_t close() noexcept {
