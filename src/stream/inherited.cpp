@@ -44,8 +44,11 @@ fd take_inherited(int number, bool socket, bool to_read) {
         if (!taken) fail(-errno, "cannot take descriptor {}: {}", number, errno_words(errno));
         if (!socket) fcntl(taken.get(), F_SETFL, fcntl(taken.get(), F_GETFL) | O_NONBLOCK);
     }
-    if (number > 2) close(number);
     return taken;
+}
+
+void close_inherited(int number) {
+    if (number > 2) close(number);
 }
 
 }  // namespace libipc::stream

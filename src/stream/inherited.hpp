@@ -16,6 +16,8 @@ bool is_socket(int number, bool to_read);
 // Ours, with whoever shares it not noticing: of a pipe, which has to be made non-blocking, that takes another open of
 // the same end. Throws failure.
 fd take_inherited(int number, bool socket, bool to_read);
+// The number that it had, once the handle is sure to be one.
+void close_inherited(int number);
 
 class inherited_connection final : public connections {
   public:

@@ -17,8 +17,10 @@ void open_source(any_source &into, site &s, intake &in) {
             return into.make<pipe_source>(s, in);
         case transport::fd:
             if (is_socket(number, true))
-                return into.make<inherited_connection>(s, in, take_inherited(number, true, true));
-            return into.make<inherited_source>(s, in, take_inherited(number, false, true));
+                into.make<inherited_connection>(s, in, take_inherited(number, true, true));
+            else
+                into.make<inherited_source>(s, in, take_inherited(number, false, true));
+            return close_inherited(number);
         case transport::udp:
             return into.make<udp_source>(s, in);
         case transport::shm:
@@ -38,8 +40,10 @@ void open_outlet(any_outlet &into, site &s, outbox &out) {
             return into.make<pipe_outlet>(s, out);
         case transport::fd:
             if (is_socket(number, false))
-                return into.make<inherited_dialer>(s, out, take_inherited(number, true, false));
-            return into.make<inherited_outlet>(s, out, take_inherited(number, false, false));
+                into.make<inherited_dialer>(s, out, take_inherited(number, true, false));
+            else
+                into.make<inherited_outlet>(s, out, take_inherited(number, false, false));
+            return close_inherited(number);
         case transport::udp:
             return into.make<udp_outlet>(s, out);
         case transport::shm:

@@ -3,6 +3,9 @@
 //
 // Sanitizers bring an allocator of their own, which can't be made to fail like this.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +15,7 @@
 #include <vector>
 
 #include "forge.hpp"
+#include "transports.hpp"
 
 // The library's allocations come here, as those of the whole program do.
 extern "C" void *__libc_malloc(std::size_t);
@@ -19,15 +23,23 @@ static thread_local long allocations_left = -1;  // before one fails; -1: none d
 static thread_local bool rest_fails = false;
 static thread_local bool has_failed = false;
 
-extern "C" void *malloc(std::size_t size) {
+static bool fails() {
     if (allocations_left == 0) {
         has_failed = true;
         if (!rest_fails) allocations_left = -1;
         errno = ENOMEM;
-        return nullptr;
+        return true;
     }
     if (allocations_left > 0) --allocations_left;
-    return __libc_malloc(size);
+    return false;
+}
+
+extern "C" void *malloc(std::size_t size) { return fails() ? nullptr : __libc_malloc(size); }
+
+// Where it lays what it has received.
+extern "C" void *mmap(void *address, std::size_t size, int protection, int flags, int file, off_t offset) noexcept {
+    if ((flags & MAP_NORESERVE) && fails()) return MAP_FAILED;
+    return reinterpret_cast<void *>(syscall(SYS_mmap, address, size, protection, flags, file, offset));
 }
 
 namespace {
@@ -192,6 +204,120 @@ TEST_CASE_FIXTURE(scratch, "a release that finds no memory for what came meanwhi
         CHECK(code == 0);
         CHECK(r.stats().held == 0);
     });
+}
+
+namespace {
+
+// Runs a whole conversation, in one thread, in which the n-th allocation of one side fails, once.
+template <class T>
+class conversation {
+  public:
+    conversation(bool sender_fails, bool sender_first, long n) : sender_fails_(sender_fails), left_(n) {
+        auto [to, from] = ends<T>(test_.folder());
+        char words[512];
+        if (sender_first) open_sender(from, words);
+        until_memory(false, [&] { return ipc_receiver_open(&r_, to.c_str(), nullptr, words, sizeof words); });
+        if (!sender_first) open_sender(from, words);
+        if (!sender_first) send();
+        mine(true, [&] { return ipc_sender_end(s_); });
+        CHECK(eventually([&] {
+            int left = mine(true, [&] { return ipc_sender_flush(s_, 0); });
+            CHECK((left >= 0 || left == -ENOMEM));
+            while (receive()) {
+            }
+            return left == 0 && ends_ == 1;
+        }));
+        CHECK(deaths_ == 0);
+        ipc_receiver_counters c{};
+        c.struct_size = sizeof c;
+        REQUIRE(ipc_receiver_stats(r_, &c) == 0);
+        // Where nothing can be asked for again, it is counted; and told, but on udp, which loses by its nature.
+        if (T::tells_release) CHECK(c.lost == 0);
+        if (T::lossless) CHECK((c.lost == 0 || told_ != 0));
+        CHECK(next_ - 1 - skipped_ + c.lost == count);
+        CHECK(mine(true, [&] { return ipc_sender_close(s_, 0); }) == 0);
+        CHECK(mine(false, [&] { return ipc_receiver_close(r_); }) == 0);
+    }
+
+  private:
+    static constexpr std::uint64_t count = 5;
+
+    template <class F>
+    int mine(bool sender, F call) {
+        if (sender != sender_fails_) return call();
+        rest_fails = false;
+        allocations_left = left_;
+        int result = call();
+        left_ = std::exchange(allocations_left, -1);
+        return result;
+    }
+    template <class F>
+    void until_memory(bool sender, F call) {
+        int result = mine(sender, call);
+        if (result == -ENOMEM) result = mine(sender, call);
+        REQUIRE(result == 0);
+    }
+    void open_sender(const std::string &url, char *words) {
+        until_memory(true, [&] { return ipc_sender_open(&s_, url.c_str(), nullptr, words, 512); });
+        if (!r_) send();
+    }
+    void send() {
+        for (std::uint64_t tag = 1; tag <= count; ++tag) {
+            void *data;
+            until_memory(true, [&] { return ipc_sender_reserve(s_, 1000, &data, limit_ns); });
+            fill(data, 1000, tag);
+            until_memory(true, [&] { return ipc_sender_commit(s_, 1000, tag); });
+        }
+    }
+    bool receive() {
+        ipc_message m = empty_message();
+        int got = mine(false, [&] { return ipc_receiver_receive(r_, &m, 0); });
+        if (got == -ENOMEM) return ++told_, true;
+        CHECK((got > 0 || got == -EAGAIN));
+        ends_ += got == IPC_END;
+        deaths_ += got == IPC_DIED;
+        if (got != IPC_MESSAGE) return got > 0;
+        CHECK(m.tag >= next_);
+        skipped_ += m.tag - next_;
+        next_ = m.tag + 1;
+        CHECK(proven(m));
+        until_memory(false, [&] { return ipc_receiver_release(r_, &m); });
+        return true;
+    }
+
+    scratch test_;
+    bool sender_fails_;
+    long left_;
+    ipc_sender *s_ = nullptr;
+    ipc_receiver *r_ = nullptr;
+    std::uint64_t next_ = 1, skipped_ = 0;
+    int ends_ = 0, deaths_ = 0, told_ = 0;
+};
+
+template <class T>
+void each_allocation_of_a_conversation(bool sender_fails) {
+    for (bool sender_first : {false, true}) {
+        if (sender_first && !T::waits_for_receiver) continue;
+        for (long n = 0;; ++n) {
+            CAPTURE(sender_first);
+            CAPTURE(n);
+            has_failed = false;
+            conversation<T>(sender_fails, sender_first, n);
+            if (!has_failed) break;
+            REQUIRE(n < 1000);
+        }
+    }
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("whichever allocation of a sender fails, once: every message comes, and its end", T, EVERY_WAY) {
+    each_allocation_of_a_conversation<T>(true);
+}
+
+TEST_CASE_TEMPLATE("whichever allocation of a receiver fails, once: every message comes, or is counted, and the end", T,
+                   EVERY_WAY) {
+    each_allocation_of_a_conversation<T>(false);
 }
 
 TEST_CASE_FIXTURE(scratch, "a sender that finds no memory for a newcomer goes on, and connects to it later") {
