@@ -1,6 +1,7 @@
 // What means the same on every transport.
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -185,6 +186,34 @@ TEST_CASE_TEMPLATE("messages may be held and released in any order", T, ALL_TRAN
     CHECK(r.stats().held == 0);
 }
 
+TEST_CASE_TEMPLATE("nothing is released by an empty struct, an end\'s, another receiver\'s message, or a second time",
+                   T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder()), elsewhere = test.folder() + "/elsewhere";
+    REQUIRE(mkdir(elsewhere.c_str(), 0700) == 0);
+    {
+        std::string other_url = T::lossless && url == "shm://t" ? "shm://other" : T::url(elsewhere);
+        rx r(url), other(other_url);
+        tx s(url), others(other_url);
+        ipc_message m, theirs, end, empty = empty_message();
+        REQUIRE(s.send(1) == 0);
+        REQUIRE(r.receive(m) == IPC_MESSAGE);
+        REQUIRE(others.send(2) == 0);
+        REQUIRE(other.receive(theirs) == IPC_MESSAGE);
+        s.end();
+        REQUIRE(r.receive(end) == IPC_END);
+        CHECK(r.release(empty) < 0);
+        CHECK(r.release(end) < 0);
+        CHECK(r.release(theirs) == -ESTALE);
+        CHECK(r.stats().held == 1);
+        CHECK(proven(m));
+        CHECK(r.release(m) == 0);
+        CHECK(r.release(m) == -ESTALE);
+        CHECK(other.release(theirs) == 0);
+    }
+    rmdir(elsewhere.c_str());
+}
+
 TEST_CASE_TEMPLATE("a held message outlives its sender and the closing of its receiver", T, ALL_TRANSPORTS) {
     scratch test;
     std::string url = T::url(test.folder());
@@ -242,6 +271,73 @@ TEST_CASE_TEMPLATE("a signal ends a wait", T, ALL_TRANSPORTS) {
     over = true;
     other.join();
     sigaction(SIGUSR1, &before, nullptr);
+}
+
+TEST_CASE_TEMPLATE("a handler that interrupts the call which it cut short ends that one", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    static ipc_receiver *r = nullptr;
+    static ipc_sender *s = nullptr;
+    struct sigaction interrupts {
+    }, before;
+    interrupts.sa_handler = [](int) {
+        if (r) ipc_receiver_interrupt(r);
+        if (s) ipc_sender_interrupt(s);
+    };
+    sigaction(SIGUSR1, &interrupts, &before);
+    auto waits = [waiting = pthread_self(), thread = gettid()](auto call) {
+        std::thread other([=] {
+            if (eventually([=] { return sleeps(getpid(), thread); })) pthread_kill(waiting, SIGUSR1);
+        });
+        int result = call();
+        other.join();
+        return result;
+    };
+    rx receives(url);
+    r = receives;
+    ipc_message m;
+    CHECK(waits([&] { return receives.receive(m); }) == -ECANCELED);
+    CHECK(receives.receive(m, briefly) == -ETIMEDOUT);
+    r = nullptr;
+    if (T::tells_release) {
+        tx sends(url);
+        REQUIRE(sends.send(1) == 0);
+        s = sends;
+        CHECK(waits([&] { return ipc_sender_flush(s, limit_ns); }) == -ECANCELED);
+        s = nullptr;
+    }
+    sigaction(SIGUSR1, &before, nullptr);
+}
+
+TEST_CASE_TEMPLATE("an interrupt from before a close does not cut its linger", T, ALL_TRANSPORTS) {
+    if (!T::tells_release) return;
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    REQUIRE(s.send(1) == 0);
+    ipc_sender_interrupt(s);
+    std::thread reads([&] {
+        doze();
+        CHECK(r.take() == 1);
+        CHECK(r.read(1) == "end");
+    });
+    CHECK(s.close(limit_ns) == 0);
+    reads.join();
+}
+
+TEST_CASE_TEMPLATE("the longest time-out is as good as none", T, ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    tx s(url);
+    std::thread sends([&, reads = gettid()] {
+        eventually([=] { return sleeps(getpid(), reads); });
+        CHECK(s.send(1, 64, INT64_MAX) == 0);
+        ipc_sender_flush(s, 10'000'000);
+    });
+    CHECK(r.take(INT64_MAX) == 1);
+    sends.join();
 }
 
 TEST_CASE_TEMPLATE("a receiver's fd wakes whoever polls it", T, ALL_TRANSPORTS) {
@@ -341,6 +437,60 @@ TEST_CASE_TEMPLATE("flush waits for the release, and says how many are missing",
     waits.join();
     CHECK(s.stats().unreleased == 0);
     CHECK(s.close(0) == 0);
+}
+
+TEST_CASE_TEMPLATE("flush and close are done when all is taken, though the receiver has left before the end", T,
+                   ALL_TRANSPORTS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    tx s(url);
+    {
+        rx r(url);
+        REQUIRE(s.send(1) == 0);
+        ipc_message m;
+        CHECK(eventually([&] {
+            int left = ipc_sender_flush(s, 0);
+            if (r.receive(m, 0) == IPC_MESSAGE) r.release(m);
+            return left == 0 && r.stats().messages == 1;
+        }));
+    }
+    CHECK(eventually([&] { return !T::tells_release || s.stats().links == 0; }));
+    s.end();
+    auto start = std::chrono::steady_clock::now();
+    CHECK(ipc_sender_flush(s, limit_ns) == 0);
+    CHECK(s.close(limit_ns) == 0);
+    CHECK(std::chrono::steady_clock::now() - start < limit / 2);
+}
+
+TEST_CASE_TEMPLATE("a path that is deleted under way: who is linked goes on, and newcomers find it", T, over_unix,
+                   over_pipe) {
+    scratch test;
+    std::string url = T::url(test.folder()), path = url.substr(7);
+    rx r(url);
+    tx before(url);
+    REQUIRE(before.send(1) == 0);
+    CHECK(r.take() == 1);
+    for (int i = 0; i < 3; ++i) {
+        REQUIRE(unlink(path.c_str()) == 0);
+        struct stat there;
+        CHECK(eventually([&] {
+            r.stats();
+            return lstat(path.c_str(), &there) == 0;
+        }));
+        tx newcomer(url);
+        REQUIRE(newcomer.send(2) == 0);
+        CHECK(eventually([&] {
+            newcomer.stats();
+            ipc_message m;
+            return r.receive(m, briefly) == IPC_MESSAGE && m.tag == 2 && r.release(m) == 0;
+        }));
+        REQUIRE(before.send(3) == 0);
+        CHECK(r.take() == 3);
+        newcomer.end();
+        CHECK(r.read(1) == "end");
+    }
+    CHECK(r.stats().deaths == 0);
+    CHECK(r.stats().lost == 0);
 }
 
 TEST_CASE_TEMPLATE("a sender is held up by a receiver that does not read, and goes on when it does", T,
