@@ -36,7 +36,8 @@
  *                 messages that were held at the fork for as long as the parent holds them, and the memory stays until
  *                 it closes its copy of the handle, execs or exits. A reservation is not there. exec closes everything.
  *   C9 silence    The library starts no thread, installs no signal handler, prints nothing, never ends the process, and
- *                 keeps no state outside its handles.
+ *                 keeps no state outside its handles. (libuv ends it where it finds no memory; it asks for some when a
+ *                 pipe or socket is opened or adopted, right after as much was seen to be there, and at no other time.)
  *
  * Caveats
  *   What survives. A committed message lives as long as one process that holds its ring: its sender, or a receiver that
@@ -175,7 +176,8 @@
  *
  *   One receiver. The second is refused at open (-EADDRINUSE). The receiver makes the FIFO, the socket's file or the
  *   port, and removes what it has made; a sender looks for it until it is there, at its calls or while it waits: every
- *   200 ms at most, every second where it was refused. A file that a killed receiver left is used again or replaced.
+ *   200 ms at most, every second where it was refused. A file that a killed receiver left is used again or replaced, and
+ *   one that is deleted is made again, in a call of the receiver or while it waits; who is linked does not notice.
  *
  *   Copies. A message is copied into the system and out of it, once each. A received message's data stays valid until it
  *   is released, as always; a receiver holds up to `capacity` bytes of each sender (in its URL: ?capacity=64MiB; if it
@@ -188,20 +190,31 @@
  *   What survives. What the sender has not handed to the system yet waits in it, and goes to the next receiver. What it
  *   has, and the receiver had not received when it went, is lost: there is no redelivery, and no IPC_REDELIVERED. On
  *   unix and tcp it is counted by both sides when the next connection is made (`lost`; but not with framing=raw), on udp
- *   by the gap in the sequence; what lay in a pipe when its reader went is not counted. With a sender goes what it had
+ *   by the gap in the sequence; what lay in a pipe when its reader went is not counted. What went over a connection that
+ *   broke before its first answer is sent again, and no receiver gives it out twice: it remembers 16,384 senders, and of
+ *   one that it has forgotten both count it as lost. (If the answer was lost on a network, and then the receiver went,
+ *   its successor may get again what it had.) With a sender goes what it had
  *   not handed over: so close with linger. A sender that closes or dies while a receiver is connected loses nothing that
  *   the system has taken; but on tcp what is still on its way may be lost with it, and its IPC_END, unless it has closed
  *   with linger.
  *
  *   Ends and deaths. IPC_END is the sender's word, as always. IPC_DIED is told when a connection breaks without it, or,
  *   on a pipe, when the writing process is gone; also if it was in the middle of a message, which never comes then. A
- *   sender whose connection breaks makes a new one, and goes on under the same id: so it may come after its IPC_DIED. On
- *   udp nobody learns of a death, and an IPC_END may be lost; of more than 1,024 senders the one that was silent for
- *   longest is told to have died, and may come again.
+ *   sender whose connection breaks makes a new one, and goes on under the same id: so it may come after its IPC_DIED,
+ *   which is told again only if a message came between. On udp nobody learns of a death, and an IPC_END may be lost. On
+ *   udp, and on a pipe, of more than 1,024 senders the one that was silent for longest is told to have died, and may come
+ *   again.
+ *
+ *   Bounds. A receiver knows 4,096 senders at a time, and takes 12 KiB for each beside what came of it (`capacity`), and
+ *   2 MiB in all for those that have gone. If all places are taken, those that have gone and left nothing unread are
+ *   forgotten in order: they are counted (`ends`, `deaths`), and not told. If there are none, newcomers wait until the
+ *   user has taken something; on udp they are lost. A connection that is silent for a second is let go if another needs
+ *   its place or its descriptor: it dies, and may come again. A sender for which there is no memory waits, and receive
+ *   says so once; on a pipe it gets less room, or none: then its messages are passed over, and counted (`lost`).
  *
  *   flush, and close with linger, wait until the receiver has released everything, on unix, tcp and socketpairs: the
  *   sender asks, and the receiver answers in its next call. What went over a connection that broke is not waited for: the
- *   receiver has received it, or it is counted (`lost`). On pipes, on udp and with framing=raw there is no way back: they
+ *   receiver has received it, or it is counted (`lost`). Nor is an end, if nobody is there to hear it. On pipes, on udp and with framing=raw there is no way back: they
  *   wait until the system has taken everything. fd:// has nobody to wait for when the other end is closed: reserve returns
  *   -EPIPE then.
  *
@@ -213,7 +226,7 @@
  *   this machine's loopback if the URL names no host (tcp://:4000), port 0 becomes a free port (_url tells which). Where
  *   others can reach it, it must say who may come: tcp://0.0.0.0:4000?allow=10.1.0.0/16,fd00::/8. Anything else that
  *   connects is refused, and nothing is encrypted. Hosts are numbers, or names in /etc/hosts. A peer that says anything
- *   but frames is refused alone.
+ *   but frames is refused alone. Multicast groups are refused (-EOPNOTSUPP).
  *
  *   ?framing=raw, on both or on either side: no frames, but bytes as any program writes and reads them (cat, nc, ffmpeg).
  *   What one read brings is a message, with tag 0; end-of-file is IPC_END. A sender writes payloads and nothing else, also
@@ -566,7 +579,7 @@ int32_t ipc_receiver_receive(ipc_receiver *r, ipc_message *msg, int64_t timeout_
 
 /* Gives a message back to its sender; msg->data must not be read any more. Any order. Never waits.
  * Returns 0; -ESTALE if it has been released already, or is another receiver's (found nearly always); -EINVAL if it
- * can't be a message. */
+ * can't be a message: an empty struct, or that of an end. */
 int32_t ipc_receiver_release(ipc_receiver *r, const ipc_message *msg);
 
 /* As ipc_sender_interrupt. */
