@@ -267,8 +267,9 @@ class sender {
     void send(std::span<const std::byte> data, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
         error = detail::code_of(ipc_sender_send(handle_, data.data(), data.size(), tag, detail::ns(t)));
     }
-    void send(std::string_view text, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
-        send(std::as_bytes(std::span(text)), tag, t, error);
+    template <std::convertible_to<std::string_view> Text>
+    void send(const Text &text, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
+        send(std::as_bytes(std::span(std::string_view(text))), tag, t, error);
     }
     template <detail::plain_values Values>
     void send(const Values &values, std::uint64_t tag, timeout t, std::error_code &error) noexcept {

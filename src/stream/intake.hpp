@@ -62,7 +62,9 @@ class source : public watched {
     virtual void acknowledge(std::uint32_t) {}           // tell this one now
     virtual void alarm() {}                              // the time that was asked for has come
     virtual void leave() {}                              // nothing more is taken in
-    virtual std::string url() const { return {}; }       // if it is another than what was asked for
+    // Looks whether its name is still its own, and makes it again if nothing is there. False: not now. May throw.
+    virtual bool check_name() { return true; }
+    virtual std::string url() const { return {}; }  // if it is another than what was asked for
 };
 
 class intake {

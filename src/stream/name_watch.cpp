@@ -9,9 +9,9 @@ namespace libipc::stream {
 
 static constexpr std::int64_t look_ns = 1'000'000'000;
 
-name_watch::name_watch(site &s, named &who) : site_(&s), who_(&who), point_(*s.uv, *this) {}
+name_watch::name_watch(site &s, source &who) : site_(&s), who_(&who), point_(*s.uv, *this) {}
 
-void name_watch::resume(site &s, named &who) {
+void name_watch::resume(site &s, source &who) {
     site_ = &s;
     who_ = &who;
     point_.resume(*s.uv, *this, inotify_.get());

@@ -3,32 +3,23 @@
 
 #include <string>
 
+#include "intake.hpp"
 #include "loop.hpp"
 #include "site.hpp"
 
 namespace libipc::stream {
 
-// Who has a name.
-class named {
-  public:
-    // Looks whether the name is still its own, and makes it again if nothing is there. False: not now.
-    virtual bool check_name() = 0;
-
-  protected:
-    ~named() = default;
-};
-
 // By inotify; where none is to be had, or the name can't be made again yet, it looks every second.
 class name_watch final : public watched {
   public:
     name_watch() = default;
-    name_watch(site &s, named &who);  // throws
+    name_watch(site &s, source &who);  // throws
     // The name was made, or made again.
     void begin();
     void end() { point_.end(), inotify_.reset(); }
     void ready(bool readable, bool writable) override;
     void alarm();
-    void resume(site &s, named &who);  // throws
+    void resume(site &s, source &who);  // throws
     template <class Archive>
     void hand_over(Archive &a) {
         a(point_, inotify_, looks_);
@@ -40,7 +31,7 @@ class name_watch final : public watched {
     void look_later();
 
     site *site_ = nullptr;
-    named *who_ = nullptr;
+    source *who_ = nullptr;
     fd inotify_;
     watch_point point_;
     bool looks_ = false;  // every second

@@ -8,13 +8,14 @@
 
 namespace libipc::stream {
 
-class pipe_source final : public fifo_source, private named {
+class pipe_source final : public fifo_source {
   public:
     pipe_source() = default;
     pipe_source(site &s, intake &in);  // throws failure
     void resume(site &s, intake &in) override;
     void alarm() override;
     void leave() override;
+    bool check_name() override;
     template <class Archive>
     void hand_over(Archive &a) {
         fifo_source::hand_over(a);
@@ -26,7 +27,6 @@ class pipe_source final : public fifo_source, private named {
     fd opened();
     void claim(const fd &pipe, bool made);
     bool reopen(fd &pipe) override;
-    bool check_name() override;
 
     bool made_ = false;
     ino_t inode_ = 0;

@@ -11,13 +11,14 @@
 
 namespace libipc::stream {
 
-class unix_listener final : public connections, private named {
+class unix_listener final : public connections {
   public:
     unix_listener() = default;
     unix_listener(site &s, intake &in);  // throws failure
     void resume(site &s, intake &in) override;
     void alarm() override;
     void leave() override;
+    bool check_name() override;
     template <class Archive>
     void hand_over(Archive &a) {
         connections::hand_over(a);
@@ -26,7 +27,6 @@ class unix_listener final : public connections, private named {
 
   private:
     std::optional<refusal> admit(int socket) override;
-    bool check_name() override;
     fd make();  // throws failure
 
     ino_t inode_ = 0;  // of the name; 0: it is not ours

@@ -105,7 +105,7 @@ std::vector<std::uint64_t> scan(const bytes &stream, std::size_t piece, std::uin
             return true;
         });
     }
-    passed_over = s.passed_over();
+    passed_over = s.take_passed_over();
     return found;
 }
 
