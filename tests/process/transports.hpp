@@ -79,10 +79,10 @@ struct over_udp {
 };
 
 // What a parent hands down. Its two ends have URLs of their own, which take the descriptors.
-struct over_socket_pair {
+struct over_handed_socket {
     static constexpr bool waits_for_receiver = true, tells_release = true, tells_death = true, lossless = true;
 };
-struct over_inherited_pipe {
+struct over_handed_pipe {
     static constexpr bool waits_for_receiver = true, tells_release = false, tells_death = true, lossless = true;
 };
 
@@ -103,6 +103,6 @@ std::pair<std::string, std::string> ends(const std::string &folder) {
 }
 
 #define ALL_TRANSPORTS over_shm, over_unix, over_tcp, over_pipe, over_udp
-#define EVERY_WAY ALL_TRANSPORTS, over_socket_pair, over_inherited_pipe
+#define EVERY_WAY ALL_TRANSPORTS, over_handed_socket, over_handed_pipe
 #define STREAMS over_unix, over_tcp, over_pipe, over_udp
 #define CONNECTIONS over_unix, over_tcp
