@@ -2,12 +2,10 @@
 #pragma once
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <string>
-#include <utility>
 
 #include "support.hpp"
 
@@ -78,31 +76,6 @@ struct over_udp {
     static constexpr bool outlives_sender = false;
 };
 
-// What a parent hands down. Its two ends have URLs of their own, which take the descriptors.
-struct over_handed_socket {
-    static constexpr bool waits_for_receiver = true, tells_release = true, tells_death = true, lossless = true;
-};
-struct over_handed_pipe {
-    static constexpr bool waits_for_receiver = true, tells_release = false, tells_death = true, lossless = true;
-};
-
-// The URLs of a receiver and of its sender.
-template <class T>
-std::pair<std::string, std::string> ends(const std::string &folder) {
-    if constexpr (requires { T::url(folder); }) {
-        std::string url = T::url(folder);
-        return {url, url};
-    } else {
-        int pair[2];
-        if (T::tells_release)
-            REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-        else
-            REQUIRE(pipe2(pair, O_CLOEXEC) == 0);
-        return {"fd://" + std::to_string(pair[0]), "fd://" + std::to_string(pair[1])};
-    }
-}
-
 #define ALL_TRANSPORTS over_shm, over_unix, over_tcp, over_pipe, over_udp
-#define EVERY_WAY ALL_TRANSPORTS, over_handed_socket, over_handed_pipe
 #define STREAMS over_unix, over_tcp, over_pipe, over_udp
 #define CONNECTIONS over_unix, over_tcp
