@@ -32,7 +32,7 @@ void see_that_a_loop_can_be_had() {
 
 }  // namespace
 
-loop::loop() : watched_(made(make_epoll(), "an epoll")) {
+loop::loop() : watched_(made(make_epoll(), "an event loop")) {
     see_that_a_loop_can_be_had();
     if (int r = calls_.loop_init(&uv_); r < 0) fail(r, "cannot make an event loop: {}", errno_words(-r));
     calls_.poll_init(&uv_, &poll_, watched_.get());
