@@ -12,7 +12,7 @@ build/thread (thread sanitizer), and runs every test of each. The last line is `
 
   --plain    only the plain build, no sanitizers
   --all      also what takes minutes: a thousand more runs beside the model of ipc.h, a kill at each instruction and not
-             at a sample of them, and a minute of soak
+             at a sample of them, a cut at each byte, and a minute of soak, and of each fuzzer
   -R REGEX   only tests with a name that matches
 
 Root hides faults of modes, user ids and limits. So, started as root, it runs all as a user of its own, except for the
@@ -183,6 +183,9 @@ if [ $all = yes ]; then
     also "process: a thousand more runs beside the model" env IPC_MODEL_SEED=1000 IPC_MODEL_RUNS=1000 \
         build/tests/process/process --no-intro --test-case="whatever is called, in whichever order*"
     also "kill_points: at each instruction" build/tests/kill_points/kill_points
+    also "process: each cut, and more strangers" env LIBIPC_ALL=1 build/tests/process/process --no-intro \
+        --source-file="*cuts.cpp,*strangers.cpp"
+    [ $plain = yes ] || also "fuzz: a minute of each" tests/fuzz/run.sh 60
     also "soak: a minute" bash -c 'cmake --build build --target soak && exec build/tests/soak/soak 60'
 fi
 
