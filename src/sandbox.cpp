@@ -77,6 +77,7 @@ constexpr needed calls[] = {
     {LIBIPC_CALL(mkdir), with::no_name, shm | both},
     {LIBIPC_CALL(epoll_wait), with::no_descriptor, streams | both},
     {LIBIPC_CALL(poll), with::zeros, streams | both},
+    {LIBIPC_CALL(link), with::zeros, unix_socket | receivers},
     {LIBIPC_CALL(unlink), with::no_name, unix_socket | on(transport::pipe) | receivers},
     {LIBIPC_CALL(access), with::no_name, unix_socket | on(transport::pipe) | senders},
 #endif
@@ -104,7 +105,7 @@ constexpr needed calls[] = {
 #undef LIBIPC_CALL
 
 long make(const needed &call) {
-    static char nothing[256];  // the kernel writes here what nobody reads
+    char nothing[256] = {};  // the kernel may write here what nobody reads
     switch (call.arguments) {
         case with::no_descriptor:
             return syscall(call.number, -1, 0, 0, 0, 0, 0);

@@ -507,7 +507,7 @@ void sender::drop_gone() {
         }
         if (std::exchange(link->handed_over, true) || made_up) continue;
         if (!last || link->where().released < last->where().released) last = link;
-        seen_until = std::max(seen_until, link->where().delivered);
+        if (place at = link->where(); at.released < at.delivered) seen_until = std::max(seen_until, at.delivered);
     }
     if (last && !others && !(vacated && vacancy_.released < last->where().released)) {
         last->mark_until(seen_until);

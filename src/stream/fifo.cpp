@@ -159,8 +159,8 @@ void fifo_source::alarm() {
 // False: nothing more for now.
 bool fifo_source::read(way &from) {
     std::span<std::byte> free = from.in.free();
-    ssize_t n = ::read(from.pipe.get(), free.data(), free.size());
-    if (n < 0 && errno == EINTR) return true;
+    int n = read_bytes(from.pipe.get(), free);
+    if (n == -EINTR) return true;
     if (n < 0) {
         bury();
         return false;
@@ -196,9 +196,9 @@ bool fifo_source::read_raw(way &from) {
         starve(raw_origin_);
         return false;
     }
-    ssize_t n = ::read(from.pipe.get(), room, size);
+    int n = read_bytes(from.pipe.get(), {room, size});
     if (n <= 0) o.box.give_up();
-    if (n < 0) return errno == EINTR;
+    if (n < 0) return n == -EINTR;
     if (n == 0) {
         all_gone(from);
         return false;
