@@ -77,7 +77,7 @@ constexpr needed calls[] = {
     {LIBIPC_CALL(mkdir), with::no_name, shm | both},
     {LIBIPC_CALL(epoll_wait), with::no_descriptor, streams | both},
     {LIBIPC_CALL(poll), with::zeros, streams | both},
-    {LIBIPC_CALL(link), with::zeros, unix_socket | receivers},
+    {LIBIPC_CALL(link), with::no_name, unix_socket | receivers},
     {LIBIPC_CALL(unlink), with::no_name, unix_socket | on(transport::pipe) | receivers},
     {LIBIPC_CALL(access), with::no_name, unix_socket | on(transport::pipe) | senders},
 #endif
@@ -112,7 +112,7 @@ long make(const needed &call) {
         case with::no_descriptor_and_structs:
             return syscall(call.number, -1, nothing, nothing, nothing, nothing, 0);
         case with::no_name:
-            return syscall(call.number, "", 0);
+            return syscall(call.number, "", "");
         case with::no_name_at:
             return syscall(call.number, AT_FDCWD, "", 0, "", 0);
         case with::no_name_and_struct:
