@@ -16,7 +16,8 @@
  *   end        a sender's word that no more will come. Its death is another thing, and a receiver can tell the two apart.
  *
  * Conventions; the functions below cite them
- *   C1 results    int32_t. Zero or positive is success. Negative is an error of the closed list under "Errors".
+ *   C1 results    int32_t. Zero or positive is success. Negative is an error of the closed list under "Errors". Each call
+ *                 that looks at the handle's events may return -ENOMEM, when nothing has changed: call again.
  *   C2 timeouts   int64_t nanoseconds. 0: do not wait; -1: wait for ever; any other negative value is -EINVAL.
  *   C3 structs    are passed by pointer. The caller stores sizeof(the struct) in the first member before the call; a
  *                 size the library does not know is -EINVAL. Options may be NULL for the defaults.
