@@ -290,6 +290,7 @@ sender::meeting sender::meet(seen_receiver &r, const std::vector<std::string> &n
     if (int error = reach(r, names); error < 0) {
         r.lack = error;
         if (error == -ECONNREFUSED) return meeting::gone;   // dead for certain: nobody listens
+        if (error == -EACCES) return meeting::gone;         // its owner keeps us out: it is none of our user's
         if (error == -EPROTOTYPE) return meeting::foreign;  // another kind of socket than ours
         if (error != -ENOENT) return meeting::later;
         // Closed; or its name was deleted, which it makes again within a second.
