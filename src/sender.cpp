@@ -691,7 +691,7 @@ std::int32_t sender::reserve_any(std::size_t size, void *&data, std::int64_t tim
         }
     } while (!seen_.empty());
     forget_awaited();
-    stalled_since_ns_ = 0;
+    if (stalled_since_ns_ != 0) end_stall(now_ns());  // also where a look had found the room
     lend(size, data);
     return 0;
 }
