@@ -45,12 +45,12 @@ class patience {
     std::int64_t left() {
         if (timeout_ns_ <= 0) return timeout_ns_;
         std::int64_t now = now_ns();
-        if (end_ == 0) end_ = now + timeout_ns_;
-        return std::max<std::int64_t>(end_ - now, 1);
+        if (start_ == 0) start_ = now;
+        return std::max<std::int64_t>(timeout_ns_ - (now - start_), 1);  // start + time-out may be more than 64 bits
     }
 
   private:
-    std::int64_t timeout_ns_, end_ = 0;
+    std::int64_t timeout_ns_, start_ = 0;
 };
 
 // Calls f(name) for each name of the receiver. False if there is none.
