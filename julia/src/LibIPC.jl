@@ -43,4 +43,6 @@ function __init__()
     return
 end
 
+include("precompile.jl")
+
 end

@@ -52,7 +52,7 @@ LibIPC.library!(LibIPC.library()) == LibIPC.library()    # true
 """
 function library!(path::AbstractString)
     wanted = abspath(String(path))
-    lock(the_library.lock) do
+    with_library() do
         if the_library.file != C_NULL
             samefile(wanted, the_library.path) && return
             throw(LibraryError(wanted, "cannot use $wanted: $(the_library.path) is loaded already. Call " *
@@ -77,14 +77,23 @@ function library()
 end
 
 # Loads the library, unless one is.
-function loaded()
+loaded() = the_library.file == C_NULL ? load_first() : nothing
+
+@noinline load_first() = with_library() do
     the_library.file == C_NULL || return
-    lock(the_library.lock) do
-        the_library.file == C_NULL || return
-        path, who = first(candidates())
-        load(path, who)
-    end
+    path, who = first(candidates())
+    load(path, who)
     return
+end
+
+# As lock(f, lock), of which nothing would be precompiled.
+function with_library(f::F) where {F}
+    lock(the_library.lock)
+    try
+        return f()
+    finally
+        unlock(the_library.lock)
+    end
 end
 
 function load(path::String, who::String)
@@ -107,15 +116,15 @@ function open_library(file::String, path::String, who::String)
     # Not in the catch: the loader's words would be told twice.
     handle == C_NULL && throw(LibraryError(path, path == soname ? not_found() : not_loaded(path, who, why)))
     try
-        return handle, Table(check(handle, path, who)...)
+        return handle, functions_of(handle, path, who)
     catch
         dlclose(handle)
         rethrow()
     end
 end
 
-# The pointers of all functions of ipc.h, in the order of the table.
-function check(file::Ptr{Cvoid}, path::String, who::String)
+# All functions of ipc.h.
+function functions_of(file::Ptr{Cvoid}, path::String, who::String)
     version = dlsym(file, :ipc_abi_version; throw_error=false)
     version === nothing && throw(LibraryError(path,
         "$path (named by $who) is a library, but not this package's libipc: it has no ipc_abi_version. Another project " *
@@ -126,12 +135,15 @@ function check(file::Ptr{Cvoid}, path::String, who::String)
         (abi < IPC_ABI_VERSION ? "the library is older than the package; build it anew" :
          "the package is older than the library; update the package") *
         ", so that both are from the same checkout"))
-    pointers = [dlsym(file, name; throw_error=false) for name in fieldnames(Table)]
-    missed = [name for (name, pointer) in zip(fieldnames(Table), pointers) if pointer === nothing]
+    found, missed = Table(), Symbol[]
+    for name in function_names
+        pointer = dlsym(file, name; throw_error=false)
+        pointer === nothing ? push!(missed, name) : setfield!(found, name, pointer)
+    end
     isempty(missed) || throw(LibraryError(path,
         "$path (named by $who) lacks $(join(missed, ", ")): it is older than this package. Build it anew, so that both " *
         "are from the same checkout"))
-    return pointers
+    return found
 end
 
 not_found() = """

@@ -171,8 +171,10 @@ macro table(list)
     return esc(quote
         mutable struct Table
             $(fields...)
+            Table() = new($(nulls...))
         end
-        const table = Table($(nulls...))
+        const table = Table()
+        const function_names = $names
         $(functions...)
     end)
 end
@@ -220,12 +222,12 @@ end
 end
 
 function set!(to::Table, from::Table)
-    for name in fieldnames(Table)
+    for name in function_names
         setfield!(to, name, getfield(from, name))
     end
     return to
 end
-copy_of(t::Table) = Table((getfield(t, name) for name in fieldnames(Table))...)
+copy_of(t::Table) = set!(Table(), t)
 
 # ipc_receiver_receive for a thread that blocks in it: the garbage collector need not wait for it. Between entering and
 # leaving the safe region stands this one call, and nothing that could touch a Julia object.

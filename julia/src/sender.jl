@@ -276,7 +276,10 @@ close(s)           # 1
 String(take!(r))   # "bye"
 ```
 """
-function Base.close(s::Sender, exception::Exception=closed_exception("Sender"); linger::Real=0)
+Base.close(s::Sender, exception::Exception=closed_exception("Sender"); linger::Real=0) =
+    shut_after(s, exception, linger)
+
+@noinline function shut_after(s::Sender, exception::Exception, linger::Real)
     isopen(s) || return 0
     if linger > 0
         try
