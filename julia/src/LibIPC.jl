@@ -1,13 +1,29 @@
 """
-Raw bytes between processes, as fast as memory allows. [`Sender`](@ref) and [`Receiver`](@ref) are channels that reach
-into other processes:
+Raw bytes between processes, as fast as memory allows: through shared memory, and through pipes and sockets by the same
+calls. [`Sender`](@ref) and [`Receiver`](@ref) are channels that reach into other processes:
 
     s = Sender("shm://camera")          # in one process, of Julia, C++ or C
     r = Receiver("shm://camera")        # in another
     put!(s, [1.0, 2.0])
     reinterpret(Float64, take!(r))
 
-`send` and `recv` are the fast forms of `put!` and `take!`, without a copy.
+- Receive a copy, in any number of tasks: `take!(r)`, `fetch(r)`, `isready(r)`, `wait(r)`, `for bytes in r`
+- Receive without a copy, in one task: [`recv`](@ref)`(r)`, [`eachmessage`](@ref)`(r)`; [`hold`](@ref) and
+  [`release`](@ref) keep a message for longer
+- Receive values, or into a buffer: `recv(r, T)`, [`recv!`](@ref)`(buffer, r)`
+- Receive with a time-out: `recv(r; timeout=seconds)` throws a [`TimeoutError`](@ref)
+- Get the newest message: `recv(r)` until `isready(r)` is false
+- Receive on a thread of its own: [`recv_blocking`](@ref)`(r)`, ended by [`LibIPC.interrupt`](@ref)`(r)`
+- Send, in any number of tasks: `put!(s, data)`
+- Send fast, in one task: [`send`](@ref)`(s, data; tag=0)`; `send(f, s, nbytes)` fills the memory that receivers read
+- End: `close(s; linger=seconds)`, `flush(s)`, `close(r)`
+- See who is there: [`LibIPC.channels`](@ref)`()`, [`LibIPC.links`](@ref)`(x)`, [`LibIPC.stats`](@ref)`(x)`,
+  [`LibIPC.url`](@ref)`(x)`
+- Exchange the library: [`LibIPC.reload!`](@ref)`()`, [`LibIPC.autoreload!`](@ref)`()`, [`LibIPC.library!`](@ref)`(path)`,
+  [`LibIPC.library`](@ref)`()`, [`LibIPC.version`](@ref)`()`
+
+What goes wrong is thrown as [`IPCError`](@ref), [`TimeoutError`](@ref), [`StaleMessageError`](@ref), [`SenderDied`](@ref),
+`LibIPC.ConcurrencyError` or `LibIPC.LibraryError`; a closed handle throws `InvalidStateException`, as a closed `Channel` does.
 """
 module LibIPC
 
