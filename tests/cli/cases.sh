@@ -8,7 +8,13 @@ ipc() { timeout "$patience" "$command" "$@"; }
 work=$(mktemp -d)
 export IPC_DIR=$work/ipc
 mkdir -m 700 "$IPC_DIR"
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+leave() { # whoever still runs could make a file anew
+    local left
+    left=$(jobs -p)
+    [ -z "$left" ] || { kill $left; kill -CONT $left; wait; } 2>/dev/null || true
+    rm -rf "$work"
+}
+trap leave EXIT
 cd "$work"
 
 fail() { echo "$*" >&2; exit 1; }
