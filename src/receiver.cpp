@@ -30,6 +30,7 @@ constexpr std::uint32_t messages_a_turn = 16;
 
 constexpr std::int64_t fd_retry_ns = 100'000'000;
 constexpr std::int64_t folder_look_ns = 1'000'000'000;
+constexpr std::int64_t folder_retry_ns = 1'000'000;
 
 constexpr time_t litter_age_s = 60;
 
@@ -213,8 +214,11 @@ void receiver::listen() {
     ++times_;
     findable_ = true;
     watch();
+    tell_unnamed();  // of names that went before this watch was there, it does not tell
     knock(knuckle.get());
 }
+
+bool receiver::name_is_there() const { return folder_.still_there() && folder_.has(name_); }
 
 void receiver::knock(int socket) {
     for (const std::string &name : folder_.names()) {
@@ -241,7 +245,7 @@ void receiver::tell(const peer &p, layout::notice_kind what) {
 void receiver::watch() {
     watch_ = folder_watch(folder_, events_);
     counters_.watching = static_cast<bool>(watch_);
-    set_alarm();
+    set_alarm(watch_ && !name_is_there() ? folder_retry_ns : 0);  // it went before the watch was there
 }
 
 // A sender does not watch the folder while it has a link: we do it for ours.
@@ -256,15 +260,16 @@ void receiver::tell_unnamed() {
 
 // `told`: the watch, if there is one, has told of each name that went.
 void receiver::look_at_folder(bool told) try {
+    bool watched = static_cast<bool>(watch_);
     check_names();
     if (!watch_) watch();  // perhaps there may be one by now
-    if (!watch_ || !told) tell_unnamed();
+    if (!watched || !told) tell_unnamed();
 } catch (const std::bad_alloc &) {
     // Not thrown: other events are waiting to be handled.
 }
 
 void receiver::check_names() {
-    if (folder_.still_there() && folder_.has(name_)) {
+    if (name_is_there()) {
         if (!std::exchange(findable_, true)) set_alarm();  // it was moved away, and has come back
         return;
     }
