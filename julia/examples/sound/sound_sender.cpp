@@ -24,14 +24,14 @@ int main(int count, char **arguments) try {
     auto due = std::chrono::steady_clock::now();
     for (std::size_t at = first * frame_samples; at < samples.size(); at += frame_samples) {
         std::size_t n = std::min(frame_samples, samples.size() - at);
-        ipc::reservation frame = sender.reserve(n * sizeof(sample), std::chrono::seconds(10));
+        ipc::reservation frame = sender.reserve(n * sizeof(sample), std::chrono::seconds(60));
         auto *out = reinterpret_cast<sample *>(frame.bytes().data());
         for (std::size_t i = 0; i < n; ++i) out[i] = amplified(samples[at + i], gain);
         frame.commit(n * sizeof(sample), gain);
         std::fputc('.', log);
         std::this_thread::sleep_until(due += std::chrono::milliseconds(10));
     }
-    std::size_t left = sender.close(std::chrono::seconds(10));
+    std::size_t left = sender.close(std::chrono::seconds(60));
     if (left != 0) std::fprintf(stderr, "sound_sender: %zu frames were not received\n", left);
     return left != 0;
 } catch (const std::exception &e) {

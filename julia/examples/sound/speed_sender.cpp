@@ -17,12 +17,12 @@ int main(int count, char **arguments) try {
     std::chrono::microseconds interval(count > 4 ? std::atol(arguments[4]) : 0);
     ipc::sender sender(arguments[1], size < (1 << 18) ? 0 : 16 << 20);
     for (int n = 1; clock::now() < end; ++n) {
-        ipc::reservation room = sender.reserve(size, std::chrono::seconds(10));
+        ipc::reservation room = sender.reserve(size, std::chrono::seconds(60));
         std::memset(room.bytes().data(), n, size);
         room.commit(size, static_cast<std::uint64_t>(clock::now().time_since_epoch().count()));
         if (interval.count() != 0) std::this_thread::sleep_until(due += interval);
     }
-    return sender.close(std::chrono::seconds(10)) != 0;
+    return sender.close(std::chrono::seconds(60)) != 0;
 } catch (const std::exception &e) {
     return std::fprintf(stderr, "speed_sender: %s\n", e.what()), 1;
 }
