@@ -218,6 +218,14 @@ void receiver::listen() {
     knock(knuckle.get());
 }
 
+// Of senders that were linked just now: the watch may have told of a name while nobody was there to be told.
+void receiver::look_for_names() try {
+    tell_unnamed();
+    names_due_ = false;
+} catch (const std::bad_alloc &) {
+    // At the next look.
+}
+
 bool receiver::name_is_there() const { return folder_.still_there() && folder_.has(name_); }
 
 void receiver::knock(int socket) {
@@ -400,6 +408,7 @@ void receiver::greet(std::uint32_t index) {
     p.link->start(hello, from_, std::ref(hear_more));  // by reference it takes no memory
     counters_.skipped += p.link->skipped();
     answer(p, hello.with_pid && own_pid_);
+    names_due_ = names_gone_;
     activate(index);
     act_on(index, more == heard::all ? hear(index) : more);
     if (dead && p.used) lost(index);
@@ -647,8 +656,13 @@ void receiver::handle(event_tag tag) {
             bool all = watch_.take([&](std::string_view name) {
                 auto s = parse_sender_name(name);
                 if (!s) return;
-                for (auto &p : peers_)
-                    if (p->link && p->link->sender() == s->id) tell(*p, layout::notice_kind::moved);
+                bool linked = false;
+                for (auto &p : peers_) {
+                    if (!p->link || p->link->sender() != s->id) continue;
+                    tell(*p, layout::notice_kind::moved);
+                    linked = true;
+                }
+                names_gone_ |= !linked;
             });
             return look_at_folder(all);
         }
@@ -679,6 +693,7 @@ int receiver::look(std::int64_t timeout_ns) {
         retry_those_aside();
         came = true;  // perhaps somebody that no event of his own tells of any more
     }
+    if (names_due_) look_for_names();
     if (active_.size() > always_active) rest_idle();
     // Stats or links between arm and the wait: what they took was to wake the host.
     if (armed_ && (came || something_there())) events_.stay_ready();

@@ -62,7 +62,7 @@ class receiver {
     template <class Archive>
     void hand_over(Archive &a) {
         a(where_, from_, id_, owner_, events_, membarrier_, own_pid_, runtime_, folder_, watch_, name_, findable_,
-          times_);
+          names_gone_, names_due_, times_);
         a(listener_, status_, peers_, free_, silent_, active_, settled_, turn_);
         a.rebuilt(serving_);
         a(turn_left_);
@@ -133,6 +133,7 @@ class receiver {
     void check_names();
     void watch();
     void tell_unnamed();
+    void look_for_names();
     void look_at_folder(bool told);
     void set_alarm(std::int64_t first_ns = 0);
     void keep_fences();
@@ -164,7 +165,9 @@ class receiver {
     channel_folder folder_;
     folder_watch watch_;
     std::string name_;
-    bool findable_ = true;  // false if the name is gone and could not be made again
+    bool findable_ = true;     // false if the name is gone and could not be made again
+    bool names_gone_ = false;  // of senders that were not linked, or not yet
+    bool names_due_ = false;
     std::uint32_t times_ = 0;
     libipc::fd listener_;
     status_page status_;

@@ -167,7 +167,13 @@ void sender::check_own_name() {
 
 // A sender that waits without a receiver depends on its name, and on the folder, to be found.
 void sender::watch_while_alone() {
-    if (!links_.empty()) return watch_.stop(events_);
+    if (!links_.empty()) {
+        // What the watch has not told yet, it tells no more. From here on the receivers tell.
+        bool watched = static_cast<bool>(watch_);
+        watch_.stop(events_);
+        if (watched && !name_is_there()) check_own_name();
+        return;
+    }
     if (watch_) return;
     watch_ = folder_watch(folder_, events_);
     if (!watch_) events_.alarm_within(folder_look_ns);

@@ -224,6 +224,18 @@ TEST_CASE_FIXTURE(scratch, "a sender that waits for room makes its deleted name 
     r2.expect("0");
 }
 
+TEST_CASE_FIXTURE(scratch, "a sender whose name is deleted before its receiver looks makes it again when that one does") {
+    child s = sender("shm://t?capacity=64KiB"), r = receiver();
+    std::string sent = s.ask("fill 1");
+    s.say("try 0 -1");
+    REQUIRE(eventually([&] { return s.sleeps(); }));
+    delete_sockets("s");
+    CHECK(r.ask("hold 1") == "1");
+    CHECK(eventually([&] { return names_of(folder(), "s") == 1; }));
+    child r2 = receiver();
+    CHECK(r2.ask("receive 0") == std::to_string(-EAGAIN));
+}
+
 TEST_CASE_FIXTURE(scratch, "a sender that waits for its first receiver makes its deleted name again, time and again") {
     child s = sender();
     s.ask("send 1 3");
