@@ -40,6 +40,8 @@ include("errors.jl")
 include("library.jl")
 include("handle.jl")
 include("watch.jl")
+include("attending.jl")
+include("turns.jl")
 include("waiting.jl")
 include("message.jl")
 include("broadcasting.jl")
@@ -54,7 +56,9 @@ include("leaving.jl")
 
 function __init__()
     begin_session()
+    attendant.epoll = -1
     register_barrier()
+    loader[] = current_task()
     atexit(close_all)
     return
 end

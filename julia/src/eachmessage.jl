@@ -37,7 +37,7 @@ Base.IteratorSize(::Type{EachMessage}) = Base.SizeUnknown()
 @inline function Base.iterate(each::EachMessage, _=nothing)
     r = each.receiver
     h = r.handle
-    GC.safepoint()
+    begin_verb(h, nothing)
     code = UNTRIED
     if tryenter(h)
         code = look_on(h)

@@ -74,6 +74,12 @@ mutable struct Handle
     alone::Bool          # the one that waits is in a fast verb
     spin_ns::Int
     wait_ns::Int         # mean of waits
+    blocking::Bool       # in recv_blocking, which waits
+    attended::Bool       # nobody has used it since the library was let look, see attending.jl
+    turns::Int           # calls until the clock is looked at, see turns.jl
+    stride::Int          # so many from one look to the next
+    tick_ns::Int         # what the clock said
+    ran_ns::Int          # when others ran last
     lock::ReentrantLock
     holders::Threads.Atomic{Int}  # -1: the collector
     left::Threads.Condition  # a waiting task has left
@@ -84,7 +90,7 @@ mutable struct Handle
         h.slot = Slot(h)
         h.slots = [h.slot]
         h.free = no_slot
-        h.viewing = h.receives = h.orphan = h.interrupted = h.alone = false
+        h.viewing = h.receives = h.orphan = h.interrupted = h.alone = h.blocking = h.attended = false
         h.owner = current_task()
         h.room = C_NULL
         h.scratch = blank(RawMessage)
@@ -92,7 +98,8 @@ mutable struct Handle
         h.current = buffers_address(h)
         h.next = h.current + sizeof(RawMessage)
         h.pending = 0
-        h.committed = h.held = h.waiting = h.spin_ns = 0
+        h.committed = h.held = h.waiting = h.spin_ns = h.tick_ns = h.ran_ns = 0
+        h.turns = h.stride = 1
         h.wait_ns = 10 * most_spin_ns
         h.url = ""
         h.lock = ReentrantLock()
@@ -136,6 +143,7 @@ function new_handle(pointer::Ptr{Cvoid}, receives::Bool, url::String)
         h.pending = 0
         h.spin_ns = 0
         h.wait_ns = 10 * most_spin_ns
+        h.ran_ns = coarse_ns()
         h.gate = session.number
     end
     return h
@@ -322,6 +330,15 @@ function shut_out(h::Handle, patience=patience_ns)
         end
     end
     return
+end
+
+# The same without waiting, for who has claimed it.
+function try_shut_out(h::Handle)
+    h.gate |= SHUT
+    barrier()
+    h.inside == C_NULL && return true
+    h.gate &= ~SHUT
+    return false
 end
 
 @inline interrupt(h::Handle) = h.receives ? ipc_receiver_interrupt(h.pointer) : ipc_sender_interrupt(h.pointer)

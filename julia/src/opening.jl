@@ -7,7 +7,9 @@ function open_handle(open, receives::Bool, url::String, options)
         pointer = open_pointer(open, url, options)
         watch = watched(pointer, receives)
         name = receives ? ipc_receiver_url(pointer) : ipc_sender_url(pointer)
-        return new_handle(pointer, receives, unsafe_string(name)), watch
+        h = new_handle(pointer, receives, unsafe_string(name))
+        attend(h)
+        return h, watch
     end
 end
 
@@ -82,6 +84,7 @@ function shut_held(x, exception::Exception)
         h.gate &= ~CLOSED
         rethrow()
     end
+    unattend(h)
     close(x.watch)  # before its fd
     left = close_inside(h)
     h.gate = CLOSED
@@ -135,12 +138,8 @@ end
 
 function close_forgotten(x)
     h = x.handle
-    h.gate |= SHUT
-    barrier()
-    if h.inside != C_NULL
-        h.gate &= ~SHUT
-        return false
-    end
+    try_shut_out(h) || return false
+    unattend(h)
     close(x.watch)
     h.viewing && (h.receives ? end_view(h) : finish_inside(h, -1, UInt64(0)))
     close_inside(h)
@@ -163,18 +162,26 @@ function give_back_forgotten(h::Handle)
     return true
 end
 
-# At exit: receivers are told of an end, not of a death.
+# At exit: receivers are told of an end, not of a death, and the user of what nobody will get.
 function close_all()
     for h in open_handles()
         claim(h) || continue
-        if h.inside == C_NULL && is_open(h)
-            h.gate = CLOSED
-            h.receives || finish_inside(h, -1, UInt64(0))  # a room that is being filled
-            close_inside(h)
-        end
+        left = h.inside == C_NULL && is_open(h) ? close_at_exit(h) : 0
         unclaim(h)
+        left > 0 && warn_lost(left, h.url)
     end
     return
+end
+
+# Returns how many messages are lost.
+function close_at_exit(h::Handle)
+    h.gate = CLOSED
+    h.receives && (close_inside(h); return 0)
+    finish_inside(h, -1, UInt64(0))  # a room that is being filled
+    out = Ref(blank(RawSenderCounters))
+    GC.@preserve out ipc_sender_stats(h.pointer, Base.unsafe_convert(Ptr{RawSenderCounters}, out))
+    left = close_inside(h)
+    return out[].links == 0 ? left : 0
 end
 
 Base.isopen(x::Union{Receiver,Sender}) = is_open(x.handle)

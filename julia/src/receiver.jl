@@ -26,8 +26,13 @@ be used by several tasks; what they return is the caller's own. It goes on when 
 
 [`recv`](@ref) is the fast form, for one task at a time: it copies nothing and allocates nothing.
 
+While nobody calls it, senders that come are taken in by Julia's event loop: whenever other tasks may run, as at an idle prompt.
+Every verb but [`recv_blocking`](@ref) lets other tasks run now and then, also where messages come faster than they are taken.
+
 Ctrl-C comes out of a verb, of a sender's too, before it has done anything or while it waits: a message was given or comes
-again, was sent or was not.
+again, was sent or was not. In a task in the background, a verb that waits passes it on to what the user waits for, and goes
+on; a warning says so if it can't. Where such a task computes, Julia may throw it there: catch `InterruptException`, or give
+the receiver a thread of its own (`julia/examples/own_thread.jl`), where Ctrl-C never comes.
 
 # Examples
 ```julia
@@ -137,7 +142,7 @@ m.tag, String(m)    # (1, "12")
 """
 @inline function Sockets.recv(r::Receiver; timeout::Union{Nothing,Real}=nothing)
     h = r.handle
-    GC.safepoint()
+    begin_verb(h, timeout)
     code = UNTRIED
     if tryenter(h)
         code = timeout === nothing ? look_on(h) : look(h)
@@ -240,7 +245,7 @@ element_type(::Type{T}) where {T} = T
 
 @inline function recv_owned(r::Receiver, ::Type{T}, timeout) where {T}
     h = r.handle
-    GC.safepoint()
+    begin_verb(h, timeout)
     while true
         if tryenter(h)
             if look(h) == IPC_MESSAGE && unsafe_load(h.next).size == sizeof(T)
@@ -273,7 +278,7 @@ end
 # Waits for the next message, which stays the next one. Returns its size.
 @inline function await_next(r::Receiver, timeout)
     h = r.handle
-    GC.safepoint()
+    begin_verb(h, timeout)
     code = UNTRIED
     if tryenter(h)
         code = look(h)
@@ -317,7 +322,7 @@ recv!(buffer, r)    # 3
 function recv!(buffer::StridedArray{T}, r::Receiver; timeout::Union{Nothing,Real}=nothing) where {T}
     contiguous(buffer)
     room = sizeof_elements(buffer)
-    GC.safepoint()
+    begin_verb(r.handle, timeout)
     while true
         size = GC.@preserve buffer copy_next(r.handle, Ptr{UInt8}(pointer(buffer)), room)
         size < 0 || return size
@@ -332,7 +337,7 @@ end
 
 As `recv(r)`, but waits inside the library: the lowest latency, at the price of the thread, on which no other task, timer
 or I/O of this Julia runs meanwhile. For a thread or a process of its own; a task that `Threads.@spawn` has started may be on
-any thread, also on the first. Garbage collection is not held up. `close(r)` from elsewhere ends it with
+any thread, also on the first: `julia/examples/own_thread.jl` shows how to choose. Garbage collection is not held up. `close(r)` from elsewhere ends it with
 `InvalidStateException`. Ctrl-C ends it with `InterruptException` on the first thread, the one that gets Ctrl-C; on
 another, [`LibIPC.interrupt`](@ref) does.
 
@@ -379,9 +384,12 @@ end
     Base.sigatomic_begin()
     code = ECANCELED
     if tryenter(h)
+        h.blocking = true
         code = ipc_receiver_receive_gcsafe(h.pointer, h.next, nanoseconds_until(limit))
+        h.blocking = false
         code > 0 && (h.pending = code)
         leave(h)
+        h.attended || was_used(h)
     end
     Base.sigatomic_end()
     return code

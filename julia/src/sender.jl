@@ -5,8 +5,9 @@
     Sender(f, url; …)
 
 Sends on the channel that `url` names (the URLs: [`Receiver`](@ref)). It and receivers find each other, whichever comes
-first; until then messages wait in its ring. A receiver that comes later is noticed in the next call: `flush(s)` waits for
-it. The second form closes it when `f(sender)` returns, and warns if messages are lost because no receiver is connected.
+first; until then messages wait in its ring. A receiver that comes later is noticed in the next call, or whenever other tasks
+may run, as at an idle prompt; `flush(s)` waits for it. The second form closes it when `f(sender)` returns, and warns if
+messages are lost because no receiver is connected; so does the end of the process.
 
 Its ring has 1 MiB. It grows when a message, or a receiver that takes nothing, needs it, and becomes small again when what
 was in it is released. So there is no size to choose; but if there should be one:
@@ -53,9 +54,12 @@ function Sender(f::Function, url::AbstractString; options...)
     finally
         alone = isopen(s) && isempty(links(s))
         left = close(s)
-        alone && left > 0 && @warn "$left messages on $url are lost: no receiver is connected. `flush(sender)` waits for one"
+        alone && left > 0 && warn_lost(left, url)
     end
 end
+
+warn_lost(left, url) =
+    @warn "$left message$(left == 1 ? " on $url is" : "s on $url are") lost: no receiver is connected. `flush(sender)` waits for one"
 
 """
     send(s::Sender, data; tag=0, timeout=nothing)
@@ -147,7 +151,7 @@ sizeof_elements(data::AbstractArray) = length(data) * sizeof(eltype(data))
     h = s.handle
     code = UNTRIED
     if alone
-        GC.safepoint()
+        begin_verb(h, timeout)
         if tryenter(h)
             code = ipc_sender_send(h.pointer, p, n, tag, 0)
             leave(h)
@@ -166,7 +170,7 @@ end
     sizeof(T) == 0 && throw(ArgumentError("$x has no bytes to be sent: give UInt8[] for an empty message"))
     h = s.handle
     code = UNTRIED
-    GC.safepoint()
+    begin_verb(h, timeout)
     if tryenter(h)
         code = send_inside(h, x, tag)
         leave(h)
@@ -189,7 +193,7 @@ end
     n >= 0 || throw(ArgumentError("a message of $n bytes"))
     h = s.handle
     code = UNTRIED
-    GC.safepoint()
+    begin_verb(h, timeout)
     if tryenter(h)
         code = ipc_sender_reserve(h.pointer, n, room_address(h), 0)
         if code == 0
@@ -280,6 +284,7 @@ Base.close(s::Sender, exception::Exception=closed_exception("Sender"); linger::R
     shut_after(s, exception, linger)
 
 @noinline function shut_after(s::Sender, exception::Exception, linger::Real)
+    linger >= 0 || throw(ArgumentError("linger=$linger: give 0 seconds or more"))
     isopen(s) || return 0
     if linger > 0
         try

@@ -1,9 +1,14 @@
 # Waiting as Julia's own I/O does: try, look a little longer if messages came that fast lately, then sleep on the handle's
 # fd, so that other tasks run.
 
+@inline check_seconds(::Nothing) = nothing
+@inline check_seconds(timeout::Real) = timeout >= 0 ? nothing : refuse_seconds(timeout)
+@noinline refuse_seconds(timeout) =
+    throw(ArgumentError("the time-out is $timeout seconds: give 0 or more, or nothing to wait for ever"))
+
 deadline(::Nothing) = typemax(Int64)
 function deadline(timeout::Real)
-    timeout >= 0 || throw(ArgumentError("the time-out is $timeout seconds: give 0 or more, or nothing to wait for ever"))
+    check_seconds(timeout)
     ns = timeout * 1e9
     now = Int64(time_ns())
     return ns < typemax(Int64) - now ? now + ceil(Int64, ns) : typemax(Int64)
@@ -30,8 +35,10 @@ end
 # for the error, and as the time at which it ends.
 #
 # Ctrl-C is seen before each attempt and during a sleep, where nothing is half done, and nowhere else.
-await(attempt::A, finish::F, x, timeout, limit::Int64, alone::Bool, code::Int32) where {A,F} =
-    verb(() -> await_undisturbed(attempt, finish, x, timeout, limit, alone, code))
+function await(attempt::A, finish::F, x, timeout, limit::Int64, alone::Bool, code::Int32) where {A,F}
+    code == UNTRIED && let_others_run(x.handle)
+    return verb(() -> await_undisturbed(attempt, finish, x, timeout, limit, alone, code))
+end
 
 see_interrupts() = reenable_sigint(() -> nothing)
 
@@ -90,6 +97,8 @@ function count_out(h::Handle)
     h.alone = false
     h.waiting == 0 && (h.gate &= ~WAITED)
     notify(h.left)
+    h.ran_ns = coarse_ns()
+    was_used(h)
     return
 end
 
@@ -100,6 +109,8 @@ end
     unlock(h)
     try
         reenable_sigint(() -> wait(x.watch))
+    catch e
+        e isa InterruptException && passed_on(e, h) || rethrow()
     finally
         lock(h)
     end
