@@ -335,11 +335,11 @@ end
 """
     recv_blocking(r::Receiver; timeout=nothing)
 
-As `recv(r)`, but waits inside the library: the lowest latency, at the price of the thread, on which no other task, timer
-or I/O of this Julia runs meanwhile. For a thread or a process of its own; a task that `Threads.@spawn` has started may be on
-any thread, also on the first: `julia/examples/own_thread.jl` shows how to choose. Garbage collection is not held up. `close(r)` from elsewhere ends it with
-`InvalidStateException`. Ctrl-C ends it with `InterruptException` on the first thread, the one that gets Ctrl-C; on
-another, [`LibIPC.interrupt`](@ref) does.
+As `recv(r)`, but waits inside the library: the lowest latency, at the price of the thread, on which no other task, timer or
+I/O of this Julia runs meanwhile. For a thread or a process of its own; a task that `Threads.@spawn` has started may be on
+any thread, also on the first: `julia/examples/own_thread.jl` shows how to choose. Garbage collection is not held up.
+`close(r)` from elsewhere ends it with `InvalidStateException`. Ctrl-C ends it with `InterruptException` on the first
+thread, the one that gets Ctrl-C; on another, [`LibIPC.interrupt`](@ref) does.
 
 # Examples
 ```julia
