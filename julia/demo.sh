@@ -79,6 +79,7 @@ if [ -z "${LIBIPC_LIBRARY:-}" ]; then
     if [ -t 1 ]; then quiet=; fi # ninja redraws one line
     cmake --build "$folder" --target ipc -j "$(nproc)" -- $quiet || die "the build failed"
     export LIBIPC_LIBRARY=$folder/libipc.so
+    echo "It is build $(build_id "$LIBIPC_LIBRARY")."
 fi
 folder=$(dirname "$LIBIPC_LIBRARY")
 
@@ -116,6 +117,7 @@ cp "$work/sound_sender.cpp" "$work/before.cpp"
 sed -i 's/^constexpr int gain = 128;/constexpr int gain = 64;/' "$work/sound_sender.cpp"
 { diff -U0 "$work/before.cpp" "$work/sound_sender.cpp" || true; } | grep '^[-+]const' || die "the source was not changed"
 compile sound_sender
+echo "The sender is build $(build_id "$work/sound_sender" | cut -c 1-16) now; Julia has heard $(cut -c 1-16 <<<"$first_build")."
 
 say "The new sender streams into the same Julia"
 stream second
@@ -139,8 +141,8 @@ reported exchanged 240
 [ "$what" = "$(build_id "$new/libipc.so")" ] || die "Julia uses build $what, which is not what was built"
 
 say "The sender is killed with -9, and started again"
-kill -KILL $sender || die "the sender has ended before the library was exchanged"
-wait $sender || true
+kill -0 $sender || die "the sender has ended before the library was exchanged"
+{ kill -KILL $sender && wait $sender; } 2>/dev/null || true # the shell would say "Killed", in the middle of it all
 reported died 30
 read -r received repetitions <<<"$what"
 sent=$(stat -c %s "$work/sent")
