@@ -96,6 +96,10 @@ std::optional<handle_name> parse_name(char role, std::string_view text) {
     return {};
 }
 
+bool is_ours(std::string_view name) {
+    return parse_name('r', name) || parse_name('s', name) || name.starts_with(".new-");
+}
+
 }  // namespace
 
 std::string receiver_name(const handle_name &name) { return name_text('r', name); }
@@ -124,6 +128,16 @@ channel_folder channel_folder::open(const std::string &runtime, const std::strin
     channel_folder c;
     c.path_ = runtime + "/" + channel;
     c.folder_ = open_own_folder(c.path_, "channel's folder");
+    return c;
+}
+
+channel_folder channel_folder::find(std::string path) {
+    channel_folder c;
+    fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    struct stat s;
+    if (!folder || fstat(folder.get(), &s) != 0 || s.st_uid != geteuid() || (s.st_mode & 0777) != 0700) return c;
+    c.path_ = std::move(path);
+    c.folder_ = std::move(folder);
     return c;
 }
 
@@ -156,7 +170,9 @@ bool channel_folder::has(const std::string &name) const {
 void channel_folder::unlink(const std::string &name) const { unlinkat(folder_.get(), name.c_str(), 0); }
 
 bool channel_folder::unlink_if_dead(const std::string &name) const {
-    fd probe(make_socket(SOCK_SEQPACKET));
+    if (!is_ours(name)) return false;
+    // A receiver's socket is of another type, which is told before anything reaches it, and also before it listens.
+    fd probe(make_socket(SOCK_DGRAM));
     if (!probe || connect(probe.get(), name) != -ECONNREFUSED) return false;
     unlink(name);
     return true;

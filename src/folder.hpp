@@ -2,7 +2,7 @@
 //   r<layout version>-<receiver id>.<n>   a listening receiver; n counts how often its name was made again
 //   s<layout version>-<sender id>.<n>     a sender's datagram socket, to be knocked on
 //   .new-<random>                         a receiver between bind and listen: nobody connects to it
-// No name is used twice, so a refused one is dead for ever and may be unlinked by anybody.
+// No name is used twice, so a refused one is dead for ever and may be unlinked by anybody: see also litter.hpp.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,8 @@ class channel_folder {
     channel_folder() = default;
     // Makes what is missing; throws failure if the runtime folder can't be used, in words.
     static channel_folder open(const std::string &runtime, const std::string &channel);
+    // The folder at `path` if it is there and ours alone; else one that holds nothing. Makes nothing, throws bad_alloc.
+    static channel_folder find(std::string path);
 
     // Throws words: `tried` was not to be done here, because of `error`.
     [[noreturn]] void fail(const char *tried, int error) const;
@@ -43,7 +45,8 @@ class channel_folder {
     std::vector<std::string> names() const;  // none if they can't be read
     bool has(const std::string &name) const;
     void unlink(const std::string &name) const;
-    // True if nobody listens under the name of a receiver any more. A living one sees a connection come and go.
+    // True if it was a name of ours whose owner is gone. A living owner notices nothing. The name has to come from
+    // names(), which waits for a bind that is under way: the name is seen before it can be connected to.
     bool unlink_if_dead(const std::string &name) const;
     int rename(const std::string &from, const std::string &to) const;  // 0 or -errno
     // The folder that open() would find now is this one.

@@ -2,16 +2,15 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 
 #include "failure.hpp"
+#include "litter.hpp"
 
 namespace libipc {
 
@@ -31,8 +30,6 @@ constexpr std::uint32_t messages_a_turn = 16;
 constexpr std::int64_t fd_retry_ns = 100'000'000;
 constexpr std::int64_t folder_look_ns = 1'000'000'000;
 constexpr std::int64_t folder_retry_ns = 1'000'000;
-
-constexpr time_t litter_age_s = 60;
 
 // A sender connects and says its hello at once. Of those that have not, so many are kept: one that is dropped though it
 // was honest tries again.
@@ -136,6 +133,7 @@ receiver::receiver(endpoint where, std::int32_t from)
       own_pid_(own_pidfd()),
       runtime_(runtime_folder()),
       status_(where_, id_, IPC_RECEIVER, runtime_) {
+    clear_litter(runtime_);
     try {
         listen();
         for (const std::string &name : folder_.names())
@@ -233,12 +231,7 @@ void receiver::knock(int socket) {
         if (parse_sender_name(name)) {
             // Full: it has been knocked on already. Refused: its owner is gone, and the name will never be used again.
             if (folder_.knock(socket, name) == -ECONNREFUSED) folder_.unlink(name);
-        } else if (name.starts_with(".new-")) {
-            struct stat s;  // a young one may be between bind and listen, and refuse
-            if (fstatat(folder_.get(), name.c_str(), &s, AT_SYMLINK_NOFOLLOW) == 0 &&
-                s.st_mtime + litter_age_s < time(nullptr))
-                folder_.unlink_if_dead(name);
-        } else if (name != name_ && parse_receiver_name(name)) {
+        } else if (name != name_) {
             folder_.unlink_if_dead(name);
         }
     }

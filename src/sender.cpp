@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "failure.hpp"
+#include "litter.hpp"
 
 namespace libipc {
 
@@ -81,6 +82,7 @@ sender::sender(endpoint where, ring_sizes sizes)
       sizes_(sizes),
       rings_(sizes.first) {
     events_.add(space_bell_.get(), {of::space_bell}, true);
+    clear_litter(runtime_);
     take_name();
     try {
         for (const std::string &name : folder_.names())

@@ -114,30 +114,29 @@ TEST_CASE_FIXTURE(scratch, "the living are not taken for dead, whatever they do 
     CHECK(heard.find('1') != heard.npos);
 }
 
-static void leave_a_dead_socket(const std::string &name, std::chrono::seconds age) {
+// As a receiver has it between bind and listen.
+static int half_made(const std::string &name) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     REQUIRE(name.size() < sizeof address.sun_path);
     name.copy(address.sun_path, name.size());
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     REQUIRE(bind(fd, reinterpret_cast<sockaddr *>(&address), sizeof address) == 0);
-    close(fd);
-    timespec then[2] = {};
-    then[0].tv_sec = then[1].tv_sec = time(nullptr) - age.count();
-    REQUIRE(utimensat(AT_FDCWD, name.c_str(), then, 0) == 0);
+    return fd;
 }
 
-TEST_CASE_FIXTURE(scratch, "a half-made name is swept when it is a minute old, and not before") {
+TEST_CASE_FIXTURE(scratch, "a half-made name is swept once its owner is dead, and not before") {
     { rx makes_the_folder; }
     fs::create_directory(folder() + "/t");
     fs::permissions(folder() + "/t", fs::perms::owner_all);
-    std::string old = folder() + "/t/.new-0000000000000001", young = folder() + "/t/.new-0000000000000002";
-    leave_a_dead_socket(old, 70s);
-    leave_a_dead_socket(young, 0s);
+    std::string dead = folder() + "/t/.new-0000000000000001", alive = folder() + "/t/.new-0000000000000002";
+    close(half_made(dead));
+    int owner = half_made(alive);
     rx r;
-    CHECK_FALSE(fs::exists(old));
-    CHECK(fs::exists(young));
-    fs::remove(young);
+    CHECK_FALSE(fs::exists(dead));
+    CHECK(fs::exists(alive));
+    close(owner);
+    fs::remove(alive);
 }
 
 // ---- Deleted under way ----------------------------------------------------------------------------------------------
