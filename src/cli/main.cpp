@@ -12,6 +12,7 @@
 #include <exception>
 
 #include "command.hpp"
+#include "usage.hpp"
 
 namespace {
 
@@ -22,10 +23,13 @@ Examples:
   ipc send shm://log --lines < app.log      a message for each line
   ipc recv tcp://:4000 --until-end --to it  from another machine: ipc send tcp://THIS:4000 it
   ipc recv shm://log --hex --count 10       what the next ten messages are
+  ipc recv shm://log --json | jq -r .text   one object for each; its tag is a string, as it has 64 bits
   ipc list                                  who is on which channel, and how far behind
+  ipc list shm://log --watch                the same of one channel, each second anew
 
 Exit status: 0 success; 1 an error, in words on standard error; 2 the command line is wrong;
-3 with recv --until-end, a sender died, and what was written may be cut short; 130 interrupted.)";
+3 with recv --until-end, a sender died, and what was written may be cut short; 124 nothing went on for
+--timeout; 130 ended by Ctrl-C, 143 by SIGTERM: a second one ends at once, without the last words.)";
 
 // What is read into a number wraps around without a word otherwise.
 CLI::Validator below_2_64() {
@@ -35,6 +39,33 @@ CLI::Validator below_2_64() {
                 return error == std::errc() && end == text.data() + text.size()
                            ? ""
                            : text + " is no number from 0 to 2^64 - 1";
+            },
+            ""};
+}
+
+CLI::Validator at_least_1() {
+    return {[](const std::string &text) {
+                return below_2_64()(text).empty() && text.find_first_not_of('0') != text.npos
+                           ? ""
+                           : text + " is no number from 1 to 2^64 - 1";
+            },
+            ""};
+}
+
+CLI::Validator seconds() {
+    return {[](const std::string &text) {
+                double n = -1;  // and NaN is refused
+                auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+                return error == std::errc() && end == text.data() + text.size() && n >= 0 && n <= 1e9
+                           ? ""
+                           : text + " is no number of seconds from 0 to 1e9";
+            },
+            ""};
+}
+
+CLI::Validator url() {
+    return {[](const std::string &text) {
+                return text.find("://") != text.npos ? "" : text + " is no URL; write shm://camera";
             },
             ""};
 }
@@ -58,9 +89,7 @@ int main(int argc, char **argv) {
     CLI::App app{"Sends and receives raw bytes between processes, and shows who does.", "ipc"};
     app.footer(examples);
     app.require_subcommand(1);
-    app.failure_message([](const CLI::App *, const CLI::Error &e) {
-        return fmt::format("ipc: {}\nThe commands are send, recv and list; `ipc --help` says more.\n", e.what());
-    });
+    app.failure_message([](const CLI::App *of, const CLI::Error &e) { return cli::words_of(*of, e); });
     app.set_version_flag("--version", ipc_version());
 
     cli::send_options out;
@@ -76,7 +105,10 @@ int main(int argc, char **argv) {
         ->type_name("SIZE");
     send->add_flag("--lines", out.lines, "a message for each line, its newline included");
     send->add_option("--tag", out.tag, "of each message, a number below 2^64 (0)")->check(below_2_64());
-    send->add_flag("-q,--quiet", out.quiet, "no progress line");
+    send->add_option("--timeout", out.timeout, "give up when nothing was taken for so many seconds")
+        ->check(seconds())
+        ->type_name("SECONDS");
+    send->add_flag("-q,--quiet", out.quiet, "no progress line, and no word while it waits");
 
     cli::receive_options in;
     auto *receive = app.add_subcommand("recv", "Receives, and writes the bytes to standard output.");
@@ -86,16 +118,25 @@ int main(int argc, char **argv) {
         ->required();
     bool hex = false, json = false;
     auto *hex_flag = receive->add_flag("--hex", hex, "each message as a hex dump");
-    receive->add_flag("--json", json, "each message as a line of JSON")->excludes(hex_flag);
-    receive->add_option("--count", in.count, "end after so many messages, at least 1")->check(CLI::PositiveNumber);
-    receive->add_option("--to", in.to, "a file to write to instead");
-    receive->add_flag("--until-end", in.until_end, "end when every sender has ended");
+    receive->add_flag("--json", json, "each message as a line of JSON, with its bytes as hex and, in UTF-8, as text")
+        ->excludes(hex_flag);
+    receive->add_option("--count", in.count, "end after so many messages, at least 1")->check(at_least_1());
+    receive->add_option("--to", in.to, "a file to write to instead; -: standard output")->type_name("FILE");
+    auto *until_end = receive->add_flag("--until-end", in.until_end, "end when every sender has ended");
+    receive->add_option("--senders", in.senders, "with --until-end: and so many have (1)")
+        ->check(at_least_1())
+        ->needs(until_end);
+    receive->add_option("--timeout", in.timeout, "give up when nothing came for so many seconds")
+        ->check(seconds())
+        ->type_name("SECONDS");
     receive->add_flag("--stats", in.stats, "messages, bytes, rate, and what was lost, on standard error at the end");
-    receive->add_flag("-q,--quiet", in.quiet, "no progress line");
+    receive->add_flag("-q,--quiet", in.quiet, "no progress line, and no word while it waits");
 
     cli::list_options shown;
     auto *list = app.add_subcommand("list", "Shows every open sender and receiver of this user.");
+    list->add_option("URL", shown.url, "those on this one alone")->check(url());
     list->add_flag("--json", shown.json, "a line of JSON for each");
+    list->add_flag("--watch", shown.watch, "again each second, until Ctrl-C");
 
     for (CLI::App *command : {send, receive, list}) command->footer("");
     hold_standard_streams();

@@ -1,85 +1,21 @@
 // ipc recv: messages to standard output or a file, straight from the ring, given back once they are written.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
-#include <signal.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
+#include <algorithm>
 #include <ipc/ipc.hpp>
-#include <iterator>
 #include <set>
 #include <system_error>
 
 #include "command.hpp"
+#include "idle.hpp"
+#include "message_text.hpp"
+#include "output.hpp"
 #include "progress.hpp"
+#include "stop.hpp"
 
 namespace cli {
 
 namespace {
-
-class output {
-  public:
-    explicit output(const std::string &name) : name_(name.empty() ? "standard output" : name) {
-        if (!name.empty()) file_ = open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        if (file_ < 0) throw std::system_error(errno, std::generic_category(), "cannot open " + name);
-    }
-    output(const output &) = delete;
-    ~output() {
-        if (file_ != STDOUT_FILENO) close(file_);
-    }
-    void write_all(const void *from, std::size_t size) const {
-        for (auto *p = static_cast<const char *>(from); size > 0;) {
-            ssize_t n = write(file_, p, size);
-            if (n < 0 && errno == EINTR) continue;
-            if (n < 0 && errno == EAGAIN) {  // whoever shares it has made it so
-                pollfd room{file_, POLLOUT, 0};
-                poll(&room, 1, -1);
-                continue;
-            }
-            if (n < 0) throw std::system_error(errno, std::generic_category(), "cannot write to " + name_);
-            p += n;
-            size -= static_cast<std::size_t>(n);
-        }
-    }
-
-  private:
-    std::string name_;
-    int file_ = STDOUT_FILENO;
-};
-
-void append_hex(std::string &to, std::span<const std::byte> bytes, const char *between) {
-    for (std::size_t i = 0; i < bytes.size(); ++i)
-        fmt::format_to(std::back_inserter(to), "{}{:02x}", i != 0 ? between : "", static_cast<unsigned>(bytes[i]));
-}
-
-// As `hexdump -C` has it, under a line that says which message it is.
-std::string as_hex(const ipc::message &m) {
-    std::string text = fmt::format("message {} of {:016x}, tag {}, {} bytes{}{}{}\n", m.sequence(), m.sender(), m.tag(),
-                                   m.bytes().size(), m.redelivered() ? ", redelivered" : "",
-                                   m.duplicate() ? ", duplicate" : "", m.late() ? ", late" : "");
-    for (std::size_t at = 0; at < m.bytes().size(); at += 16) {
-        auto row = m.bytes().subspan(at, std::min<std::size_t>(16, m.bytes().size() - at));
-        std::string hex, letters;
-        append_hex(hex, row, " ");
-        for (std::byte b : row) {
-            char c = static_cast<char>(b);
-            letters += c >= ' ' && c <= '~' ? c : '.';
-        }
-        fmt::format_to(std::back_inserter(text), "{:08x}  {:<47}  |{}|\n", at, hex, letters);
-    }
-    return text;
-}
-
-// One object a line. Senders are 64 bits, more than JSON's numbers hold everywhere: a string.
-std::string as_json(const ipc::message &m) {
-    std::string text = fmt::format(
-        R"({{"sender":"{:016x}","sequence":{},"tag":{},"redelivered":{},"duplicate":{},"late":{},"size":{},"hex":")",
-        m.sender(), m.sequence(), m.tag(), m.redelivered(), m.duplicate(), m.late(), m.bytes().size());
-    append_hex(text, m.bytes(), "");
-    return text + "\"}\n";
-}
 
 void write(const output &to, const ipc::message &m, int format) {
     if (format == receive_options::raw) return to.write_all(m.bytes().data(), m.bytes().size());
@@ -98,19 +34,11 @@ void print_stats(const ipc_receiver_counters &c, const progress &shown) {
                bytes_text(static_cast<double>(shown.bytes()) / shown.seconds()), marks);
 }
 
-ipc_receiver *interrupted_receiver;
-volatile sig_atomic_t was_interrupted;
-
-// Ctrl-C ends the wait, and not the process: what is in hand is written and given back.
-void interrupt_on_signals(ipc::receiver &r) {
-    interrupted_receiver = r.get();
-    struct sigaction action {};
-    action.sa_handler = [](int) {
-        was_interrupted = 1;
-        ipc_receiver_interrupt(interrupted_receiver);
-    };
-    action.sa_flags = SA_RESETHAND;  // the second one ends us
-    for (int number : {SIGINT, SIGTERM}) sigaction(number, &action, nullptr);
+void tell_death(std::uint64_t sender) {
+    if (sender == 0)
+        fmt::print(stderr, "ipc recv: the other end was closed before a sender had said who it is\n");
+    else
+        fmt::print(stderr, "ipc recv: the sender {:016x} died: what it sent may be cut short\n", sender);
 }
 
 // What this process lacks now and may have later: the receiver looks again.
@@ -119,25 +47,46 @@ bool passes(const std::error_code &error) {
            error == std::errc::not_enough_memory || error == std::errc::no_space_on_device;
 }
 
+// So many senders have ended, and each that is connected.
+bool all_ended(ipc::receiver &from, const std::set<std::uint64_t> &ended, std::uint64_t senders) {
+    return ended.size() >= senders &&
+           std::ranges::all_of(from.links(), [&](const ipc_link &link) { return ended.count(link.peer) != 0; });
+}
+
 }  // namespace
 
 int receive(const receive_options &o) {
-    output to(o.to);
     ipc::receiver from(o.url);
-    interrupt_on_signals(from);
-    progress shown(o.quiet || (o.to.empty() && isatty(STDOUT_FILENO)));
+    stop_on_signals(from);
+    output to(o.to);  // not before: what is in a file stays there if the URL is wrong
+    progress shown(o.quiet, !to.is_terminal());
+    idle waiting(o.timeout, shown.watched());
     std::set<std::uint64_t> ended;
     int code = success;
-    while (!was_interrupted) {
+    while (!stopped_by) {
         std::error_code error;
-        std::optional<ipc::event> event = from.receive(ipc::forever, error);
-        if (error == std::errc::interrupted || error == std::errc::operation_canceled) continue;
+        std::optional<ipc::event> event = from.receive(waiting.next_wait(), error);
+        if (was_cut(error)) continue;
+        if (has_passed(error) && waiting.too_long()) {
+            shown.clear();
+            fmt::print(stderr, "ipc recv: nothing came on {} for {} s\n", o.url, o.timeout);
+            code = timed_out;
+            break;
+        }
+        if (has_passed(error)) {
+            if (from.links().empty())
+                shown.wait_alone(fmt::format("ipc recv: no sender on {} now; waiting for one", o.url));
+            else
+                shown.wait();
+            continue;
+        }
         if (passes(error)) {
             shown.clear();
             fmt::print(stderr, "ipc recv: {}\n", error.message());  // told once, and waited for
             continue;
         }
         if (error) throw std::system_error(error, "cannot receive from " + o.url);
+        waiting.restart();
         if (event->what == ipc::event::message_came) {
             ipc::message &m = event->message;
             try {
@@ -152,21 +101,15 @@ int receive(const receive_options &o) {
         }
         if (event->what == ipc::event::sender_died) {
             shown.clear();
-            if (event->sender == 0)
-                fmt::print(stderr, "ipc recv: the other end was closed before a sender had said who it is\n");
-            else
-                fmt::print(stderr, "ipc recv: the sender {:016x} died: what it sent may be cut short\n", event->sender);
+            tell_death(event->sender);
             if (o.until_end) code = sender_died;
         }
         ended.insert(event->sender);
-        if (!o.until_end) continue;
-        bool all = true;
-        for (const ipc_link &link : from.links()) all &= ended.count(link.peer) != 0;
-        if (all) break;
+        if (o.until_end && all_ended(from, ended, o.senders)) break;
     }
     shown.clear();
     if (o.stats) print_stats(from.stats(), shown);
-    return was_interrupted ? interrupted : code;
+    return stopped_by ? stopped_status() : code;
 }
 
 }  // namespace cli

@@ -1,117 +1,157 @@
 // ipc send: files or standard input, read straight into the ring.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <ipc/ipc.hpp>
 #include <system_error>
 
 #include "command.hpp"
+#include "idle.hpp"
+#include "input.hpp"
 #include "progress.hpp"
+#include "stop.hpp"
 
 namespace cli {
 
 namespace {
 
-// A file to read from, closed at the end; standard input stays open.
-class input {
+// Thrown where a wait is given up: a signal has come, or --timeout has passed.
+struct given_up {};
+
+// The sender, in waits that a signal or --timeout ends, and that say what they wait for.
+class patient_sender {
   public:
-    explicit input(const std::string &name) : name_(name == "-" ? "standard input" : name) {
-        file_ = name == "-" ? STDIN_FILENO : open(name.c_str(), O_RDONLY | O_CLOEXEC);
-        if (file_ < 0) throw std::system_error(errno, std::generic_category(), "cannot open " + name);
+    patient_sender(const send_options &o, progress &shown)
+        : o_(o), shown_(shown), to_(o.url, std::max<std::uint64_t>(1 << 20, (2 * o.size + 4095) / 4096 * 4096)) {
+        stop_on_signals(to_);
     }
-    input(input &&other) noexcept : name_(std::move(other.name_)), file_(std::exchange(other.file_, -1)) {}
-    ~input() {
-        if (file_ > STDIN_FILENO) close(file_);
+
+    ipc::reservation reserve(std::size_t size) {
+        ipc::reservation room;
+        wait([&](idle &waiting, std::error_code &error) { room = to_.reserve(size, waiting.next_wait(), error); });
+        return room;
     }
-    // Bytes read, 0 at the end.
-    std::size_t read_some(std::span<std::byte> to) const {
+    void send(std::string_view text) {
+        wait([&](idle &waiting, std::error_code &error) { to_.send(text, o_.tag, waiting.next_wait(), error); });
+        shown_.add(text.size());
+    }
+    // Until all is received. A receiver that comes later still gets all.
+    void flush() {
+        std::size_t left = 0;
+        wait([&](idle &waiting, std::error_code &error) {
+            std::size_t before = std::exchange(left, to_.flush(waiting.next_wait(), error));
+            if (left != 0 && left < before) waiting.restart();
+            if (left != 0) error = std::make_error_code(std::errc::timed_out);
+        });
+    }
+    // Until there is something to read. A receiver that comes meanwhile is served; if none can come any more, it
+    // throws.
+    void wait_for(const input &from) {
         for (;;) {
-            ssize_t n = read(file_, to.data(), to.size());
-            if (n >= 0) return static_cast<std::size_t>(n);
-            if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "cannot read " + name_);
+            pollfd both[] = {{from.file(), POLLIN, 0}, {to_.fd(), POLLIN, 0}};
+            std::error_code error;
+            bool sleep = to_.arm(error);
+            if (!sleep) to_.reserve(0, ipc::timeout::zero(), error);
+            if (stopped_by) throw given_up();
+            if (error == std::errc::broken_pipe) throw std::system_error(error, "cannot send");
+            int ready = poll(both, 2, !sleep ? 0 : shown_.watched() ? static_cast<int>(glance.count()) : -1);
+            if (ready < 0 && errno != EINTR)
+                throw std::system_error(errno, std::generic_category(), "cannot wait for input");
+            if (stopped_by) throw given_up();
+            if (ready > 0 && both[0].revents != 0) return;
+            if (ready == 0 && sleep) tell();
         }
     }
-    int file() const { return file_; }
-    // Bytes in it, 0 if that can't be told.
-    std::uint64_t size() const {
-        struct stat s;
-        return fstat(file_, &s) == 0 && S_ISREG(s.st_mode) ? static_cast<std::uint64_t>(s.st_size) : 0;
+    // 64 KiB, or less where the channel takes no such message.
+    std::uint64_t suitable_size() {
+        for (std::uint64_t size = 64 << 10;; size /= 2) {
+            std::error_code error;
+            to_.reserve(size, ipc::timeout::zero(), error);
+            if (error != std::errc::message_size || size == 1) return size;
+        }
     }
+
+    void commit(ipc::reservation &room, std::size_t size) {
+        room.commit(size, o_.tag);
+        shown_.add(size);
+    }
+    ipc::sender &handle() { return to_; }
 
   private:
-    std::string name_;
-    int file_;
+    template <class Try>
+    void wait(Try try_once) {
+        for (idle waiting(o_.timeout, shown_.watched());;) {
+            std::error_code error;
+            try_once(waiting, error);
+            if (!error) return;
+            if (stopped_by || (has_passed(error) && waiting.too_long())) throw given_up();
+            if (has_passed(error))
+                tell();
+            else if (!was_cut(error))
+                throw std::system_error(error, "cannot send");
+        }
+    }
+    // Who looks at a terminal that does nothing wants to know why.
+    void tell() {
+        if (to_.links().empty())
+            shown_.wait_alone(fmt::format("ipc send: no receiver on {} now; waiting for one", o_.url));
+        else
+            shown_.wait();
+    }
+
+    const send_options &o_;
+    progress &shown_;
+    ipc::sender to_;
 };
 
-// Who looks at a terminal that does nothing wants to know why.
-void say_if_alone(ipc::sender &to, const send_options &o) {
-    if (!o.quiet && isatty(STDERR_FILENO) && to.links().empty())
-        fmt::print(stderr, "ipc send: no receiver on {} yet; waiting for one\n", o.url);
-}
-
-// Until there is something to read. A receiver that comes meanwhile is served; if none can come any more, it throws.
-void wait_for_input(ipc::sender &to, const input &from) {
+void send_chunks(patient_sender &to, const input &from, const send_options &o) {
+    const std::uint64_t size = o.size != 0 ? o.size : to.suitable_size();
     for (;;) {
-        pollfd both[] = {{from.file(), POLLIN, 0}, {to.fd(), POLLIN, 0}};
-        int timeout = to.arm() ? -1 : 0;
-        if (timeout == 0) {
-            std::error_code error;
-            to.reserve(0, ipc::timeout::zero(), error);
-            if (error == std::errc::broken_pipe) throw std::system_error(error, "cannot send");
-        }
-        if (poll(both, 2, timeout) < 0 && errno != EINTR)
-            throw std::system_error(errno, std::generic_category(), "cannot wait for input");
-        if (both[0].revents != 0) return;
-    }
-}
-
-// 64 KiB, or less where the channel takes no such message.
-std::uint64_t suitable_size(ipc::sender &to) {
-    for (std::uint64_t size = 64 << 10;; size /= 2) {
-        std::error_code error;
-        to.reserve(size, ipc::timeout::zero(), error);
-        if (error != std::errc::message_size || size == 1) return size;
-    }
-}
-
-void send_chunks(ipc::sender &to, const input &from, const send_options &o, progress &shown) {
-    const std::uint64_t size = o.size != 0 ? o.size : suitable_size(to);
-    for (;;) {
-        wait_for_input(to, from);
+        to.wait_for(from);
         ipc::reservation room = to.reserve(size);
         std::size_t n = from.read_some(room.bytes());
+        if (stopped_by) throw given_up();
         if (n == 0) return;
-        room.commit(n, o.tag);
-        shown.add(n);
+        to.commit(room, n);
     }
 }
 
 // A line is a message, its newline included, so that what is received is what was sent.
-void send_lines(ipc::sender &to, const input &from, const send_options &o, progress &shown) {
+void send_lines(patient_sender &to, const input &from) {
     std::string pending;
     std::vector<std::byte> part(64 << 10);
-    auto send = [&](std::string_view line) {
-        to.send(line, o.tag);
-        shown.add(line.size());
-    };
     for (;;) {
-        wait_for_input(to, from);
+        to.wait_for(from);
         std::size_t n = from.read_some(part);
+        if (stopped_by) throw given_up();
         if (n == 0) break;
         std::string_view rest(reinterpret_cast<const char *>(part.data()), n);
         for (std::size_t end; (end = rest.find('\n')) != rest.npos; rest.remove_prefix(end + 1)) {
             pending += rest.substr(0, end + 1);
-            send(pending);
+            to.send(pending);
             pending.clear();
         }
         pending += rest;
     }
-    if (!pending.empty()) send(pending);
+    if (!pending.empty()) to.send(pending);
+}
+
+// What has become of the messages, when the wait for the rest was given up.
+void tell_unfinished(ipc::sender &to, const send_options &o, std::uint64_t messages) {
+    std::error_code error;
+    std::size_t left = to.flush(ipc::timeout::zero(), error);
+    if (was_cut(error)) left = to.flush(ipc::timeout::zero(), error);  // the signal's own interrupt
+    bool connected = std::ranges::any_of(
+        to.links(error), [](const ipc_link &l) { return l.state == IPC_LINK_UP || l.state == IPC_LINK_CONNECTING; });
+    std::string why = stopped_by ? "interrupted" : fmt::format("nothing was taken for {} s", o.timeout);
+    if (messages == 0) return fmt::print(stderr, "ipc send: {}; nothing was sent on {}\n", why, o.url);
+    std::string fate = left == 0                     ? "all are received"
+                       : !connected                  ? fmt::format("{} are lost: no receiver was there", left)
+                       : o.url.starts_with("shm://") ? fmt::format("{} are still to be received by who is there", left)
+                                                     : fmt::format("{} were not received yet and may be lost", left);
+    fmt::print(stderr, "ipc send: {}; of {} messages sent on {}, {}\n", why, messages, o.url, fate);
 }
 
 }  // namespace
@@ -124,14 +164,27 @@ int send(const send_options &o) {
         files.emplace_back(name);
         total += files.back().size();
     }
-    ipc::sender to(o.url, std::max<std::uint64_t>(1 << 20, (2 * o.size + 4095) / 4096 * 4096));
-    progress shown(o.quiet, total);
-    for (const input &from : files) (o.lines ? send_lines : send_chunks)(to, from, o, shown);
-    say_if_alone(to, o);
-    // Without an end for the wait: a receiver that comes later still gets all.
-    to.end();
-    to.flush(ipc::forever);
-    std::uint64_t lost = to.stats().lost;
+    progress shown(o.quiet, std::ranges::none_of(files, &input::is_terminal), total);
+    patient_sender to(o, shown);
+    bool all = false;
+    try {
+        for (const input &from : files) {
+            if (o.lines)
+                send_lines(to, from);
+            else
+                send_chunks(to, from, o);
+        }
+        all = true;
+        to.handle().end();
+        to.flush();
+    } catch (const given_up &) {
+        shown.clear();
+        tell_unfinished(to.handle(), o, shown.messages());
+        // Not closed, which would be an end: the receivers are to be told that it was cut short.
+        if (!all) new ipc::sender(std::move(to.handle()));
+        return stopped_by ? stopped_status() : timed_out;
+    }
+    std::uint64_t lost = to.handle().stats().lost;
     if (lost == 0) return success;
     shown.clear();
     fmt::print(stderr, "ipc send: {} messages on {} were lost\n", lost, o.url);

@@ -3,7 +3,8 @@
 set -euo pipefail
 
 command=$1
-source "$(dirname "$0")/../patience.sh"
+here=$(cd "$(dirname "$0")" && pwd)
+source "$here/../patience.sh"
 ipc() { timeout "$patience" "$command" "$@"; }
 work=$(mktemp -d)
 export IPC_DIR=$work/ipc
@@ -153,9 +154,105 @@ case_a_line_is_a_message_with_its_newline_and_tag() {
     printf 'a\n\nlast' | ipc send shm://t --lines --tag 7 &
     ipc recv shm://t --json --until-end >got
     wait $!
-    is "$(grep -o '"sequence.*' got)" '"sequence":1,"tag":7,"redelivered":false,"duplicate":false,"late":false,"size":2,"hex":"610a"}
-"sequence":2,"tag":7,"redelivered":false,"duplicate":false,"late":false,"size":1,"hex":"0a"}
-"sequence":3,"tag":7,"redelivered":false,"duplicate":false,"late":false,"size":4,"hex":"6c617374"}'
+    is "$(grep -o '"sequence.*' got | sed -E 's/"time":"[^"]*"/TIME/')" \
+        '"sequence":1,"tag":"7",TIME,"redelivered":false,"duplicate":false,"late":false,"size":2,"hex":"610a","text":"a\n"}
+"sequence":2,"tag":"7",TIME,"redelivered":false,"duplicate":false,"late":false,"size":1,"hex":"0a","text":"\n"}
+"sequence":3,"tag":"7",TIME,"redelivered":false,"duplicate":false,"late":false,"size":4,"hex":"6c617374","text":"last"}'
+}
+
+case_json_keeps_each_bit_of_a_tag_and_tells_text_and_time() {
+    printf 'gr\303\274n\n\377\n' | ipc send shm://t --lines --tag 18446744073709551615 &
+    local before
+    before=$(date -u +%FT%T)
+    ipc recv shm://t --json --until-end >got
+    wait $!
+    python3 - "$before" "$(date -u +%FT%T.9Z)" <<'END'
+import json, sys
+green, other = (json.loads(line) for line in open("got"))
+assert green["tag"] == "18446744073709551615", green
+assert green["text"] == "gr\u00fcn\n" and green["hex"] == "6772c3bc6e0a", green
+assert other["text"] is None and other["hex"] == "ff0a", other
+assert sys.argv[1] <= green["time"] <= other["time"] <= sys.argv[2], (sys.argv, green, other)
+END
+}
+
+case_a_file_is_not_touched_before_the_channel_is_open() {
+    echo old >file
+    exits 1 ipc recv nonsense --to file 2>words
+    exits 2 ipc recv shm://t --count none --to file 2>words
+    is "$(cat file)" old
+    exits 1 ipc recv unix:///proc/nowhere --to new 2>words
+    [ ! -e new ] || fail "it was made"
+}
+
+case_a_dash_for_a_file_is_standard_output() {
+    echo hello | ipc send shm://t &
+    is "$(ipc recv shm://t --until-end --to -)" hello
+    wait $!
+    [ ! -e ./- ] || fail "a file is called -"
+}
+
+case_until_end_waits_for_as_many_senders_as_it_is_told() {
+    ipc recv shm://t --until-end --senders 2 >got &
+    local receiver=$!
+    echo 1 | ipc send shm://t
+    until_true test -s got
+    kill -0 $receiver || fail "one end was enough"
+    echo 2 | ipc send shm://t
+    wait $receiver
+    is "$(xargs <got)" "1 2"
+}
+
+case_a_timeout_ends_a_wait_in_which_nothing_goes_on() {
+    exits 124 ipc recv shm://t --timeout 0.1 2>words
+    is "$(cat words)" "ipc recv: nothing came on shm://t for 0.1 s"
+    echo 1 | exits 124 ipc send shm://t --lines --timeout 0.1 2>words
+    is "$(cat words)" "ipc send: nothing was taken for 0.1 s; of 1 messages sent on shm://t, 1 are lost: no receiver was there"
+    head -c 1000000 /dev/zero >zeros
+    exits 124 ipc send "shm://t?capacity=64KiB" --size 1000 --timeout 0.1 zeros 2>words
+    grep -q "^ipc send: nothing was taken for 0.1 s; of [0-9]* messages" words || fail "$(cat words)"
+    echo 1 | ipc send shm://t &
+    is "$(ipc recv shm://t --until-end --timeout "$patience")" 1
+    wait $!
+}
+
+on_a_terminal() { # on_a_terminal ARGUMENT...: the command on a terminal, which is shown in screen
+    exec timeout "$patience" script -qfec "$command $*" screen >/dev/null </dev/null
+}
+
+case_whoever_waits_on_a_terminal_is_told_that_nobody_is_there() {
+    needs script
+    (on_a_terminal recv shm://t --count 1 --to got) &
+    until_true grep -q "ipc recv: no sender on shm://t now; waiting for one" screen
+    echo 1 | ipc send shm://t
+    wait $!
+    mkfifo input
+    (on_a_terminal send shm://u input) &
+    exec 3>input
+    until_true grep -q "ipc send: no receiver on shm://u now; waiting for one" screen
+    echo 2 >&3
+    exec 3>&-
+    is "$(ipc recv shm://u --until-end)" 2
+    wait $!
+    (on_a_terminal recv shm://t --quiet --timeout 1) &
+    wait $! || true
+    is "$(grep -c waiting screen)" 0
+}
+
+case_progress_goes_on_where_little_comes() {
+    needs script
+    mkfifo input
+    ipc send shm://t --lines input &
+    exec 3>input
+    (on_a_terminal recv shm://t --until-end --to got) &
+    local bytes
+    for bytes in 3 6 9; do
+        echo 12 >&3
+        until_true grep -q $'\e\[K'"$bytes B, " screen
+    done
+    exec 3>&-
+    wait
+    is "$(wc -c <got)" 9
 }
 
 case_size_cuts_the_input_into_messages() {
@@ -190,6 +287,48 @@ case_an_interrupted_receiver_ends_and_its_successor_gets_the_rest() {
     echo rest | ipc send shm://t &
     is "$(ipc recv shm://t --until-end)" rest
     wait $!
+}
+
+case_the_exit_status_says_which_signal_ended_it() {
+    local word
+    for word in "TERM 143" "INT 130"; do
+        timeout "$patience" "$command" recv shm://t >got &
+        until_true listed '"role":"receiver"'
+        kill -"${word% *}" $!
+        exits "${word#* }" wait $!
+        mkfifo input
+        exec 3<>input
+        timeout "$patience" "$command" send shm://t input 2>words &
+        until_true listed '"role":"sender"'
+        kill -"${word% *}" $!
+        exits "${word#* }" wait $!
+        is "$(cat words)" "ipc send: interrupted; nothing was sent on shm://t"
+        rm input
+    done
+}
+
+case_an_interrupted_sender_says_what_is_lost_and_dies_for_its_receivers() {
+    mkfifo input
+    exec 3<>input
+    timeout "$patience" "$command" send shm://t --lines input 2>words &
+    local sender=$!
+    printf '1\n2\n3\n' >&3
+    until_true listed '"role":"sender".*"messages":3,'
+    kill -INT $sender
+    exits 130 wait $sender
+    is "$(cat words)" "ipc send: interrupted; of 3 messages sent on shm://t, 3 are lost: no receiver was there"
+
+    timeout "$patience" "$command" send shm://t --lines input 2>words &
+    sender=$!
+    echo 4 >&3
+    ipc recv shm://t --until-end >got 2>said &
+    local receiver=$!
+    until_true listed '"role":"sender".*"messages":1,.*"backlog":0,'
+    kill -INT $sender
+    exits 130 wait $sender
+    exits 3 wait $receiver
+    is "$(cat got)" 4
+    is "$(cat words)" "ipc send: interrupted; of 1 messages sent on shm://t, all are received"
 }
 
 case_a_sender_that_is_killed_ends_the_receiver_with_three() {
@@ -251,9 +390,52 @@ case_what_is_wrong_is_said_in_words() {
     exits 2 ipc send shm://t --tag -1 2>words </dev/null
     exits 2 ipc recv shm://t --count 0 2>words
     exits 2 ipc lst 2>words
-    grep -q "send, recv and list" words || fail "$(cat words)"
+    is "$(cat words)" "ipc: there is no command lst; did you mean list?
+The commands are send, recv, list; \`ipc --help\` says more."
     exits 0 ipc --help >words
     grep -q "Exit status" words || fail "no exit codes in the help"
+}
+
+case_a_wrong_command_line_is_told_what_its_command_takes() {
+    wrong() { # wrong WORDS ARGUMENT...
+        exits 2 ipc "${@:2}" 2>words
+        is "$(head -1 words)" "$1"
+        tail -1 words | grep -q -- '--help` says more.$' || fail "$(cat words)"
+    }
+    wrong "ipc: a command is missing"
+    wrong "ipc: there is no command frobnicate" frobnicate
+    wrong "ipc: there is no option --versoin; did you mean --version?" --versoin
+    wrong "ipc send: a URL is missing: the channel's, as in shm://camera" send
+    grep -q "ipc send .*URL" words || fail "$(cat words)"
+    wrong "ipc recv: there is no option --til-end; did you mean --until-end?" recv shm://t --til-end
+    wrong "ipc recv: more is one argument too many" recv shm://t more
+    wrong "ipc recv: --count: 0 is no number from 1 to 2^64 - 1" recv shm://t --count 0
+    wrong "ipc recv: --timeout: nan is no number of seconds from 0 to 1e9" recv shm://t --timeout nan
+    wrong "ipc recv: --senders requires --until-end" recv shm://t --senders 2
+    wrong "ipc list: URL: camera is no URL; write shm://camera" list camera
+}
+
+case_list_shows_one_channel_alone() {
+    "$command" recv shm://one &
+    "$command" recv shm://two &
+    until_true is_listed 2
+    is "$(ipc list 'shm://one?from=latest' --json | grep -c "\"url\":\"shm://one\".*\"folder\":\"$IPC_DIR\"")" 1
+    is "$(ipc list shm://one --json | grep -c shm://two || true)" 0
+    is "$(ipc list shm://three-of-nobody 2>&1 | head -1)" "no handle on shm://three-of-nobody of this user is open, in whichever runtime folder"
+}
+
+case_list_watches_until_it_is_ended() {
+    timeout "$patience" "$command" list shm://watched --watch --json >got 2>words &
+    local watch=$!
+    "$command" recv shm://watched &
+    until_true grep -q shm://watched got
+    kill -TERM $watch
+    exits 143 wait $watch
+    needs script
+    (on_a_terminal list shm://watched --watch) &
+    twice() { [ "$(grep -c $'\e\[H\e\[J' screen)" -ge 2 ]; }
+    until_true twice
+    grep -q shm://watched screen || fail "$(cat -v screen)"
 }
 
 list_of() { # list_of TEXT: what ipc list shows of the channels with this text, without the others
