@@ -37,7 +37,7 @@ die() { printf '%s\n' "$*" >&2; exit 1; }
 
 checkout=$(cd "$(dirname "$0")/.." && pwd)
 packages=(g++ cmake ninja-build pkg-config libfmt-dev libuv1-dev doctest-dev libcli11-dev nlohmann-json3-dev alsa-utils
-    strace netcat-openbsd socat curl python3 python3-jsonschema valgrind)
+    strace netcat-openbsd socat curl python3 python3-jsonschema valgrind zsh)
 bash "$checkout/cmake/install_packages.sh" "${packages[@]}"
 
 # ---- Who runs the tests, and where -----------------------------------------------------------------------------------

@@ -438,6 +438,40 @@ case_list_watches_until_it_is_ended() {
     grep -q shm://watched screen || fail "$(cat -v screen)"
 }
 
+completes() { # completes SHELL SETUP
+    "$command" recv shm://camera-of-test &
+    until_true is_listed 1
+    PATH=$(dirname "$command"):$PATH timeout $((2 * patience)) python3 "$here/completion.py" "$1" "$2" "$patience" \
+        'said recv shm://camera-of\t' 'said send shm://camera-of\t' 'said li\t' 'said recv --until\t' 'said list --w\t' >got
+    is "$(cat got)" "recv shm://camera-of-test
+send shm://camera-of-test
+list
+recv --until-end
+list --watch"
+}
+
+case_bash_completes_what_follows_a_colon() {
+    completes bash "source $here/../../src/cli/completion.bash; complete -F _ipc said"
+}
+
+case_zsh_completes_what_follows_a_colon() {
+    needs zsh
+    mkdir functions
+    cp "$here/../../src/cli/completion.zsh" functions/_ipc
+    completes zsh "fpath=($PWD/functions \$fpath); autoload -Uz compinit; compinit -u -D; compdef _ipc said"
+}
+
+case_completion_knows_every_option() {
+    local subcommand option shell
+    for subcommand in send recv list; do
+        for option in $(ipc $subcommand --help | grep -o -- '--[a-z-]*'); do
+            for shell in bash zsh; do
+                grep -q -- "$option" "$here/../../src/cli/completion.$shell" || fail "$shell: $subcommand $option"
+            done
+        done
+    done
+}
+
 list_of() { # list_of TEXT: what ipc list shows of the channels with this text, without the others
     ipc list | awk -v text="$1" 'NR == 1 || /^[^ ]/ { here = NR == 1 || index($0, text) } here'
 }

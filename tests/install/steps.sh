@@ -61,6 +61,7 @@ $(sort <<LIST
 ./$LIBDIR/libipc.so.$VERSION
 ./$LIBDIR/pkgconfig/libipc.pc
 ./share/bash-completion/completions/ipc
+./share/zsh/site-functions/_ipc
 LIST
 )
 END
