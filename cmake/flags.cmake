@@ -1,6 +1,5 @@
 # How the library is compiled and linked, and why.
 
-set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 find_package(Threads REQUIRED)
 
 # For the stream transports: its header. The library itself is loaded by those who open a stream.
@@ -9,7 +8,7 @@ if(NOT LIBUV_INCLUDE_DIR)
   message(FATAL_ERROR "uv.h was not found: install libuv1-dev (Debian, Ubuntu) or libuv-devel (Fedora)")
 endif()
 
-if(NOT LIBIPC_SANITIZE MATCHES "^(|address|thread)$")
+if(NOT "${LIBIPC_SANITIZE}" MATCHES "^(|address|thread)$")
   message(FATAL_ERROR "LIBIPC_SANITIZE is '${LIBIPC_SANITIZE}': use address or thread, or leave it empty")
 endif()
 

@@ -1,9 +1,11 @@
-# cmake --install, pkg-config (libipc) and find_package(libipc).
+# cmake --install, pkg-config (libipc) and find_package(libipc), and the target `uninstall`.
 
+include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/libipc)
 
-install(TARGETS ipc EXPORT libipc LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS libipc EXPORT libipc LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+        INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES include/ipc/ipc.h include/ipc/ipc.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/ipc)
 install(EXPORT libipc NAMESPACE libipc:: FILE libipc-targets.cmake DESTINATION ${package_dir})
 
@@ -31,3 +33,9 @@ foreach(dir LIBDIR INCLUDEDIR)
 endforeach()
 configure_file(cmake/libipc.pc.in libipc.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/libipc.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# What installed.cmake, which comes last, has to know.
+install(CODE "set(libdir \"${CMAKE_INSTALL_LIBDIR}\")")
+
+add_custom_target(uninstall COMMAND ${CMAKE_COMMAND} -P ${PROJECT_SOURCE_DIR}/cmake/uninstall.cmake
+                  WORKING_DIRECTORY ${PROJECT_BINARY_DIR})

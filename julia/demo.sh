@@ -77,7 +77,7 @@ if [ -z "${LIBIPC_LIBRARY:-}" ]; then
     cmake -S "$checkout" -B "$folder" "${options[@]}" >"$work/log" || { cat "$work/log"; die "cmake failed"; }
     quiet=--quiet
     if [ -t 1 ]; then quiet=; fi # ninja redraws one line
-    cmake --build "$folder" --target ipc -j "$(nproc)" -- $quiet || die "the build failed"
+    cmake --build "$folder" --target libipc -j "$(nproc)" -- $quiet || die "the build failed"
     export LIBIPC_LIBRARY=$folder/libipc.so
     echo "It is build $(build_id "$LIBIPC_LIBRARY")."
 fi
@@ -96,7 +96,7 @@ if [ $# = 0 ]; then wavs=(/usr/share/sounds/alsa/*.wav); fi
 mkdir "$work/library"
 cp -r "$checkout"/{CMakeLists.txt,LICENSE,capi,cmake,include,src} "$work/library"
 new=$work/library/build
-{ cmake -G Ninja -S "$work/library" -B "$new" -DLIBIPC_TESTS=OFF && nice cmake --build "$new" --target ipc; } \
+{ cmake -G Ninja -S "$work/library" -B "$new" -DLIBIPC_TESTS=OFF && nice cmake --build "$new" --target libipc; } \
     >"$work/library/log" 2>&1 &
 copy_is_built=$!
 

@@ -213,7 +213,7 @@ function run_build(path::String)
             going_on()))
         folder = dirname(folder)
     end
-    command = `cmake --build $folder --target ipc`
+    command = `cmake --build $folder --target libipc`
     shown = String[]
     output = Pipe()
     process = try

@@ -405,13 +405,13 @@ end
 
 # ---- Building, and by itself ----
 
-# A build folder whose target `ipc` runs these commands of cmake.
+# A build folder whose target `libipc` runs these commands of cmake.
 function build_folder(name, commands...)
     source = mkpath(joinpath(folder, name))
     write(joinpath(source, "CMakeLists.txt"), """
         cmake_minimum_required(VERSION 3.21)
         project(reload NONE)
-        add_custom_target(ipc $(join(("COMMAND " * c for c in commands), "\n    ")))
+        add_custom_target(libipc $(join(("COMMAND " * c for c in commands), "\n    ")))
         """)
     build = joinpath(source, "build")
     run(pipeline(setenv(`cmake -G Ninja -S $source -B $build`, LibIPC.without_julias_libraries()); stdout=devnull))

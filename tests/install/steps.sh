@@ -112,6 +112,57 @@ command)
   cp -a "$prefix" "$work/moved"
   "$work/moved/bin/ipc" --version
   ;;
+subproject)
+  "$CMAKE" -G "$GENERATOR" -S "$SOURCES/tests/install/parent" -B "$work/build" -DCMAKE_C_COMPILER="$CC" \
+    -DCMAKE_CXX_COMPILER="$CXX" -DLIBIPC_SOURCES="$SOURCES" -DFETCHCONTENT_FULLY_DISCONNECTED=ON \
+    -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >"$work/log" 2>&1 || { cat "$work/log" && false; }
+  diff - "$work/build/report" <<<"type '' targets 'libipc_core;libipc' tests '' folders '' file libipc.so.$VERSION"
+  must_not grep -E '^(CMAKE_INSTALL_.*DIR|LIBIPC_TESTS)\b' "$work/build/CMakeCache.txt"
+  # Its programs, without the minute that the library takes.
+  python3 - "$work/build/compile_commands.json" <<'END'
+import json, subprocess, sys
+programs = [c for c in json.load(open(sys.argv[1])) if "/consumer/consumer.c" in c["file"]]
+assert len(programs) == 2, programs
+for c in programs:
+    subprocess.run(c["command"] + " -Werror -fsyntax-only", shell=True, cwd=c["directory"], check=True)
+END
+  "$CMAKE" --install "$work/build" --prefix "$work/prefix" >/dev/null
+  must_not test -e "$work/prefix"
+  ;;
+c_alone)
+  cat >"$work/CMakeLists.txt" <<END
+cmake_minimum_required(VERSION 3.21)
+project(c_alone LANGUAGES C)
+find_package(libipc CONFIG REQUIRED)
+add_executable(c_alone $SOURCES/tests/install/consumer/consumer.c)
+set_target_properties(c_alone PROPERTIES C_STANDARD 99)
+target_link_libraries(c_alone PRIVATE libipc::ipc)
+END
+  "$CMAKE" -G "$GENERATOR" -S "$work" -B "$work/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$CC" >"$work/log" 2>&1 ||
+    { cat "$work/log" && false; }
+  "$CMAKE" --build "$work/build" >"$work/log" 2>&1 || { cat "$work/log" && false; }
+  "$work/build/c_alone"
+  ;;
+last_words)
+  "$CMAKE" --install "$BUILD" --prefix "$work/prefix" >"$work/log"
+  option=$(grep -o -- '-Wl,-rpath,[^,]*' "$work/log")
+  variable=$(grep -o 'PKG_CONFIG_PATH=[^,]*' "$work/log")
+  # shellcheck disable=SC2046 # words of flags
+  "$CC" "$SOURCES/tests/install/consumer/consumer.c" -o "$work/consumer" $(env "$variable" pkg-config --cflags --libs libipc) \
+    "$option"
+  "$work/consumer"
+  DESTDIR=$work/stage "$CMAKE" --install "$BUILD" --prefix "$work/prefix" >"$work/log"
+  must_not grep -q rpath "$work/log"
+  ;;
+uninstall)
+  "$CMAKE" --install "$BUILD" --prefix "$work/prefix" >/dev/null
+  touch "$work/prefix/include/other.h"
+  "$CMAKE" --build "$BUILD" --target uninstall >"$work/log"
+  diff - <(files "$work/prefix") <<<./include/other.h
+  must_not test -e "$work/prefix/include/ipc" -o -e "$work/prefix/$LIBDIR/cmake/libipc"
+  must_not "$CMAKE" --build "$BUILD" --target uninstall >"$work/log" 2>&1
+  grep -q 'Nothing to remove' "$work/log"
+  ;;
 clean_sources)
   touch "$work/stamp"
   "$CMAKE" -G "$GENERATOR" -S "$SOURCES" -B "$work/build" -DCMAKE_CXX_COMPILER="$CXX" -DLIBIPC_TESTS=OFF >"$work/log"

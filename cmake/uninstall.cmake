@@ -1,0 +1,23 @@
+# Run in a build folder: removes what was installed from it last, and the folders that nobody else has files in.
+set(manifest ${CMAKE_BINARY_DIR}/install_manifest.txt)
+if(NOT EXISTS ${manifest})
+  message(FATAL_ERROR "Nothing to remove: ${manifest}, where an installation is written down, is not there")
+endif()
+
+file(STRINGS ${manifest} files)
+foreach(file IN LISTS files)
+  file(REMOVE $ENV{DESTDIR}${file})
+  cmake_path(GET file PARENT_PATH folder)
+  list(APPEND folders $ENV{DESTDIR}${folder})
+endforeach()
+
+list(REMOVE_DUPLICATES folders)
+foreach(folder IN LISTS folders)
+  file(GLOB left ${folder}/*)
+  if(folder MATCHES "/(lib)?ipc$" AND NOT left)
+    file(REMOVE_RECURSE ${folder})
+  endif()
+endforeach()
+file(REMOVE ${manifest})
+list(LENGTH files count)
+message(STATUS "Removed ${count} files")
