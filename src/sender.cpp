@@ -1072,6 +1072,7 @@ std::int32_t sender::stats(ipc_sender_counters &out) {
     out.unreleased = unreleased();
     out.links = links_.size();
     out.unlinked = seen_.size();
+    out.largest = sizes_.most / 2;
     return 0;
 }
 

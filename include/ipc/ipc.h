@@ -354,6 +354,8 @@ typedef struct ipc_sender_counters {
     uint64_t refused;    /* links that a receiver refused, or that were dropped for what the peer wrote into them */
     uint64_t unlinked;   /* receivers that it knows of and could not link with yet: see "Who is waited for" */
     uint64_t lost;       /* messages that went out and that no receiver had when the connection broke */
+    uint64_t largest;    /* bytes of the largest message that it may send, as far as is known: on unix and tcp the receiver
+                            has a say in it */
 } ipc_sender_counters;
 
 /* What a receiver has done since open. */
@@ -476,7 +478,7 @@ typedef struct ipc_channel_view {
 /* IPC_ABI_VERSION as the loaded library has it. A program that loads the library by hand compares the two. */
 uint32_t ipc_abi_version(void);
 
-/* "libipc 0.1.0 (layout 3, abi 1, handoff 6, build ...)". Static; the build is the linker's build id of the library. */
+/* "libipc 0.1.0 (layout 3, abi 1, handoff 7, build ...)". Static; the build is the linker's build id of the library. */
 const char *ipc_version(void);
 
 /* A code of the list above, in words. Static; never NULL. */

@@ -68,6 +68,7 @@ struct RawSenderCounters
     refused::UInt64
     unlinked::UInt64
     lost::UInt64
+    largest::UInt64
 end
 
 struct RawReceiverCounters

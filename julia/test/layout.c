@@ -21,7 +21,7 @@ int main(void) {
     MEMBER(ipc_sender_counters, used), MEMBER(ipc_sender_counters, messages), MEMBER(ipc_sender_counters, bytes);
     MEMBER(ipc_sender_counters, unreleased), MEMBER(ipc_sender_counters, links), MEMBER(ipc_sender_counters, waits);
     MEMBER(ipc_sender_counters, rings), MEMBER(ipc_sender_counters, refused), MEMBER(ipc_sender_counters, unlinked);
-    MEMBER(ipc_sender_counters, lost);
+    MEMBER(ipc_sender_counters, lost), MEMBER(ipc_sender_counters, largest);
     STRUCT(ipc_receiver_counters);
     MEMBER(ipc_receiver_counters, struct_size), MEMBER(ipc_receiver_counters, id);
     MEMBER(ipc_receiver_counters, messages), MEMBER(ipc_receiver_counters, bytes);

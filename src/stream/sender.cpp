@@ -46,7 +46,7 @@ int sender::look(std::int64_t timeout_ns) {
 std::int32_t sender::reserve(std::size_t size, void *&data, std::int64_t timeout_ns) {
     if (ended_) return -EPIPE;
     if (reserved_) return -EINVAL;
-    if (size > outbox_.ring().most() || size > outlet_->most()) return -EMSGSIZE;
+    if (size > largest()) return -EMSGSIZE;
     if (timeout_ns != 0 && site_.waiting.take_interrupt()) return -ECANCELED;
     site_.armed = false;
     if (site_.waiting.due()) look(0);
@@ -159,6 +159,8 @@ std::uint64_t sender::finish(std::int64_t linger_ns) {
     return unreleased();
 }
 
+std::uint64_t sender::largest() const { return std::min(outbox_.ring().most(), outlet_->most()); }
+
 std::uint64_t sender::unreleased() const {
     return counters_.messages - std::min(outlet_->settled(), counters_.messages);
 }
@@ -190,6 +192,7 @@ std::int32_t sender::stats(ipc_sender_counters &out) {
     out.links = outlet_->linked();
     out.refused = outlet_->refused();
     out.lost = outlet_->lost();
+    out.largest = largest();
     return 0;
 }
 

@@ -51,6 +51,7 @@ class sender {
     bool drained();
     void pump();
     int look(std::int64_t timeout_ns);
+    std::uint64_t largest() const;  // message
     std::uint64_t unreleased() const;
     void show();
 

@@ -40,14 +40,14 @@ const layout structs[] = {
     STRUCT(ipc_receiver_options, 16,  //
            MEMBER(ipc_receiver_options, struct_size, 0, 8), MEMBER(ipc_receiver_options, from, 8, 4),
            MEMBER(ipc_receiver_options, overflow, 12, 4)),
-    STRUCT(ipc_sender_counters, 104,  //
+    STRUCT(ipc_sender_counters, 112,  //
            MEMBER(ipc_sender_counters, struct_size, 0, 8), MEMBER(ipc_sender_counters, id, 8, 8),
            MEMBER(ipc_sender_counters, capacity, 16, 8), MEMBER(ipc_sender_counters, used, 24, 8),
            MEMBER(ipc_sender_counters, messages, 32, 8), MEMBER(ipc_sender_counters, bytes, 40, 8),
            MEMBER(ipc_sender_counters, unreleased, 48, 8), MEMBER(ipc_sender_counters, links, 56, 8),
            MEMBER(ipc_sender_counters, waits, 64, 8), MEMBER(ipc_sender_counters, rings, 72, 8),
            MEMBER(ipc_sender_counters, refused, 80, 8), MEMBER(ipc_sender_counters, unlinked, 88, 8),
-           MEMBER(ipc_sender_counters, lost, 96, 8)),
+           MEMBER(ipc_sender_counters, lost, 96, 8), MEMBER(ipc_sender_counters, largest, 104, 8)),
     STRUCT(ipc_receiver_counters, 152,  //
            MEMBER(ipc_receiver_counters, struct_size, 0, 8), MEMBER(ipc_receiver_counters, id, 8, 8),
            MEMBER(ipc_receiver_counters, messages, 16, 8), MEMBER(ipc_receiver_counters, bytes, 24, 8),
