@@ -46,8 +46,8 @@ int32_t ipc_sender_open(ipc_sender **out, const char *url, const ipc_sender_opti
         if (options && !known(options))
             fail(-EINVAL, "options.struct_size is {}, not {}", options->struct_size, sizeof *options);
         if (options && !where.capacity && !where.max_capacity) {
-            if (options->capacity) check_capacity(*(where.capacity = options->capacity));
-            if (options->max_capacity) check_capacity(*(where.max_capacity = options->max_capacity), "max_capacity");
+            if (options->capacity) where.capacity = whole_capacity(options->capacity);
+            if (options->max_capacity) where.max_capacity = whole_capacity(options->max_capacity, "max_capacity");
         }
         if (where.scheme == transport::shm) {
             ring_sizes sizes = sizes_for(where.capacity, where.max_capacity);

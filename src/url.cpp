@@ -105,11 +105,9 @@ void parse_option(any_endpoint &e, std::string_view option, bool sender) {
     std::string_view value = equals == option.npos ? std::string_view() : option.substr(equals + 1);
     bool shm = e.scheme == transport::shm, net = e.scheme == transport::tcp || e.scheme == transport::udp;
     if (key == "capacity" && (sender || !shm)) {
-        e.capacity = parse_size(option, value);
-        check_capacity(*e.capacity);
+        e.capacity = whole_capacity(parse_size(option, value));
     } else if (key == "max_capacity" && sender && shm) {
-        e.max_capacity = parse_size(option, value);
-        check_capacity(*e.max_capacity, key);
+        e.max_capacity = whole_capacity(parse_size(option, value), key);
     } else if (key == "from" && !sender) {
         if (value == "oldest")
             e.from = IPC_FROM_OLDEST;
@@ -161,8 +159,7 @@ void parse_option(any_endpoint &e, std::string_view option, bool sender) {
 
 }  // namespace
 
-void check_capacity(std::uint64_t capacity, std::string_view option) {
-    auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+std::uint64_t whole_capacity(std::uint64_t capacity, std::string_view option) {
     if (capacity < layout::least_capacity)
         fail(-EINVAL, "a {} of {} bytes is too small; the least is {} KiB", option, capacity,
              layout::least_capacity >> 10);
@@ -171,9 +168,7 @@ void check_capacity(std::uint64_t capacity, std::string_view option) {
              "a {} of {} bytes is too large; the most on this machine is {} MiB (a quarter of its memory, and never "
              "more than 64 GiB)",
              option, capacity, most_ring_capacity() >> 20);
-    if (capacity % page != 0)
-        fail(-EINVAL, "a {} of {} bytes is not a multiple of the page, which has {} bytes; {} is", option, capacity,
-             page, layout::round_up(capacity, page));
+    return layout::round_up(capacity, static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)));
 }
 
 ring_sizes sizes_for(std::optional<std::uint64_t> capacity, std::optional<std::uint64_t> max_capacity) {

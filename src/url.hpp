@@ -44,8 +44,8 @@ struct any_endpoint : endpoint {
 // Throws failure in words that say which part is wrong and what it may be. Options of the other role are refused.
 any_endpoint parse_url(std::string_view url, bool sender);
 
-// What is wrong with a capacity, or a max_capacity; throws failure.
-void check_capacity(std::uint64_t capacity, std::string_view option = "capacity");
+// A capacity, or a max_capacity, in whole pages. Throws failure where it is beyond the limits.
+std::uint64_t whole_capacity(std::uint64_t capacity, std::string_view option = "capacity");
 
 // Of a sender: the ring that it starts with, and goes back to, and the largest.
 struct ring_sizes {

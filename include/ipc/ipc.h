@@ -316,8 +316,9 @@ typedef struct ipc_sender_options {
     uint64_t capacity;     /* bytes of the ring; 0: 1 MiB. Without a max_capacity the ring keeps this size. */
     uint64_t max_capacity; /* bytes of the largest ring that it may grow to (see "Rings that grow"); 0: the capacity if
                               that is given, else a quarter of the machine's memory, at most 64 GiB. shm:// only */
-} ipc_sender_options;      /* Each from 64 KiB up to a quarter of the machine's memory, at most 64 GiB, a multiple of the
-                              page. A message is at most half of the largest ring. */
+} ipc_sender_options;      /* Each from 64 KiB up to a quarter of the machine's memory, at most 64 GiB. It is rounded up to
+                              whole pages (4 KiB most often), as ipc_sender_stats then shows. A message is at most half of
+                              the largest ring. */
 
 /* Where a new receiver starts. */
 enum {

@@ -94,10 +94,11 @@ TEST_CASE("the code of a refusal tells what this version lacks from what no vers
     CHECK(code_of("shm://c?capacity=1MiB", false) == -EINVAL);
 }
 
-TEST_CASE("a capacity is a multiple of the page within the limits, which are themselves good") {
+TEST_CASE("a capacity within the limits becomes one of whole pages, as the limits are themselves") {
     auto code = [](std::uint64_t capacity) {
         try {
-            check_capacity(capacity);
+            std::uint64_t whole = whole_capacity(capacity);
+            CHECK(whole - capacity < 4096);
             return 0;
         } catch (const failure &f) {
             return f.code;
@@ -106,7 +107,9 @@ TEST_CASE("a capacity is a multiple of the page within the limits, which are the
     CHECK(code(0) == -EINVAL);
     CHECK(code(layout::least_capacity - 4096) == -EINVAL);
     CHECK(code(layout::least_capacity) == 0);
-    CHECK(code(layout::least_capacity + 1) == -EINVAL);
+    CHECK(code(layout::least_capacity + 1) == 0);
+    CHECK(whole_capacity(layout::least_capacity + 1) == layout::least_capacity + 4096);
+    CHECK(whole_capacity(most_ring_capacity() - 1) == most_ring_capacity());
     CHECK(code(layout::least_capacity + 4096) == 0);
     CHECK(code(layout::default_capacity) == 0);
     CHECK(code(most_ring_capacity()) == 0);
