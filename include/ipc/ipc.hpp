@@ -13,10 +13,12 @@
 #endif
 
 #include <ipc/ipc.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <climits>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -58,8 +60,12 @@ inline std::error_code code_of(std::int32_t result) noexcept {
 }
 
 #ifdef __cpp_exceptions
-inline void check(const std::error_code &error, const char *what) {
-    if (error) throw std::system_error(error, what);
+// What was called on which channel, and what to do where the code alone does not tell.
+[[noreturn]] inline void raise(std::int32_t code, const char *call, const char *url, const std::string &advice) {
+    std::string words = std::string("ipc ") + call;
+    if (url) words += std::string(" on ") + url;
+    if (!advice.empty()) words += ": " + advice;
+    throw std::system_error(code_of(code), words);
 }
 #endif
 
@@ -87,11 +93,21 @@ inline bool has_nul(const std::string &url, char *words, std::size_t size) noexc
     return true;
 }
 
+// What means the same in another process. A pointer does not, nor does a view of what lies elsewhere.
+template <class T>
+concept plain = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T> && !std::is_member_pointer_v<T> &&
+                !std::is_null_pointer_v<T> && !std::ranges::view<T>;
+
+template <class T>
+concept bytes_or_text =
+    std::convertible_to<const T &, std::string_view> || std::convertible_to<const T &, std::span<const std::byte>>;
+
 template <class Values>
-concept plain_values =
-    std::ranges::contiguous_range<Values> && std::is_trivially_copyable_v<std::ranges::range_value_t<Values>> &&
-    !std::convertible_to<const Values &, std::string_view> &&
-    !std::convertible_to<const Values &, std::span<const std::byte>>;
+concept plain_values = std::ranges::contiguous_range<const Values> && plain<std::ranges::range_value_t<const Values>> &&
+    !bytes_or_text<Values>;
+
+template <class T>
+concept plain_value = plain<T> && !std::ranges::range<const T> && !bytes_or_text<T>;
 
 // Links, however many there are by the time they are read.
 template <class Handle>
@@ -140,8 +156,52 @@ class message {
     }
     ~message() { release(); }
 
-    std::span<const std::byte> bytes() const noexcept { return {static_cast<const std::byte *>(raw_.data), raw_.size}; }
-    std::string_view text() const noexcept { return {static_cast<const char *>(raw_.data), raw_.size}; }
+    // Views of the message, which go with it: one that nobody keeps has none.
+    [[nodiscard]] std::span<const std::byte> bytes() const &noexcept {
+        return {static_cast<const std::byte *>(raw_.data), raw_.size};
+    }
+    void bytes() const && = delete;
+    [[nodiscard]] std::string_view text() const &noexcept { return {static_cast<const char *>(raw_.data), raw_.size}; }
+    void text() const && = delete;
+
+    // The value that was sent, where it lies, or the values. A size or an alignment that is not theirs is
+    // std::errc::bad_message, with nullptr or no values in the form that does not throw.
+#ifdef __cpp_exceptions
+    template <detail::plain T>
+    [[nodiscard]] const T &as() const & {
+        if (raw_.size != sizeof(T) || !aligned_for<T>()) raise("one value", sizeof(T), alignof(T));
+        return *static_cast<const T *>(raw_.data);
+    }
+    template <detail::plain T>
+    [[nodiscard]] T as() const && {  // a copy, as the message goes
+        const message &here = *this;
+        return here.as<T>();
+    }
+    template <detail::plain T>
+    [[nodiscard]] std::span<const T> as_span() const & {
+        if (raw_.size % sizeof(T) != 0 || !aligned_for<T>()) raise("a number of values", sizeof(T), alignof(T));
+        return {static_cast<const T *>(raw_.data), raw_.size / sizeof(T)};
+    }
+    template <detail::plain T>
+    void as_span() const && = delete;
+#endif
+    template <detail::plain T>
+    [[nodiscard]] const T *as(std::error_code &error) const &noexcept {
+        bool good = raw_.size == sizeof(T) && aligned_for<T>();
+        error = good ? std::error_code() : std::make_error_code(std::errc::bad_message);
+        return good ? static_cast<const T *>(raw_.data) : nullptr;
+    }
+    template <detail::plain T>
+    void as(std::error_code &) const && = delete;
+    template <detail::plain T>
+    [[nodiscard]] std::span<const T> as_span(std::error_code &error) const &noexcept {
+        bool good = raw_.size % sizeof(T) == 0 && aligned_for<T>();
+        error = good ? std::error_code() : std::make_error_code(std::errc::bad_message);
+        return {static_cast<const T *>(raw_.data), good ? raw_.size / sizeof(T) : 0};
+    }
+    template <detail::plain T>
+    void as_span(std::error_code &) const && = delete;
+
     std::uint64_t tag() const noexcept { return raw_.tag; }
     std::uint64_t sequence() const noexcept { return raw_.sequence; }
     std::uint64_t sender() const noexcept { return raw_.sender; }
@@ -159,6 +219,19 @@ class message {
 
   private:
     friend class receiver;
+    template <class T>
+    bool aligned_for() const noexcept {
+        return reinterpret_cast<std::uintptr_t>(raw_.data) % alignof(T) == 0;
+    }
+#ifdef __cpp_exceptions
+    [[noreturn]] void raise(const char *what, std::size_t size, std::size_t alignment) const {
+        throw std::system_error(std::make_error_code(std::errc::bad_message),
+                                "ipc message " + std::to_string(raw_.sequence) + " of sender " +
+                                    std::to_string(raw_.sender) + ": its " + std::to_string(raw_.size) +
+                                    " bytes are not " + what + " of " + std::to_string(size) + " bytes, aligned to " +
+                                    std::to_string(alignment) + "; read the type that was sent, or copy bytes()");
+    }
+#endif
     ipc_receiver *receiver_ = nullptr;
     ipc_message raw_{};
 };
@@ -173,7 +246,7 @@ struct event {
 
 // Room in the ring for one message, to be filled in place. Without a commit, the destructor gives it back. One at a
 // time for each sender, which must outlive it.
-class reservation {
+class [[nodiscard]] reservation {
   public:
     reservation() noexcept = default;
     reservation(reservation &&other) noexcept
@@ -188,14 +261,19 @@ class reservation {
     }
     ~reservation() { abort(); }
 
-    std::span<std::byte> bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::span<std::byte> bytes() const &noexcept { return bytes_; }
+    void bytes() const && = delete;
 
     // Sends the first `size` bytes.
 #ifdef __cpp_exceptions
     void commit(std::size_t size, std::uint64_t tag = 0) {
         std::error_code error;
         commit(size, tag, error);
-        detail::check(error, "ipc commit");
+        if (error)
+            detail::raise(error.value(), "commit", sender_ ? ipc_sender_url(sender_) : nullptr,
+                          sender_ ? std::to_string(size) + " bytes, where " + std::to_string(bytes_.size()) +
+                                        " are reserved; reserve as many as will be committed at most"
+                                  : "nothing is reserved, or it was committed or given back; reserve first");
     }
 #endif
     void commit(std::size_t size, std::uint64_t tag, std::error_code &error) noexcept {
@@ -226,17 +304,17 @@ class sender {
     // The sizes as in ipc_sender_options.
 #ifdef __cpp_exceptions
     // Throws open_error.
-    explicit sender(const std::string &url, std::uint64_t capacity = 0, std::uint64_t max_capacity = 0) {
+    [[nodiscard]] explicit sender(const std::string &url, std::uint64_t capacity = 0, std::uint64_t max_capacity = 0) {
         char words[1024];
         std::int32_t result = open(url, capacity, max_capacity, words, sizeof words);
         if (result < 0) throw open_error(detail::code_of(result), words);
     }
 #endif
-    sender(const std::string &url, std::uint64_t capacity, std::uint64_t max_capacity,
-           std::error_code &error) noexcept {
+    [[nodiscard]] sender(const std::string &url, std::uint64_t capacity, std::uint64_t max_capacity,
+                         std::error_code &error) noexcept {
         error = detail::code_of(open(url, capacity, max_capacity, nullptr, 0));
     }
-    sender(const std::string &url, std::error_code &error) noexcept {
+    [[nodiscard]] sender(const std::string &url, std::error_code &error) noexcept {
         error = detail::code_of(open(url, 0, 0, nullptr, 0));
     }
     sender(sender &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
@@ -249,11 +327,13 @@ class sender {
     }
     ~sender() { close(); }
 
+    template <std::same_as<std::nullptr_t> Null, class... Rest>
+    void send(Null, Rest &&...) = delete;
 #ifdef __cpp_exceptions
     void send(std::span<const std::byte> data, std::uint64_t tag = 0, timeout t = forever) {
         std::int32_t result = detail::through_signals(
             t, [&](std::int64_t ns) { return ipc_sender_send(handle_, data.data(), data.size(), tag, ns); });
-        detail::check(detail::code_of(result), "ipc send");
+        if (result < 0) raise(result, "send", data.size());
     }
     void send(std::string_view text, std::uint64_t tag = 0, timeout t = forever) {
         send(std::as_bytes(std::span(text)), tag, t);
@@ -262,6 +342,11 @@ class sender {
     template <detail::plain_values Values>
     void send(const Values &values, std::uint64_t tag = 0, timeout t = forever) {
         send(std::as_bytes(std::span(values)), tag, t);
+    }
+    // The bytes of one plain value, as they lie in memory: a number, or a struct of such. Not a pointer.
+    template <detail::plain_value T>
+    void send(const T &value, std::uint64_t tag = 0, timeout t = forever) {
+        send(std::as_bytes(std::span(&value, 1)), tag, t);
     }
 #endif
     void send(std::span<const std::byte> data, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
@@ -275,21 +360,49 @@ class sender {
     void send(const Values &values, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
         send(std::as_bytes(std::span(values)), tag, t, error);
     }
+    template <detail::plain_value T>
+    void send(const T &value, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
+        send(std::as_bytes(std::span(&value, 1)), tag, t, error);
+    }
 
 #ifdef __cpp_exceptions
-    reservation reserve(std::size_t size, timeout t = forever) {
+    [[nodiscard]] reservation reserve(std::size_t size, timeout t = forever) {
         void *data = nullptr;
         std::int32_t result =
             detail::through_signals(t, [&](std::int64_t ns) { return ipc_sender_reserve(handle_, size, &data, ns); });
-        detail::check(detail::code_of(result), "ipc reserve");
+        if (result < 0) raise(result, "reserve", size);
         return {handle_, {static_cast<std::byte *>(data), size}};
     }
 #endif
-    reservation reserve(std::size_t size, timeout t, std::error_code &error) noexcept {
+    [[nodiscard]] reservation reserve(std::size_t size, timeout t, std::error_code &error) noexcept {
         void *data = nullptr;
         error = detail::code_of(ipc_sender_reserve(handle_, size, &data, detail::ns(t)));
         if (error) return {};
         return {handle_, {static_cast<std::byte *>(data), size}};
+    }
+
+    // The bytes of the largest message that may be sent. On unix and tcp it is the receiver's word, too, once one came.
+#ifdef __cpp_exceptions
+    [[nodiscard]] std::size_t largest_message() { return static_cast<std::size_t>(stats().largest); }
+#endif
+    [[nodiscard]] std::size_t largest_message(std::error_code &error) noexcept {
+        return static_cast<std::size_t>(stats(error).largest);
+    }
+
+    // Waits until so many receivers are connected; false if the time-out passes first. To be called before the end, and
+    // without an open reservation. On udp, where nobody knows, there is always one.
+#ifdef __cpp_exceptions
+    [[nodiscard]] bool wait_for_receivers(std::size_t count = 1, timeout t = forever) {
+        std::int32_t result =
+            detail::through_signals(t, [&](std::int64_t ns) { return await_receivers(count, timeout(ns)); });
+        if (result == -ETIMEDOUT || result == -EAGAIN) return false;
+        if (result < 0) raise(result, "wait_for_receivers");
+        return true;
+    }
+#endif
+    [[nodiscard]] bool wait_for_receivers(std::size_t count, timeout t, std::error_code &error) noexcept {
+        error = detail::code_of(await_receivers(count, t));
+        return !error;
     }
 
     // Says that no more will come.
@@ -297,7 +410,7 @@ class sender {
     void end() {
         std::error_code error;
         end(error);
-        detail::check(error, "ipc end");
+        if (error) raise(error.value(), "end");
     }
 #endif
     void end(std::error_code &error) noexcept { error = detail::code_of(ipc_sender_end(handle_)); }
@@ -307,7 +420,7 @@ class sender {
     std::size_t flush(timeout t = forever) {
         std::int32_t result =
             detail::through_signals(t, [&](std::int64_t ns) { return ipc_sender_flush(handle_, ns); });
-        detail::check(detail::code_of(result), "ipc flush");
+        if (result < 0) raise(result, "flush");
         return static_cast<std::size_t>(result);
     }
 #endif
@@ -322,14 +435,14 @@ class sender {
 
     // Before waiting on fd(): true means wait on it, false means go on.
 #ifdef __cpp_exceptions
-    bool arm() {
+    [[nodiscard]] bool arm() {
         std::error_code error;
         bool wait = arm(error);
-        detail::check(error, "ipc arm");
+        if (error) raise(error.value(), "arm");
         return wait;
     }
 #endif
-    bool arm(std::error_code &error) noexcept {
+    [[nodiscard]] bool arm(std::error_code &error) noexcept {
         std::int32_t result = ipc_sender_arm(handle_);
         error = detail::code_of(result);
         return result == 1;
@@ -341,14 +454,14 @@ class sender {
     ipc_sender_counters stats() {
         std::error_code error;
         ipc_sender_counters counters = stats(error);
-        detail::check(error, "ipc stats");
+        if (error) raise(error.value(), "stats");
         return counters;
     }
     // The receivers connected, and how far behind each is.
     std::vector<ipc_link> links() {
         std::error_code error;
         std::vector<ipc_link> found = links(error);
-        detail::check(error, "ipc links");
+        if (error) raise(error.value(), "links");
         return found;
     }
 #endif
@@ -371,6 +484,46 @@ class sender {
     explicit operator bool() const noexcept { return handle_ != nullptr; }
 
   private:
+#ifdef __cpp_exceptions
+    [[noreturn]] void raise(std::int32_t code, const char *call, std::size_t size = 0) {
+        std::error_code error;
+        std::string advice;
+        if (!handle_)
+            advice = "this sender is empty, as it was made without a URL, moved from or closed; open it first";
+        else if (code == -EINVAL)
+            advice = "a reservation is open; commit or abort it first";
+        else if (code == -EPIPE)
+            advice = "open another sender for what is still to be sent";
+        else if (code == -EMSGSIZE)
+            advice =
+                std::to_string(size) + " bytes, where at most " + std::to_string(largest_message(error)) + " may be";
+        detail::raise(code, call, url(), advice);
+    }
+#endif
+    std::int32_t await_receivers(std::size_t count, timeout t) noexcept {
+        using clock = std::chrono::steady_clock;
+        const clock::time_point start = clock::now();
+        for (;;) {
+            std::error_code error;
+            if (stats(error).links >= count || error) return error.value();
+            auto left = t - timeout(clock::now() - start);
+            if (t.count() >= 0 && left.count() <= 0) return t.count() == 0 ? -EAGAIN : -ETIMEDOUT;
+            std::int32_t wait = ipc_sender_arm(handle_);
+            if (wait < 0) return wait;
+            auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+            pollfd ready{fd(), POLLIN, 0};
+            if (wait == 1 &&
+                poll(&ready, 1, t.count() < 0 ? -1 : static_cast<int>(std::min<std::int64_t>(ms, INT_MAX))) < 0)
+                return -errno;
+            // What a send was refused for is there. Nobody sends it meanwhile: it is not to be told again.
+            if (wait == 0) {
+                void *data = nullptr;
+                std::int32_t room = ipc_sender_reserve(handle_, 0, &data, 0);
+                if (room == 0) room = ipc_sender_abort(handle_);
+                if (room < 0 && room != -EAGAIN) return room;
+            }
+        }
+    }
     std::int32_t open(const std::string &url, std::uint64_t capacity, std::uint64_t max_capacity, char *words,
                       std::size_t size) noexcept {
         if (detail::has_nul(url, words, size)) return -EINVAL;
@@ -386,16 +539,16 @@ class receiver {
     receiver() noexcept = default;
 #ifdef __cpp_exceptions
     // Throws open_error.
-    explicit receiver(const std::string &url, std::int32_t from = IPC_FROM_DEFAULT) {
+    [[nodiscard]] explicit receiver(const std::string &url, std::int32_t from = IPC_FROM_DEFAULT) {
         char words[1024];
         std::int32_t result = open(url, from, words, sizeof words);
         if (result < 0) throw open_error(detail::code_of(result), words);
     }
 #endif
-    receiver(const std::string &url, std::int32_t from, std::error_code &error) noexcept {
+    [[nodiscard]] receiver(const std::string &url, std::int32_t from, std::error_code &error) noexcept {
         error = detail::code_of(open(url, from, nullptr, 0));
     }
-    receiver(const std::string &url, std::error_code &error) noexcept {
+    [[nodiscard]] receiver(const std::string &url, std::error_code &error) noexcept {
         error = detail::code_of(open(url, IPC_FROM_DEFAULT, nullptr, 0));
     }
     receiver(receiver &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
@@ -410,16 +563,16 @@ class receiver {
 
     // The next message, end or death; nothing if the time-out passes first.
 #ifdef __cpp_exceptions
-    std::optional<event> receive(timeout t = forever) {
+    [[nodiscard]] std::optional<event> receive(timeout t = forever) {
         ipc_message raw = empty();
         std::int32_t result =
             detail::through_signals(t, [&](std::int64_t ns) { return ipc_receiver_receive(handle_, &raw, ns); });
         if (result == -ETIMEDOUT || result == -EAGAIN) return std::nullopt;
-        detail::check(detail::code_of(result), "ipc receive");
+        if (result < 0) raise(result, "receive");
         return made_of(result, raw);
     }
 #endif
-    std::optional<event> receive(timeout t, std::error_code &error) noexcept {
+    [[nodiscard]] std::optional<event> receive(timeout t, std::error_code &error) noexcept {
         ipc_message raw = empty();
         std::int32_t result = ipc_receiver_receive(handle_, &raw, detail::ns(t));
         error = detail::code_of(result);
@@ -431,14 +584,14 @@ class receiver {
 
     // Before waiting on fd(): true means wait on it, false means receive.
 #ifdef __cpp_exceptions
-    bool arm() {
+    [[nodiscard]] bool arm() {
         std::error_code error;
         bool wait = arm(error);
-        detail::check(error, "ipc arm");
+        if (error) raise(error.value(), "arm");
         return wait;
     }
 #endif
-    bool arm(std::error_code &error) noexcept {
+    [[nodiscard]] bool arm(std::error_code &error) noexcept {
         std::int32_t result = ipc_receiver_arm(handle_);
         error = detail::code_of(result);
         return result == 1;
@@ -450,14 +603,14 @@ class receiver {
     ipc_receiver_counters stats() {
         std::error_code error;
         ipc_receiver_counters counters = stats(error);
-        detail::check(error, "ipc stats");
+        if (error) raise(error.value(), "stats");
         return counters;
     }
     // The senders connected.
     std::vector<ipc_link> links() {
         std::error_code error;
         std::vector<ipc_link> found = links(error);
-        detail::check(error, "ipc links");
+        if (error) raise(error.value(), "links");
         return found;
     }
 #endif
@@ -480,6 +633,13 @@ class receiver {
     explicit operator bool() const noexcept { return handle_ != nullptr; }
 
   private:
+#ifdef __cpp_exceptions
+    [[noreturn]] void raise(std::int32_t code, const char *call) const {
+        detail::raise(
+            code, call, url(),
+            handle_ ? "" : "this receiver is empty, as it was made without a URL, moved from or closed; open it first");
+    }
+#endif
     static ipc_message empty() noexcept {
         ipc_message raw{};
         raw.struct_size = sizeof raw;

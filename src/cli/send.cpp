@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <ipc/ipc.hpp>
 #include <system_error>
+#include <tuple>
 
 #include "command.hpp"
 #include "idle.hpp"
@@ -53,7 +54,7 @@ class patient_sender {
             pollfd both[] = {{from.file(), POLLIN, 0}, {to_.fd(), POLLIN, 0}};
             std::error_code error;
             bool sleep = to_.arm(error);
-            if (!sleep) to_.reserve(0, ipc::timeout::zero(), error);
+            if (!sleep) std::ignore = to_.reserve(0, ipc::timeout::zero(), error);
             if (stopped_by) throw given_up();
             if (error == std::errc::broken_pipe) throw std::system_error(error, "cannot send");
             int ready = poll(both, 2, !sleep ? 0 : shown_.watched() ? static_cast<int>(glance.count()) : -1);
@@ -65,13 +66,7 @@ class patient_sender {
         }
     }
     // 64 KiB, or less where the channel takes no such message.
-    std::uint64_t suitable_size() {
-        for (std::uint64_t size = 64 << 10;; size /= 2) {
-            std::error_code error;
-            to_.reserve(size, ipc::timeout::zero(), error);
-            if (error != std::errc::message_size || size == 1) return size;
-        }
-    }
+    std::uint64_t suitable_size() const { return std::min<std::uint64_t>(64 << 10, to_.largest_message()); }
 
     void commit(ipc::reservation &room, std::size_t size) {
         room.commit(size, o_.tag);

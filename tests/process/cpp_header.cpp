@@ -2,6 +2,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <ipc/ipc.hpp>
 #include <thread>
@@ -30,6 +31,21 @@ ipc::message next_message(ipc::receiver &r) {
     return std::move(e->message);
 }
 
+std::string next_text(ipc::receiver &r) {
+    ipc::message m = next_message(r);
+    return std::string(m.text());
+}
+
+template <class F>
+std::string words_of(F &&call) {
+    try {
+        call();
+    } catch (const std::system_error &e) {
+        return e.what();
+    }
+    return "it did not throw";
+}
+
 // Sends one message in each way, as told.
 ROLE(cpp_sender) {
     ipc::sender s("shm://t");
@@ -50,7 +66,7 @@ ROLE(cpp_sender) {
 
 // Says what it receives, until the end.
 ROLE(cpp_receiver) {
-    ipc::receiver r("shm://t");
+    ipc::receiver r(me.has(0) ? me.arg(0) : "shm://t");
     me.say("open");
     while (auto e = r.receive(limit)) {
         if (e->what != ipc::event::message_came) break;
@@ -211,6 +227,166 @@ TEST_CASE_FIXTURE(scratch, "C++: a reservation can be moved, and given back by l
     receiver.done();
 }
 
+// ---- Values ---------------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct position {
+    double x, y;
+    std::int32_t number;
+};
+struct alignas(64) lane {
+    char name[64];
+};
+
+template <class T>
+concept sendable = requires(ipc::sender s, const T &value, std::error_code error) {
+    s.send(value);
+    s.send(value, 1, ipc::forever, error);
+};
+static_assert(sendable<int> && sendable<position> && sendable<std::chrono::seconds> && sendable<int[3]> &&
+              sendable<std::vector<position>> && sendable<std::span<const int>> && sendable<std::string> &&
+              sendable<char[5]> && sendable<const char *> && sendable<std::span<std::byte>>);
+static_assert(!sendable<int *> && !sendable<const position *> && !sendable<void *> && !sendable<std::nullptr_t> &&
+              !sendable<int position::*> && !sendable<std::vector<int *>> && !sendable<char *[2]> &&
+              !sendable<std::vector<std::string_view>> && !sendable<std::vector<std::string>> &&
+              !sendable<std::vector<bool>>);
+
+template <class T>
+concept gives_bytes = requires(T t) {
+    std::forward<T>(t).bytes();
+};
+template <class T>
+concept gives_text = requires(T t) {
+    std::forward<T>(t).text();
+};
+template <class T>
+concept gives_values = requires(T t) {
+    std::forward<T>(t).template as_span<int>();
+};
+template <class T>
+concept gives_by_code = requires(T t, std::error_code error) {
+    std::forward<T>(t).template as<int>(error);
+};
+template <class T>
+constexpr int views = gives_bytes<T> + gives_text<T> + gives_values<T> + gives_by_code<T>;
+static_assert(views<ipc::message &> == 4 && views<const ipc::message &> == 4 && views<ipc::reservation &> == 1);
+static_assert(views<ipc::message> == 0 && views<const ipc::message> == 0 && views<ipc::reservation> == 0);
+
+}  // namespace
+
+TEST_CASE_FIXTURE(scratch, "C++: a plain value goes as its bytes, and comes as a value or as values") {
+    ipc::receiver r("shm://t");
+    ipc::sender s("shm://t");
+    s.send(position{1.5, 2.5, 3}, 11);
+    s.send(std::vector<position>{{1, 2, 3}, {4, 5, 6}}, 12);
+    s.send(0.25);
+    ipc::message m = next_message(r);
+    CHECK(m.tag() == 11);
+    CHECK(m.bytes().size() == sizeof(position));
+    CHECK(&m.as<position>() == static_cast<const void *>(m.bytes().data()));
+    CHECK(m.as<position>().y == 2.5);
+    CHECK(m.as_span<position>().size() == 1);
+    m = next_message(r);
+    auto all = m.as_span<position>();
+    REQUIRE(all.size() == 2);
+    CHECK(all[1].number == 6);
+    CHECK(next_message(r).as<double>() == 0.25);  // a copy: the message is gone with its line
+    const ipc::message none;
+    CHECK(none.as_span<int>().empty());
+}
+
+TEST_CASE_FIXTURE(scratch, "C++: a message that is not such a value is refused in words, or by code") {
+    ipc::receiver r("shm://t");
+    ipc::sender s("shm://t");
+    s.send("seven b");
+    ipc::message m = next_message(r);
+    std::string words = words_of([&] { (void)m.as<double>(); });
+    CAPTURE(words);
+    CHECK(words.find("its 7 bytes are not one value of 8 bytes") != words.npos);
+    CHECK(words.find("read the type that was sent") != words.npos);
+    words = words_of([&] { (void)m.as_span<std::int16_t>(); });
+    CAPTURE(words);
+    CHECK(words.find("its 7 bytes are not a number of values of 2 bytes") != words.npos);
+    CHECK_THROWS_AS((void)ipc::message().as<char>(), std::system_error);
+    std::error_code error;
+    CHECK(m.as<double>(error) == nullptr);
+    CHECK(error == std::errc::bad_message);
+    CHECK(m.as_span<std::int16_t>(error).empty());
+    CHECK(error == std::errc::bad_message);
+    CHECK(m.as_span<char>(error).size() == 7);
+    CHECK_FALSE(error);
+    CHECK(*m.as<std::array<char, 7>>(error) == std::array{'s', 'e', 'v', 'e', 'n', ' ', 'b'});
+    CHECK_FALSE(error);
+    // A small message lies at any multiple of 16.
+    std::vector<ipc::message> four;
+    for (int i = 0; i < 4; ++i) s.send(lane{});
+    for (int i = 0; i < 4; ++i) four.push_back(next_message(r));
+    CHECK(std::ranges::any_of(four, [&](const ipc::message &l) { return l.as<lane>(error) == nullptr; }));
+    for (const ipc::message &l : four)
+        if (!l.as<lane>(error)) CHECK(words_of([&] { (void)l.as<lane>(); }).find("aligned to 64") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(scratch, "C++: the largest message goes, and of one byte more it is said how many may be") {
+    ipc::receiver r("shm://t");
+    ipc::sender s("shm://t?max_capacity=4MiB"), over_unix("unix://" + folder() + "/s");
+    std::error_code error;
+    CHECK(s.largest_message() == 2 << 20);
+    CHECK(s.largest_message(error) == 2 << 20);
+    CHECK_FALSE(error);
+    s.send(std::vector<std::byte>(2 << 20), 0, limit);
+    CHECK(next_text(r).size() == 2 << 20);
+    for (ipc::sender *each : {&s, &over_unix}) {
+        const std::size_t most = each->largest_message();
+        std::string words = words_of([&] { each->send(std::vector<std::byte>(most + 1)); });
+        std::string expected = std::string(each->url()) + ": " + std::to_string(most + 1) + " bytes, where at most " +
+                               std::to_string(most) + " may be";
+        CAPTURE(words);
+        CHECK(words.find(expected) != words.npos);
+    }
+}
+
+// ---- Receivers ------------------------------------------------------------------------------------------------------
+
+TEST_CASE_FIXTURE(scratch, "C++: a sender waits until so many receivers are there, or the time has passed") {
+    for (const std::string &url : {std::string("shm://t"), "unix://" + folder() + "/s"}) {
+        CAPTURE(url);
+        ipc::sender s(url);
+        std::error_code error;
+        CHECK(s.wait_for_receivers(0));
+        CHECK_FALSE(s.wait_for_receivers(1, ipc::timeout::zero()));
+        CHECK_FALSE(s.wait_for_receivers(1, 1ms, error));
+        CHECK(error == std::errc::timed_out);
+        child receiver = start("cpp_receiver", {url});
+        CHECK(s.wait_for_receivers(1, limit));
+        CHECK(s.links().size() == 1);
+        CHECK_FALSE(s.wait_for_receivers(2, 1ms));
+        s.interrupt();
+        CHECK_FALSE(s.wait_for_receivers(2, limit, error));
+        CHECK(error == std::errc::operation_canceled);
+        receiver.expect("open");
+        s.end();
+        receiver.expect("end");
+        receiver.done();
+    }
+}
+
+TEST_CASE_FIXTURE(scratch, "C++: a sender that has receivers waits for more of them, also where a send was refused") {
+    ipc::sender s("shm://t", 64 << 10);
+    child first = receiver();
+    REQUIRE(s.wait_for_receivers(1, limit));
+    std::error_code error;
+    std::vector<std::byte> half(30 << 10);
+    do s.send(half, 0, ipc::timeout::zero(), error);
+    while (!error);
+    CHECK(error == std::errc::resource_unavailable_try_again);
+    first.kill();  // there is room now
+    somebody_was_killed("shm://t");
+    CHECK_FALSE(s.wait_for_receivers(2, 1ms));
+    child second = receiver(), third = receiver();
+    CHECK(s.wait_for_receivers(2, limit));
+}
+
 // ---- Errors ---------------------------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(scratch, "C++: an open that fails throws what was tried, what is in the way, and what to do") {
@@ -257,6 +433,27 @@ TEST_CASE_FIXTURE(scratch, "C++: a NUL in a URL is refused, and not taken for it
     } catch (const std::system_error &e) {
         CHECK(std::string(e.what()).find("NUL") != std::string::npos);
     }
+}
+
+TEST_CASE_FIXTURE(scratch, "C++: who uses a handle wrongly is told of which channel, and what to do") {
+    ipc::sender s("shm://t"), none;
+    auto told = [](const std::string &words, const std::string &start, const std::string &advice) {
+        CAPTURE(words);
+        CHECK(words.find(start) == 0);
+        CHECK(words.find(advice) != words.npos);
+    };
+    told(words_of([&] { none.send("x"); }), "ipc send: this sender is empty", "open it first");
+    told(words_of([&] { (void)ipc::receiver().receive(); }), "ipc receive: this receiver is empty", "open it first");
+    told(words_of([&] { (void)none.wait_for_receivers(); }), "ipc wait_for_receivers: ", "open it first");
+    told(words_of([] { ipc::reservation().commit(1); }), "ipc commit: nothing is reserved", "reserve first");
+    {
+        ipc::reservation r = s.reserve(5);
+        told(words_of([&] { (void)s.reserve(5); }), "ipc reserve on shm://t: a reservation is open", "commit or abort");
+        told(words_of([&] { s.send("x"); }), "ipc send on shm://t: a reservation is open", "commit or abort");
+        told(words_of([&] { r.commit(6); }), "ipc commit on shm://t: 6 bytes, where 5 are reserved", "reserve as many");
+    }
+    s.end();
+    told(words_of([&] { s.send("x"); }), "ipc send on shm://t: ", "open another sender");
 }
 
 TEST_CASE("C++: the codes of ipc.h are error codes, equal to std::errc where they are an errno") {
@@ -332,7 +529,7 @@ TEST_CASE_FIXTURE(scratch, "C++: any thread can interrupt a call, which can be m
     s.flush(ipc::forever, error);
     CHECK(error == std::errc::operation_canceled);
     another.join();
-    CHECK(next_message(r).text() == "x");
+    CHECK(next_text(r) == "x");
     CHECK(s.flush(limit) == 0);
 }
 
@@ -356,7 +553,7 @@ TEST_CASE_FIXTURE(scratch, "C++: after arm the fd is waited on, until there is s
     CHECK_FALSE(error);
     CHECK(s.fd() >= 0);
     s.interrupt();
-    CHECK_THROWS_AS(s.arm(), std::system_error);
+    CHECK_THROWS_AS((void)s.arm(), std::system_error);
     r.interrupt();
     CHECK_FALSE(r.arm(error));
     CHECK(error == std::errc::operation_canceled);
@@ -405,13 +602,13 @@ TEST_CASE_FIXTURE(scratch, "C++: handles move, close what they had, and are empt
     CHECK_FALSE(c);
     ipc::receiver r("shm://a");
     b.send("still a", 1);
-    CHECK(next_message(r).text() == "still a");
+    CHECK(next_text(r) == "still a");
     ipc::receiver other("shm://b");
     CHECK(other.stats().links == 0);  // its sender was closed by the assignment
     other = std::move(r);
     CHECK_FALSE(r);
     b.send("yes", 2);
-    CHECK(next_message(other).text() == "yes");
+    CHECK(next_text(other) == "yes");
     ipc::receiver last = std::move(other);
     CHECK(last);
     CHECK_FALSE(other);
