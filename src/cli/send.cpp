@@ -65,8 +65,9 @@ class patient_sender {
             if (ready == 0 && sleep) tell();
         }
     }
+
     // 64 KiB, or less where the channel takes no such message.
-    std::uint64_t suitable_size() const { return std::min<std::uint64_t>(64 << 10, to_.largest_message()); }
+    std::uint64_t suitable_size() { return std::min<std::uint64_t>(64 << 10, to_.largest_message()); }
 
     void commit(ipc::reservation &room, std::size_t size) {
         room.commit(size, o_.tag);

@@ -1,13 +1,17 @@
 // Ctrl-C and SIGTERM end what waits in the handle, and not the process: what is in hand is finished, and told. The
-// second one ends the process.
+// second one ends the process, unless it is the first once more: timeout(1) sends each to its child, and to the group
+// of both.
 #pragma once
 
 #include <csignal>
+#include <ctime>
 #include <ipc/ipc.hpp>
 
 namespace cli {
 
 inline volatile std::sig_atomic_t stopped_by = 0;  // the signal that came, if one has
+
+inline constexpr long same_signal_ms = 300;
 
 inline int stopped_status() { return 128 + stopped_by; }
 
@@ -19,8 +23,17 @@ void stop_on_signals(Handle *handle) {
     waiting = handle;
     struct sigaction action {};
     action.sa_handler = [](int number) {
-        stopped_by = number;
-        for (int each : {SIGINT, SIGTERM}) signal(each, SIG_DFL);
+        static timespec first;
+        timespec now{};
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (stopped_by == 0) {
+            first = now;
+            stopped_by = number;
+        } else if ((now.tv_sec - first.tv_sec) * 1000 + (now.tv_nsec - first.tv_nsec) / 1'000'000 > same_signal_ms) {
+            signal(number, SIG_DFL);
+            raise(number);
+            return;
+        }
         interrupt(waiting);
     };
     for (int each : {SIGINT, SIGTERM}) sigaction(each, &action, nullptr);
