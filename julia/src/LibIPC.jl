@@ -27,13 +27,12 @@ What goes wrong is thrown as [`IPCError`](@ref), [`TimeoutError`](@ref), [`Stale
 """
 module LibIPC
 
+# Whatever is no user's business, so that `LibIPC.` and tab show what is. (They show what is imported, and not what is used.)
+module Internals
+
 using FileWatching: FDWatcher, FolderMonitor
 using Libdl: dlclose, dlopen, dlpath, dlsym, RTLD_DEEPBIND, RTLD_LOCAL, RTLD_NOW
 using Sockets: Sockets, recv, send
-
-export Receiver, Sender, Message
-export recv, recv!, recv_blocking, send, eachmessage, hold, release
-export IPCError, TimeoutError, StaleMessageError, SenderDied
 
 include("raw.jl")
 include("errors.jl")
@@ -64,5 +63,21 @@ function __init__()
 end
 
 include("precompile.jl")
+
+end
+
+import .Internals: Receiver, Sender, Message
+import .Internals: recv, recv!, recv_blocking, send, eachmessage, hold, release
+import .Internals: IPCError, TimeoutError, StaleMessageError, SenderDied
+export Receiver, Sender, Message
+export recv, recv!, recv_blocking, send, eachmessage, hold, release
+export IPCError, TimeoutError, StaleMessageError, SenderDied
+
+import .Internals: channels, links, stats, url, interrupt
+import .Internals: reload!, autoreload!, library!, library, version
+import .Internals: LibraryError, ConcurrencyError
+VERSION >= v"1.11" && eval(Meta.parse("""
+    public channels, links, stats, url, interrupt, reload!, autoreload!, library!, library, version, LibraryError,
+           ConcurrencyError"""))
 
 end

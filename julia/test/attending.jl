@@ -89,5 +89,5 @@ test("a handle that is used, closed and opened again at each moment is served an
             end
         end
     end
-    @test isempty(LibIPC.open_handles())
+    @test isempty(LibIPC.Internals.open_handles())
 end

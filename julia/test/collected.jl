@@ -95,12 +95,12 @@ test("a view stays good when another task closes the receiver, until its own tas
 end
 
 test("closed handles are used again by those that are opened later") do url
-    many = length(LibIPC.handles)
+    many = length(LibIPC.Internals.handles)
     for _ in 1:10
         forget_receiver(url)
-        collected(() -> isempty(LibIPC.open_handles()))
+        collected(() -> isempty(LibIPC.Internals.open_handles()))
     end
-    @test length(LibIPC.handles) <= many + 2
+    @test length(LibIPC.Internals.handles) <= many + 2
 end
 
 test("threads open, forget, close, exchange and collect at random, and nothing is lost or left") do url
@@ -142,8 +142,8 @@ test("threads open, forget, close, exchange and collect at random, and nothing i
         for t in tasks
             try wait(t) catch; println(stderr, "seed \$seed"); rethrow() end
         end
-        timedwait(() -> (GC.gc(); isempty(LibIPC.open_handles())), Float64(patience))
-        say((length(LibIPC.open_handles()), count(h -> h.holders[] != 0 || h.held != 0, LibIPC.handles)))
+        timedwait(() -> (GC.gc(); isempty(LibIPC.Internals.open_handles())), Float64(patience))
+        say((length(LibIPC.Internals.open_handles()), count(h -> h.holders[] != 0 || h.held != 0, LibIPC.Internals.handles)))
         """; options=`-t 3`) do julia
         expect(julia, "(0, 0)")
     end

@@ -1,14 +1,14 @@
 # The structs of the C ABI, as this package has them and as ipc.h does.
 isdefined(@__MODULE__, :held) || include("support.jl")
 
-const mirrored = Dict("ipc_message" => LibIPC.RawMessage,
-                      "ipc_sender_options" => LibIPC.RawSenderOptions,
-                      "ipc_receiver_options" => LibIPC.RawReceiverOptions,
-                      "ipc_sender_counters" => LibIPC.RawSenderCounters,
-                      "ipc_receiver_counters" => LibIPC.RawReceiverCounters,
-                      "ipc_link" => LibIPC.RawLink,
-                      "ipc_channel_link" => LibIPC.RawChannelLink,
-                      "ipc_channel" => LibIPC.RawChannel)
+const mirrored = Dict("ipc_message" => LibIPC.Internals.RawMessage,
+                      "ipc_sender_options" => LibIPC.Internals.RawSenderOptions,
+                      "ipc_receiver_options" => LibIPC.Internals.RawReceiverOptions,
+                      "ipc_sender_counters" => LibIPC.Internals.RawSenderCounters,
+                      "ipc_receiver_counters" => LibIPC.Internals.RawReceiverCounters,
+                      "ipc_link" => LibIPC.Internals.RawLink,
+                      "ipc_channel_link" => LibIPC.Internals.RawChannelLink,
+                      "ipc_channel" => LibIPC.Internals.RawChannel)
 
 @testset "structs lie in memory as ipc.h says" begin
     seen = 0
@@ -16,7 +16,7 @@ const mirrored = Dict("ipc_message" => LibIPC.RawMessage,
         name, size = split(line)
         members = split(line)[3:end]
         if name == "IPC_ABI_VERSION"
-            @test parse(Int, size) == LibIPC.IPC_ABI_VERSION
+            @test parse(Int, size) == LibIPC.Internals.IPC_ABI_VERSION
             continue
         end
         T = mirrored[name]

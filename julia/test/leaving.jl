@@ -28,7 +28,7 @@ test("a message that is serialized is its bytes: alone, as a typed view, in arra
                             ([typed], [[1.0, 2.0]]), ([m m], [numbers numbers]), (Any[1, m], [1, numbers]), ((1, m), (1, numbers)),
                             ((frame=m, at=1.5), (frame=numbers, at=1.5)), ((at=1.5, frame=typed), (at=1.5, frame=[1.0, 2.0])))
             @test saved(x) == copied
-            @test !(saved(x) isa LibIPC.Borrowed)
+            @test !(saved(x) isa LibIPC.Internals.Borrowed)
         end
         @test saved(m) isa Vector{UInt8} && saved([m]) isa Vector{Vector{UInt8}}
         @test m == numbers

@@ -3,7 +3,7 @@ isdefined(@__MODULE__, :held) || include("support.jl")
 
 # The LibraryError that loading gives, in words.
 function refusal(path)
-    e = try LibIPC.load(path, "a test"); nothing catch e; e end
+    e = try LibIPC.Internals.load(path, "a test"); nothing catch e; e end
     @test e isa LibIPC.LibraryError
     return sprint(showerror, e)
 end

@@ -1,5 +1,5 @@
 # LibIPC in a project of one's own.
-include("support.jl")
+isdefined(@__MODULE__, :held) || include("support.jl")
 
 test("a project takes the package in without a network, in a depot that has nothing") do url
     project, depot = mkpath(joinpath(folder, "project")), joinpath(folder, "depot")

@@ -360,7 +360,7 @@ end
 test("a call that does not leave the library in time keeps the old one") do url
     Receiver(url) do r
         r.handle.inside = Ptr{Cvoid}(1)  # some task, for ever
-        text = refused(() -> LibIPC.exchange(next_build, 100_000_000))
+        text = refused(() -> LibIPC.Internals.exchange(next_build, 100_000_000))
         @test occursin("a call on $url does not leave", text)
         r.handle.inside = C_NULL
     end
@@ -414,7 +414,7 @@ function build_folder(name, commands...)
         add_custom_target(libipc $(join(("COMMAND " * c for c in commands), "\n    ")))
         """)
     build = joinpath(source, "build")
-    run(pipeline(setenv(`cmake -G Ninja -S $source -B $build`, LibIPC.without_julias_libraries()); stdout=devnull))
+    run(pipeline(setenv(`cmake -G Ninja -S $source -B $build`, LibIPC.Internals.without_julias_libraries()); stdout=devnull))
     return build
 end
 
@@ -472,7 +472,7 @@ test("autoreload! picks up a rebuilt library by itself, passes over one that is 
     logger = Test.TestLogger()
     logged(word) = any(l -> occursin(word, l.message), logger.logs)
     with_logger(() -> LibIPC.autoreload!(true), logger)
-    follower = LibIPC.autoreload.task
+    follower = LibIPC.Internals.autoreload.task
     Receiver(url) do r
         waiting = @async String(take!(r))
         replace_by(realpath(next_build))

@@ -114,7 +114,7 @@ test("time-outs leave nothing behind") do url
         end
         @test held() == before
         @test LibIPC.stats(r).held == 0
-        @test r.handle.waiting == 0 && r.handle.gate == LibIPC.session.number
+        @test r.handle.waiting == 0 && r.handle.gate == LibIPC.Internals.session.number
         @test r.watch.due_ns == typemax(Int64)
     end
 end
