@@ -9,6 +9,7 @@
 #include <ipc/ipc.hpp>
 #include <stdexcept>
 #include <thread>
+#include <tuple>
 
 #include "../patience.hpp"
 #include "tracee.hpp"
@@ -172,7 +173,7 @@ void receiver_survives(const scenario &s, unsigned long point, bool &reached_end
         if (auto warm = r.receive(ipc::timeout::zero(), error))
             must(warm->message.text() == "warm", "the warm-up is not what was sent");
     });
-    while (!r.arm()) r.receive(ipc::timeout::zero());  // asleep: the next message rings
+    while (!r.arm()) std::ignore = r.receive(ipc::timeout::zero());  // asleep: the next message rings
     kill_at(t, s, point, reached_end);
 
     bool linked = s.role != std::string_view("open_sender"), got = false;
