@@ -243,15 +243,17 @@ case_progress_goes_on_where_little_comes() {
     needs script
     mkfifo input
     ipc send shm://t --lines input &
+    local sender=$!
     exec 3>input
-    (on_a_terminal recv shm://t --until-end --to got) &
-    local bytes
+    (on_a_terminal recv shm://t --until-end --to got) 3>&- & # or the input would not end before it
+    local receiver=$! bytes
     for bytes in 3 6 9; do
         echo 12 >&3
         until_true grep -q $'\e\[K'"$bytes B, " screen
     done
     exec 3>&-
-    wait
+    wait $sender
+    wait $receiver
     is "$(wc -c <got)" 9
 }
 
