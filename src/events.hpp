@@ -82,6 +82,8 @@ class events {
         reads_this_tick_ = 0;
         return true;
     }
+    // When that was last the case, by the coarse clock.
+    std::int64_t looked_at() const { return looked_; }
     // True if that is known not to be so without the clock, and nobody interrupts: a call that need do nothing else may
     // go ahead.
     bool in_rush() {

@@ -21,6 +21,7 @@ using of = event_tag::of;
 constexpr std::int64_t first_retry_ns = 1'000'000;
 constexpr std::int64_t last_retry_ns = 100'000'000;
 constexpr std::int64_t folder_look_ns = 1'000'000'000;
+constexpr std::int64_t name_check_ns = 500'000'000;
 
 // A ring that is full, and of which nothing is released for so long, grows. A receiver that is only slower than we are
 // frees room all the time: a larger ring would be as full, and out of the cache it is slower.
@@ -153,6 +154,13 @@ void sender::take_name() {
 }
 
 bool sender::name_is_there() const { return folder_.still_there() && folder_.has(name_); }
+
+// Where nothing watches it. That is three system calls: not for each call that comes after a pause.
+void sender::check_name_now_and_then() {
+    if (events_.looked_at() < name_due_ns_) return;
+    name_due_ns_ = events_.looked_at() + name_check_ns;
+    if (!name_is_there()) check_own_name();
+}
 
 // A receiver made its name again, or we are alone and something in the folder changed: is ours still there?
 void sender::check_own_name() {
@@ -678,7 +686,7 @@ std::int32_t sender::reserve_any(std::size_t size, void *&data, std::int64_t tim
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
     armed_ = false;
     bool due = events_.due();
-    if (due && !watch_ && !name_is_there()) check_own_name();
+    if (due && !watch_) check_name_now_and_then();
     // Without a link: whoever comes next may wait for this very message, and no other call need follow.
     if (due || links_.empty()) look(0);
     // Each wait may bring a receiver that can't be linked yet.

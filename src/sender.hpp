@@ -67,7 +67,7 @@ class sender {
     template <class Archive>
     void hand_over(Archive &a) {
         a(where_, id_, owner_, events_, membarrier_, own_pid_, space_bell_, runtime_, folder_, watch_, knocks_, name_);
-        a(times_, status_, sizes_, rings_, slots_, generations_);
+        a(times_, name_due_ns_, status_, sizes_, rings_, slots_, generations_);
         std::uint32_t leaver = leaver_ ? leaver_->index : no_slot;
         a(leaver);
         leaver_ = leaver == no_slot ? nullptr : slots_[leaver].get();
@@ -83,6 +83,7 @@ class sender {
     void take_name();
     bool name_is_there() const;
     void check_own_name();
+    void check_name_now_and_then();
     void scan(const std::vector<std::string> &names);
     bool is_known(std::uint64_t id) const;
     bool has_receiver() const;
@@ -168,6 +169,7 @@ class sender {
     libipc::fd knocks_;
     std::string name_;
     std::uint32_t times_ = 0;
+    std::int64_t name_due_ns_ = 0;  // to be looked for
     status_page status_;
     ring_sizes sizes_;
     rings rings_;
