@@ -28,8 +28,7 @@ put!(s, "word")
 String(take!(r))    # "word"
 ```
 """
-Base.take!(r::Receiver) = take_bytes(r)
-@noinline take_bytes(r::Receiver) = next(take_next, r)::Vector{UInt8}  # see precompile.jl
+Base.take!(r::Receiver) = next(take_next, r)::Vector{UInt8}
 Base.popfirst!(r::Receiver) = take!(r)
 
 """
@@ -103,11 +102,11 @@ function Base.put!(s::Sender, data; tag::Integer=0)
 end
 Base.push!(s::Sender, data) = put!(s, data)
 
-@noinline function put_bytes(s::Sender, data::StridedArray, tag::UInt64)
+function put_bytes(s::Sender, data::StridedArray, tag::UInt64)
     contiguous(data)
     GC.@preserve data send_bytes(s, Ptr{UInt8}(pointer(data)), sizeof_elements(data), tag, nothing, false)
 end
-@noinline put_bytes(s::Sender, data::Union{String,SubString{String}}, tag::UInt64) =
+put_bytes(s::Sender, data::Union{String,SubString{String}}, tag::UInt64) =
     GC.@preserve data send_bytes(s, pointer(data), sizeof(data), tag, nothing, false)
 put_bytes(s::Sender, data::AbstractString, tag::UInt64) = put_bytes(s, String(data), tag)
 put_bytes(s::Sender, data::AbstractArray, tag::UInt64) = send(s, data)  # which says why not

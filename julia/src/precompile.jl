@@ -1,6 +1,5 @@
 # What the first calls of a session would wait for. Their inference is kept in the package's cache file; machine code is
-# made in each session, in 1.5 at least. There, too, nothing is kept of a method of another module's function, such as
-# Base.take!: what that does stands in a function of our own, which is not inlined into it.
+# made in each session, in 1.5 at least.
 
 precompile(__init__, ())
 precompile(loaded, ())

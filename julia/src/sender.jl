@@ -280,10 +280,7 @@ close(s)           # 1
 String(take!(r))   # "bye"
 ```
 """
-Base.close(s::Sender, exception::Exception=closed_exception("Sender"); linger::Real=0) =
-    shut_after(s, exception, linger)
-
-@noinline function shut_after(s::Sender, exception::Exception, linger::Real)
+function Base.close(s::Sender, exception::Exception=closed_exception("Sender"); linger::Real=0)
     linger >= 0 || throw(ArgumentError("linger=$linger: give 0 seconds or more"))
     isopen(s) || return 0
     if linger > 0
