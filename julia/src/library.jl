@@ -52,7 +52,7 @@ LibIPC.library!(LibIPC.library()) == LibIPC.library()    # true
 """
 function library!(path::AbstractString)
     wanted = abspath(String(path))
-    with_library() do
+    lock(the_library.lock) do
         if the_library.file != C_NULL
             samefile(wanted, the_library.path) && return
             throw(LibraryError(wanted, "cannot use $wanted: $(the_library.path) is loaded already. Call " *
@@ -79,21 +79,11 @@ end
 # Loads the library, unless one is.
 loaded() = the_library.file == C_NULL ? load_first() : nothing
 
-@noinline load_first() = with_library() do
+@noinline load_first() = lock(the_library.lock) do
     the_library.file == C_NULL || return
     path, who = first(candidates())
     load(path, who)
     return
-end
-
-# As lock(f, lock), of which nothing would be precompiled.
-function with_library(f::F) where {F}
-    lock(the_library.lock)
-    try
-        return f()
-    finally
-        unlock(the_library.lock)
-    end
 end
 
 function load(path::String, who::String)

@@ -3,7 +3,7 @@
 # The handle, and the watch on it. The library is not exchanged meanwhile.
 function open_handle(open, receives::Bool, url::String, options)
     loaded()
-    with_library() do
+    lock(the_library.lock) do
         pointer = open_pointer(open, url, options)
         watch = watched(pointer, receives)
         name = receives ? ipc_receiver_url(pointer) : ipc_sender_url(pointer)
