@@ -25,7 +25,7 @@ struct given_up {};
 class patient_sender {
   public:
     patient_sender(const send_options &o, progress &shown)
-        : o_(o), shown_(shown), to_(o.url, std::max<std::uint64_t>(1 << 20, (2 * o.size + 4095) / 4096 * 4096)) {
+        : o_(o), shown_(shown), to_(o.url, std::max<std::uint64_t>(1 << 20, 2 * o.size)) {
         stop_on_signals(to_);
     }
 
