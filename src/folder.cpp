@@ -162,9 +162,9 @@ std::vector<std::string> channel_folder::names() const {
     return all;
 }
 
-bool channel_folder::has(const std::string &name) const {
+bool channel_folder::finds(const std::string &name) const {
     struct stat s;
-    return fstatat(folder_.get(), name.c_str(), &s, AT_SYMLINK_NOFOLLOW) == 0;
+    return still_there() && fstatat(folder_.get(), name.c_str(), &s, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 void channel_folder::unlink(const std::string &name) const { unlinkat(folder_.get(), name.c_str(), 0); }

@@ -43,7 +43,8 @@ class channel_folder {
     const std::string &path() const { return path_; }
 
     std::vector<std::string> names() const;  // none if they can't be read
-    bool has(const std::string &name) const;
+    // Whoever opens the channel now finds the name: in this folder, which is still there.
+    bool finds(const std::string &name) const;
     void unlink(const std::string &name) const;
     // True if it was a name of ours whose owner is gone. A living owner notices nothing. The name has to come from
     // names(), which waits for a bind that is under way: the name is seen before it can be connected to.

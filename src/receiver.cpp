@@ -216,16 +216,6 @@ void receiver::listen() {
     knock(knuckle.get());
 }
 
-// Of senders that were linked just now: the watch may have told of a name while nobody was there to be told.
-void receiver::look_for_names() try {
-    tell_unnamed();
-    names_due_ = false;
-} catch (const std::bad_alloc &) {
-    // At the next look.
-}
-
-bool receiver::name_is_there() const { return folder_.still_there() && folder_.has(name_); }
-
 void receiver::knock(int socket) {
     for (const std::string &name : folder_.names()) {
         if (parse_sender_name(name)) {
@@ -246,7 +236,7 @@ void receiver::tell(const peer &p, layout::notice_kind what) {
 void receiver::watch() {
     watch_ = folder_watch(folder_, events_);
     counters_.watching = static_cast<bool>(watch_);
-    set_alarm(watch_ && !name_is_there() ? folder_retry_ns : 0);  // it went before the watch was there
+    set_alarm(watch_ && !folder_.finds(name_) ? folder_retry_ns : 0);  // it went before the watch was there
 }
 
 // A sender does not watch the folder while it has a link: we do it for ours.
@@ -257,6 +247,14 @@ void receiver::tell_unnamed() {
     for (auto &p : peers_)
         if (p->link && std::find(named.begin(), named.end(), p->link->sender()) == named.end())
             tell(*p, layout::notice_kind::moved);
+}
+
+// Of senders that were linked just now: the watch may have told of a name while nobody was there to be told.
+void receiver::look_for_names() try {
+    tell_unnamed();
+    names_due_ = false;
+} catch (const std::bad_alloc &) {
+    // At the next look.
 }
 
 // `told`: the watch, if there is one, has told of each name that went.
@@ -270,7 +268,7 @@ void receiver::look_at_folder(bool told) try {
 }
 
 void receiver::check_names() {
-    if (name_is_there()) {
+    if (folder_.finds(name_)) {
         if (!std::exchange(findable_, true)) set_alarm();  // it was moved away, and has come back
         return;
     }

@@ -95,7 +95,6 @@ class receiver {
     };
 
     void listen();
-    bool name_is_there() const;
     void knock(int socket);
     int look(std::int64_t timeout_ns);
     void take_newcomers();

@@ -153,20 +153,18 @@ void sender::take_name() {
     knocks_ = std::move(socket);
 }
 
-bool sender::name_is_there() const { return folder_.still_there() && folder_.has(name_); }
-
 // Where nothing watches it. That is three system calls: not for each call that comes after a pause.
 void sender::check_name_now_and_then() {
     if (events_.looked_at() < name_due_ns_) return;
     name_due_ns_ = events_.looked_at() + name_check_ns;
-    if (!name_is_there()) check_own_name();
+    check_own_name();
 }
 
-// A receiver made its name again, or we are alone and something in the folder changed: is ours still there?
+// Makes it again if it is not there.
 void sender::check_own_name() {
+    if (folder_.finds(name_)) return;
     no_cancel here;
     scan_due_ = true;
-    if (name_is_there()) return;
     watch_.stop(events_);
     try {
         take_name();
@@ -181,14 +179,14 @@ void sender::watch_while_alone() {
         // What the watch has not told yet, it tells no more. From here on the receivers tell.
         bool watched = static_cast<bool>(watch_);
         watch_.stop(events_);
-        if (watched && !name_is_there()) check_own_name();
+        if (watched) check_own_name();
         return;
     }
     if (watch_) return;
     watch_ = folder_watch(folder_, events_);
     if (!watch_) events_.alarm_within(folder_look_ns);
     // What changed before the watch was there. Receivers are seen by their knock, which is waiting then.
-    if (!name_is_there()) check_own_name();
+    check_own_name();
 }
 
 // Before a sleep: who comes while it lasts must find us. Each look may take a link off or bring one, and a name that is
@@ -476,6 +474,7 @@ bool sender::hear(outgoing &link, const layout::answer &answer, std::span<libipc
 bool sender::hear(outgoing &link, const layout::notice &notice) {
     switch (notice.what) {
         case layout::notice_kind::moved:
+            scan_due_ = true;
             check_own_name();
             return true;
         case layout::notice_kind::leaving:
@@ -598,6 +597,7 @@ void sender::handle(event_tag tag) {
             return;
         case of::folder:
             watch_.take([](std::string_view) {});
+            scan_due_ = true;
             return check_own_name();
         case of::peer_socket:
         case of::peer_pid:

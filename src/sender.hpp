@@ -81,7 +81,6 @@ class sender {
 
   private:
     void take_name();
-    bool name_is_there() const;
     void check_own_name();
     void check_name_now_and_then();
     void scan(const std::vector<std::string> &names);
