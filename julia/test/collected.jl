@@ -157,7 +157,7 @@ test("finalize is close for a handle that nobody is in, and is put off while som
     end
     Receiver(url) do r
         waiting = @async take!(r)
-        yield()
+        @test waits(r)
         finalize(r)
         @test isopen(r)
         Sender(s -> put!(s, "x"), url)

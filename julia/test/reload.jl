@@ -41,7 +41,7 @@ test("pipes and sockets go over: a task that waits in them wakes for what comes 
                 put!(s, "one")
                 one = hold(recv(r; timeout=patience))
                 waiting = @async take!(r)
-                yield()
+                @test waits(r)
                 for i in 1:6
                     @test LibIPC.reload!(build(i)).handles == 2
                 end
@@ -140,7 +140,7 @@ test("tasks that wait do not notice, and wake for what comes afterwards") do url
         Receiver(url) do r
             Sender(url; capacity=65536) do s
                 waiting = @async verb(r)
-                yield()
+                @test waits(r)
                 foreach(i -> LibIPC.reload!(build(i)), 1:4)
                 @test !istaskdone(waiting)
                 put!(s, "x")

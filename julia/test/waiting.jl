@@ -82,8 +82,7 @@ test("tasks that wait with time-outs of their own end in time, each") do url
             put!(s, "not taken")
             began = time()
             ended = [@async (try flush(s; timeout=t) catch e; e isa TimeoutError && time() - began end) for t in (0.3, 0.1, 0.2)]
-            foreach(_ -> yield(), 1:10)  # a verb may let others run before it waits
-            @test s.handle.waiting == 3
+            @test waits(s, 3)
             @test 0.1 <= result(ended[2]) <= result(ended[3]) <= result(ended[1])
             @test result(ended[1]) >= 0.3
             put!(s, "y")
@@ -97,7 +96,7 @@ test("a message in time is not held up by the time-out") do url
     Receiver(url) do r
         Sender(url) do s
             waiting = @async recv(r, String; timeout=patience)
-            yield()
+            @test waits(r)
             put!(s, "in time")
             @test result(waiting) == "in time"
         end
@@ -123,7 +122,7 @@ test("several tasks wait in take!, and each message goes to one of them") do url
     Receiver(url) do r
         Sender(url) do s
             takers = [@async String(take!(r)) for _ in 1:5]
-            yield()
+            @test waits(r, 5)
             foreach(i -> put!(s, string(i)), 1:5)
             @test sort(map(result, takers)) == string.(1:5)
         end
@@ -149,7 +148,7 @@ end
 test("isready, stats and links answer while another task waits") do url
     Receiver(url) do r
         waiting = @async recv(r, String)
-        yield()
+        @test waits(r)
         @test LibIPC.stats(r).messages == 0
         @test isempty(LibIPC.links(r))
         @test occursin(url, sprint(show, r))
@@ -164,8 +163,9 @@ test("close from another task ends every wait with InvalidStateException") do ur
     for verb in (take!, recv, wait, fetch, r -> recv(r, String), r -> recv(length, r), r -> recv(r; timeout=patience),
                  r -> recv!(zeros(UInt8, 8), r))
         r = Receiver(url)
-        waiting = [@async verb(r) for _ in 1:(verb in (take!, wait, fetch) ? 3 : 1)]
-        yield()
+        tasks = verb in (take!, wait, fetch) ? 3 : 1
+        waiting = [@async verb(r) for _ in 1:tasks]
+        @test waits(r, tasks)
         @test close(r) == 0
         for task in waiting
             e = failure(task)
@@ -200,7 +200,7 @@ test("a second task in the fast form gets ConcurrencyError, and the first goes o
     Receiver(url) do r
         Sender(url; capacity=65536) do s
             first = @async recv(r, String)
-            yield()
+            @test waits(r)
             for verb in (() -> recv(r), () -> take!(r), () -> recv(r; timeout=1), () -> first_of(eachmessage(r)))
                 @test failure(@async verb()) isa LibIPC.ConcurrencyError
             end
@@ -208,7 +208,7 @@ test("a second task in the fast form gets ConcurrencyError, and the first goes o
             @test result(first) == "first"
 
             first = @async take!(r)
-            yield()
+            @test waits(r)
             @test failure(@async recv(r)) isa LibIPC.ConcurrencyError
             put!(s, "second")
             @test String(result(first)) == "second"
