@@ -98,9 +98,9 @@ incoming::next incoming::take(ipc_message &out) {
             continue;
         }
         if (held_count_++ == 0) {
-            lone_ = position;
+            first_held_ = position;
         } else {
-            if (lone_ != none) now_.held.set(at_.offset_of(std::exchange(lone_, none), now_.capacity));
+            write_held();
             now_.held.set(offset);
         }
         give(out, f, position, again ? IPC_REDELIVERED : 0);
@@ -109,11 +109,12 @@ incoming::next incoming::take(ipc_message &out) {
 }
 
 std::int32_t incoming::release(std::uint64_t position) {
-    if (release_alone(position)) return 0;
+    if (release_in_order(position)) return 0;
     if (position >= at_.position || position % layout::frame_align != 0) return -EINVAL;
     if (position < released_) return -ESTALE;
     if (position < now_.base) [[unlikely]]
         return release_older(position);
+    write_held();
     std::uint64_t offset = at_.offset_of(position, now_.capacity);
     if (!now_.held.test(offset)) return -ESTALE;
     now_.held.clear(offset);
@@ -127,6 +128,12 @@ std::int32_t incoming::release(std::uint64_t position) {
         ++now_.early_count;
     }
     return 0;
+}
+
+// Those that are held get their bits.
+void incoming::write_held() {
+    for (std::uint64_t *held : {&first_held_, &second_held_})
+        if (*held != none) now_.held.set(at_.offset_of(std::exchange(*held, none), now_.capacity));
 }
 
 // What is released is all in the ring that is read now.
@@ -188,7 +195,7 @@ bool incoming::go_on() {
     if (look(f) != frame_state::good || f.kind != layout::kind::continued) return false;
     std::uint64_t base = at_.position + f.length;
     if (!next_begins_at(base)) return false;
-    if (lone_ != none) now_.held.set(at_.offset_of(std::exchange(lone_, none), now_.capacity));
+    write_held();
     if (held_count_ != 0) older_.push_back(std::move(now_));
     enter_at(base);
     if (held_count_ == 0) {

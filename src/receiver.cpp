@@ -785,7 +785,7 @@ bool receiver::something_there() const {
 
 // The next message, end or death of one active link; 0 if there is none.
 inline std::int32_t receiver::take_from(std::uint32_t index, peer &p, ipc_message &out) {
-    incoming::next what = p.link->take_alone(out) ? incoming::next::message : p.link->take(out);
+    incoming::next what = p.link->take_in_order(out) ? incoming::next::message : p.link->take(out);
     if (what == incoming::next::message) {
         count_message(out, index, p);
         return IPC_MESSAGE;

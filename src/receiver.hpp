@@ -199,7 +199,7 @@ inline void receiver::count_message(ipc_message &out, std::uint32_t index, peer 
 }
 
 inline bool receiver::receive_at_once(ipc_message &out) {
-    if (turn_left_ == 0 || !serving_ || !events_.in_rush() || !serving_->link->take_alone(out)) return false;
+    if (turn_left_ == 0 || !serving_ || !events_.in_rush() || !serving_->link->take_in_order(out)) return false;
     --turn_left_;
     count_message(out, active_[turn_], *serving_);
     return true;
@@ -208,7 +208,7 @@ inline bool receiver::receive_at_once(ipc_message &out) {
 // Whom we serve is neither gone for good nor are we closed.
 inline bool receiver::release_at_once(const ipc_message &message) {
     if (!serving_ || message.link != (active_[turn_] | serving_->generation << index_bits) ||
-        !serving_->link->release_alone(message.position))
+        !serving_->link->release_in_order(message.position))
         return false;
     --counters_.held;
     return true;

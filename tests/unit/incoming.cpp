@@ -19,6 +19,9 @@ namespace {
 
 constexpr std::uint64_t capacity = 64 << 10;
 
+// As a receiver does.
+next take(incoming &in, ipc_message &m) { return in.take_in_order(m) ? next::message : in.take(m); }
+
 // A sender's memory, written by hand, and what its hello would say.
 struct sent {
     shared_memory ring = make_ring(capacity);
@@ -89,7 +92,7 @@ TEST_CASE_FIXTURE(sent, "a receiver without a wish starts where the hello says")
     hello.start_sequence = 7;
     incoming in = accept();
     CHECK(state() == link_state{.delivered = 160, .released = 160, .accepted = 1});
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(m.sequence == 7);
     CHECK(m.position == 160);
     CHECK(m.tag == 9);
@@ -104,7 +107,7 @@ TEST_CASE_FIXTURE(sent, "from=oldest starts at the oldest message, which counts 
     put(96, 48, 3);
     incoming in = accept(IPC_FROM_OLDEST);
     CHECK(state() == link_state{.delivered = 96, .released = 96, .accepted = 1});
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(m.sequence == 5);
     CHECK(m.position == 96);
     CHECK(m.tag == 3);
@@ -118,9 +121,9 @@ TEST_CASE_FIXTURE(sent, "from=latest releases what waits unseen, and counts it")
     incoming in = accept(IPC_FROM_LATEST);
     CHECK(in.skipped() == 2);
     CHECK(state() == link_state{.delivered = at, .released = at, .skipped = 2, .accepted = 1});
-    CHECK(in.take(m) == next::nothing);
+    CHECK(take(in, m) == next::nothing);
     put(at, 1, 8);
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(m.sequence == 3);
     CHECK(m.tag == 8);
 }
@@ -130,7 +133,7 @@ TEST_CASE_FIXTURE(sent, "from=latest still gets the end") {
     put_end(end);
     incoming in = accept(IPC_FROM_LATEST);
     CHECK(state() == link_state{.delivered = end, .released = end, .skipped = 1, .accepted = 1});
-    CHECK(in.take(m) == next::end);
+    CHECK(take(in, m) == next::end);
 }
 
 TEST_CASE_FIXTURE(sent, "from=latest passes over a ring's worth at most, whatever the ring claims") {
@@ -149,7 +152,7 @@ TEST_CASE_FIXTURE(sent, "an empty ring gives nothing, and changes nothing") {
     link_state before = state();
     m = {sizeof m, nullptr, 1, 2, 3, 4, 5, 6, 7};
     CHECK_FALSE(in.waiting());
-    CHECK(in.take(m) == next::nothing);
+    CHECK(take(in, m) == next::nothing);
     CHECK(state() == before);
     CHECK(m.size == 1);
     CHECK(m.position == 7);
@@ -161,7 +164,7 @@ TEST_CASE_FIXTURE(sent, "a message is delivered before it is released, and held 
     incoming in = accept();
     CHECK(in.waiting());
     m.link = 77;
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(state() == link_state{.delivered = second, .released = 0, .accepted = 1});
     CHECK(m.size == 100);
     CHECK(m.tag == 1);
@@ -172,7 +175,7 @@ TEST_CASE_FIXTURE(sent, "a message is delivered before it is released, and held 
     CHECK(m.position == 0);
     CHECK(in.held() == 1);
     CHECK(in.held_bytes() == second);
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(m.sequence == 2);
     CHECK(reinterpret_cast<std::uintptr_t>(m.data) % 64 == 0);
     CHECK(in.held() == 2);
@@ -184,12 +187,12 @@ TEST_CASE_FIXTURE(sent, "a frame that ends exactly at the end of the ring is fol
     CHECK(second == 5 * capacity);
     std::uint64_t third = put(second, 16, 2);
     incoming in = accept();
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(m.position == 5 * capacity - 64);
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(m.position == 5 * capacity);
     CHECK(m.tag == 2);
-    CHECK(in.take(m) == next::nothing);
+    CHECK(take(in, m) == next::nothing);
     CHECK(in.release(5 * capacity - 64) == 0);
     CHECK(in.release(5 * capacity) == 0);
     CHECK(state() == link_state{.delivered = third, .released = third, .accepted = 1});
@@ -199,8 +202,8 @@ TEST_CASE_FIXTURE(sent, "the end gives back its frame if nothing is held, and wi
     std::uint64_t end = put(0, 16);
     std::uint64_t after = put_end(end);
     incoming in = accept();
-    REQUIRE(in.take(m) == next::message);
-    REQUIRE(in.take(m) == next::end);
+    REQUIRE(take(in, m) == next::message);
+    REQUIRE(take(in, m) == next::end);
     CHECK(in.ended());
     CHECK(state() == link_state{.delivered = end, .released = 0, .accepted = 1});
     CHECK(in.release(0) == 0);
@@ -209,7 +212,7 @@ TEST_CASE_FIXTURE(sent, "the end gives back its frame if nothing is held, and wi
     sent other;
     other.put_end(0);
     incoming alone = other.accept();
-    REQUIRE(alone.take(m) == next::end);
+    REQUIRE(take(alone, m) == next::end);
     CHECK(other.state() == link_state{.delivered = 0, .released = 16, .accepted = 1});
 }
 
@@ -220,11 +223,11 @@ TEST_CASE_FIXTURE(sent, "a full ring is taken to the last frame, end included") 
     put_end(at);
     incoming in = accept();
     for (std::uint64_t i = 0; i < messages; ++i) {
-        REQUIRE(in.take(m) == next::message);
+        REQUIRE(take(in, m) == next::message);
         REQUIRE(m.tag == i);
     }
-    CHECK(in.take(m) == next::end);
-    CHECK(in.take(m) == next::nothing);
+    CHECK(take(in, m) == next::end);
+    CHECK(take(in, m) == next::nothing);
     CHECK(in.held() == messages);
     for (std::uint64_t p = at; p != 0; p -= 32) REQUIRE(in.release(p - 32) == 0);  // the last first
     CHECK(state() == link_state{.delivered = at, .released = at + 16, .accepted = 1});
@@ -236,7 +239,7 @@ TEST_CASE_FIXTURE(sent, "releasing in order moves `released` from message to mes
     std::array<std::uint64_t, 4> at{};
     for (int i = 0; i < 3; ++i) at[i + 1] = put(at[i], 40);
     incoming in = accept();
-    for (int i = 0; i < 3; ++i) REQUIRE(in.take(m) == next::message);
+    for (int i = 0; i < 3; ++i) REQUIRE(take(in, m) == next::message);
     for (int i = 0; i < 3; ++i) {
         CHECK(in.release(at[i]) == 0);
         CHECK(state() == link_state{.delivered = at[3], .released = at[i + 1], .accepted = 1});
@@ -249,7 +252,7 @@ TEST_CASE_FIXTURE(sent, "an early release sets its bit, and the oldest one's rel
     std::array<std::uint64_t, 5> at{capacity - 64};
     for (int i = 0; i < 4; ++i) at[i + 1] = put(at[i], 16);
     incoming in = accept();
-    for (int i = 0; i < 4; ++i) REQUIRE(in.take(m) == next::message);
+    for (int i = 0; i < 4; ++i) REQUIRE(take(in, m) == next::message);
     link_state held{.delivered = at[4], .released = at[0], .accepted = 1};
     CHECK(state() == held);
     CHECK(in.release(at[2]) == 0);
@@ -276,7 +279,7 @@ TEST_CASE("whatever the order of releases, at each moment `released` and the bit
         for (int i = 0; i < 4; ++i) at[i + 1] = s.put(at[i], 100 * i);
         incoming in = s.accept();
         ipc_message m{};
-        for (int i = 0; i < 4; ++i) REQUIRE(in.take(m) == next::message);
+        for (int i = 0; i < 4; ++i) REQUIRE(take(in, m) == next::message);
         std::set<std::uint64_t> held{at.begin(), at.end() - 1};
         for (int i : order) {
             REQUIRE(in.release(at[i]) == 0);
@@ -309,10 +312,10 @@ TEST_CASE_FIXTURE(sent, "what is not held can't be released, and trying changes 
         refused(~std::uint64_t{0} - 15, -EINVAL);
     };
     never();  // none is held
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     never();  // one is
     refused(at[1], -EINVAL);
-    for (int i = 0; i < 3; ++i) REQUIRE(in.take(m) == next::message);
+    for (int i = 0; i < 3; ++i) REQUIRE(take(in, m) == next::message);
     never();                       // several are
     refused(at[0] + 16, -ESTALE);  // in the middle of a message
     REQUIRE(in.release(at[2]) == 0);
@@ -330,10 +333,10 @@ TEST_CASE_FIXTURE(sent, "a message held alone can be released after others came 
     std::array<std::uint64_t, 4> at{};
     for (int i = 0; i < 3; ++i) at[i + 1] = put(at[i], 20);
     incoming in = accept();
-    REQUIRE(in.take(m) == next::message);
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(in.release(at[1]) == 0);
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(in.release(at[2]) == 0);
     CHECK(state() == link_state{.delivered = at[3], .released = 0, .accepted = 1, .early = {at[1], at[2]}});
     CHECK(in.release(at[0]) == 0);
@@ -348,7 +351,7 @@ TEST_CASE_FIXTURE(sent, "messages that were delivered to the receiver before are
     hello.redelivered_until = at[2];
     incoming in = accept();
     for (int i = 0; i < 3; ++i) {
-        REQUIRE(in.take(m) == next::message);
+        REQUIRE(take(in, m) == next::message);
         CHECK(m.sequence == static_cast<std::uint64_t>(i + 1));
         CHECK(m.flags == (i < 2 ? IPC_REDELIVERED : 0));
     }
@@ -364,9 +367,9 @@ TEST_CASE_FIXTURE(sent, "what the receiver before released early does not come a
     incoming in = accept();
     link_state now{.delivered = at[0], .released = at[0], .accepted = 1, .early = {at[1] % capacity, at[3] % capacity}};
     CHECK(state() == now);
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(m.tag == 0);
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(m.tag == 2);
     CHECK(m.sequence == 3);
     now.delivered = at[3];
@@ -377,7 +380,7 @@ TEST_CASE_FIXTURE(sent, "what the receiver before released early does not come a
     CHECK(state() == now);
     CHECK(in.release(at[2]) == 0);
     CHECK(in.held() == 0);
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(m.tag == 4);
     CHECK(m.sequence == 5);
     CHECK(m.flags == 0);
@@ -392,7 +395,7 @@ TEST_CASE_FIXTURE(sent, "if all that is left was released early, it is given bac
     set_bit(early.get(), at[0]);
     set_bit(early.get(), at[1]);
     incoming in = accept();
-    CHECK(in.take(m) == next::nothing);
+    CHECK(take(in, m) == next::nothing);
     CHECK(state() == link_state{.delivered = 0, .released = at[2], .accepted = 1});
 }
 
@@ -404,7 +407,7 @@ TEST_CASE_FIXTURE(sent, "from=latest clears the bits of what it passes over") {
     incoming in = accept(IPC_FROM_LATEST);
     CHECK(state() == link_state{.delivered = at[2], .released = at[2], .skipped = 2, .accepted = 1});
     put(at[2], 8, 1);
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     CHECK(m.flags == 0);
 }
 
@@ -413,14 +416,14 @@ TEST_CASE_FIXTURE(sent, "from=latest clears the bits of what it passes over") {
 TEST_CASE_FIXTURE(sent, "a broken header is told, and nothing changes") {
     put(0, 16);
     incoming in = accept();
-    REQUIRE(in.take(m) == next::message);
+    REQUIRE(take(in, m) == next::message);
     link_state before = state();
     m = {sizeof m, nullptr, 1, 2, 3, 4, 5, 6, 7};
     for (std::uint64_t word : {layout::frame_word(kind{4}, 16, 0), layout::frame_word(kind{0}, 16, 1),
                                layout::frame_word(kind::message, 0, 1), layout::frame_word(kind::message, 16, capacity),
                                layout::frame_word(kind::message, 16, 1) | 0x100, ~std::uint64_t{0}}) {
         put_word(32, word);
-        CHECK(in.take(m) == next::broken);
+        CHECK(take(in, m) == next::broken);
         CHECK(state() == before);
         CHECK(in.held() == 1);
         CHECK(m.size == 1);
@@ -432,19 +435,19 @@ TEST_CASE_FIXTURE(sent, "a sender that writes over what is held is told from one
     for (std::uint64_t p = 0; p < capacity; p += 32) put(p, 16);
     put_word(0, layout::frame_word(kind::message, 16, 16));
     incoming in = accept();
-    for (std::uint64_t p = 0; p < capacity; p += 32) REQUIRE(in.take(m) == next::message);
+    for (std::uint64_t p = 0; p < capacity; p += 32) REQUIRE(take(in, m) == next::message);
     link_state before = state();
-    CHECK(in.take(m) == next::broken);  // one more would be the first again, which is held
+    CHECK(take(in, m) == next::broken);  // one more would be the first again, which is held
     CHECK(state() == before);
     CHECK(in.release(0) == 0);
-    CHECK(in.take(m) == next::message);
+    CHECK(take(in, m) == next::message);
 }
 
 TEST_CASE_FIXTURE(sent, "bits that somebody else sets or clears in the link lead nowhere") {
     std::array<std::uint64_t, 4> at{};
     for (int i = 0; i < 3; ++i) at[i + 1] = put(at[i], 20);
     incoming in = accept();
-    for (int i = 0; i < 3; ++i) REQUIRE(in.take(m) == next::message);
+    for (int i = 0; i < 3; ++i) REQUIRE(take(in, m) == next::message);
     set_bit(early.get(), 4096);
     CHECK(in.release(at[2]) == 0);
     std::fill_n(bits_of(early.get()), layout::bitmap_words(capacity), 0);
@@ -461,7 +464,7 @@ TEST_CASE_FIXTURE(sent, "the sender's bell is rung when the room it waits for is
     std::array<std::uint64_t, 4> at{};
     for (int i = 0; i < 3; ++i) at[i + 1] = put(at[i], 20);
     incoming in = accept();
-    for (int i = 0; i < 3; ++i) REQUIRE(in.take(m) == next::message);
+    for (int i = 0; i < 3; ++i) REQUIRE(take(in, m) == next::message);
     link_words().wants = at[2];
     CHECK(in.release(at[0]) == 0);
     CHECK(rings() == 0);
@@ -478,7 +481,7 @@ TEST_CASE_FIXTURE(sent, "an early release rings nobody") {
     std::array<std::uint64_t, 3> at{};
     for (int i = 0; i < 2; ++i) at[i + 1] = put(at[i], 20);
     incoming in = accept();
-    for (int i = 0; i < 2; ++i) REQUIRE(in.take(m) == next::message);
+    for (int i = 0; i < 2; ++i) REQUIRE(take(in, m) == next::message);
     link_words().wants = 16;
     CHECK(in.release(at[1]) == 0);
     CHECK(rings() == 0);
@@ -500,7 +503,7 @@ TEST_CASE_FIXTURE(sent, "the sender need not fence after 1,024 messages without 
     std::uint64_t at = 0;
     auto one = [&] {
         std::uint64_t next_at = put(at, 20);
-        REQUIRE(in.take(m) == next::message);
+        REQUIRE(take(in, m) == next::message);
         REQUIRE(in.release(at) == 0);
         at = next_at;
     };
@@ -551,7 +554,7 @@ TEST_CASE_FIXTURE(sent, "a link tells who sends, and how far committed, delivere
     std::array<std::uint64_t, 4> at{};
     for (int i = 0; i < 3; ++i) at[i + 1] = put(at[i], 20);
     incoming in = accept();
-    for (int i = 0; i < 2; ++i) REQUIRE(in.take(m) == next::message);
+    for (int i = 0; i < 2; ++i) REQUIRE(take(in, m) == next::message);
     REQUIRE(in.release(at[0]) == 0);
     ipc_link told{};
     in.fill(told);
@@ -564,8 +567,8 @@ TEST_CASE_FIXTURE(sent, "a link tells who sends, and how far committed, delivere
     CHECK(told.behind == 1);
     CHECK(told.skipped == 0);
     put_end(at[3]);
-    REQUIRE(in.take(m) == next::message);
-    REQUIRE(in.take(m) == next::end);
+    REQUIRE(take(in, m) == next::message);
+    REQUIRE(take(in, m) == next::end);
     in.fill(told);
     CHECK(told.state == IPC_LINK_ENDED);
     CHECK(told.committed == at[3] + 16);
@@ -605,11 +608,11 @@ struct sent_in_two : sent {
 TEST_CASE_FIXTURE(sent_in_two, "a stream goes on in a ring once that is announced, and the one before it is released") {
     incoming in = accept();
     for (int i = 0; i < 3; ++i) {
-        REQUIRE(in.take(m) == next::message);
+        REQUIRE(take(in, m) == next::message);
         CHECK(in.release(at[i]) == 0);
     }
     link_state before = state();
-    CHECK(in.take(m) == next::continued);
+    CHECK(take(in, m) == next::continued);
     CHECK(in.at_continued());
     CHECK_FALSE(in.go_on());
     CHECK(state() == before);
@@ -619,7 +622,7 @@ TEST_CASE_FIXTURE(sent_in_two, "a stream goes on in a ring once that is announce
     CHECK_FALSE(in.at_continued());
     CHECK(state().released == base);
     for (int i = 3; i < 6; ++i) {
-        REQUIRE(in.take(m) == next::message);
+        REQUIRE(take(in, m) == next::message);
         CHECK(m.tag == i);
         CHECK(m.position == at[i]);
         CHECK(m.sequence == i + 1);
@@ -627,7 +630,7 @@ TEST_CASE_FIXTURE(sent_in_two, "a stream goes on in a ring once that is announce
         CHECK(in.release(at[i]) == -ESTALE);
     }
     CHECK(in.release(at[1]) == -ESTALE);
-    CHECK(in.take(m) == next::nothing);
+    CHECK(take(in, m) == next::nothing);
     CHECK(state().released == at[6]);
 }
 
@@ -640,7 +643,7 @@ TEST_CASE("in whatever order messages of two rings are released, `released` and 
         ipc_message m{};
         for (int i = 0; i < 6; ++i) {
             if (i == 3) REQUIRE(in.go_on());
-            REQUIRE(in.take(m) == next::message);
+            REQUIRE(take(in, m) == next::message);
         }
         std::set<std::uint64_t> held(s.at.begin(), s.at.end() - 1);
         for (int i : order) {
@@ -666,7 +669,7 @@ TEST_CASE_FIXTURE(sent_in_two,
     REQUIRE(announce(in));
     for (int i = 0; i < 6; ++i) {
         if (i == 3) REQUIRE(in.go_on());
-        REQUIRE(in.take(m) == next::message);
+        REQUIRE(take(in, m) == next::message);
     }
     CHECK(m.tag == 5);
     CHECK_FALSE(in.announce(0, mapped({at[6] + 16, 2 * capacity}, next_ring, next_bits)));
