@@ -28,7 +28,18 @@ put!(s, "word")
 String(take!(r))    # "word"
 ```
 """
-Base.take!(r::Receiver) = next(take_next, r)::Vector{UInt8}
+function Base.take!(r::Receiver)
+    h = r.handle
+    begin_verb(h, nothing)
+    if one_thread()
+        size = size_if_there(h)
+        if size >= 0
+            v = Vector{UInt8}(undef, size)
+            GC.@preserve v copy_next(h, pointer(v), size) == size && return v
+        end
+    end
+    return next(take_next, r)::Vector{UInt8}
+end
 Base.popfirst!(r::Receiver) = take!(r)
 
 """

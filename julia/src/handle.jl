@@ -277,6 +277,9 @@ end
     return
 end
 
+# With one thread nobody is inside when a task calls: so those verbs that any number of tasks may use can go in this way.
+@inline one_thread() = unsafe_load(cglobal(:jl_n_threads, Cint)) == 1
+
 # ---- Holding the handle ----
 
 # Calls f(), which calls the library and nothing that could throw.

@@ -108,7 +108,7 @@ end
     h.current, h.next = h.next, h.current
     h.pending = 0
     h.viewing = true
-    h.owner = current_task()
+    pointer_from_objref(h.owner) == h.inside || (h.owner = current_task())
     raw = unsafe_load(h.current)
     return Message(raw.data, raw.size % Int, raw.tag, raw.sequence, raw.sender, raw.position, raw.link,
                    raw.flags & IPC_REDELIVERED != 0, raw.flags & IPC_DUPLICATE != 0, raw.flags & IPC_LATE != 0,
@@ -291,6 +291,14 @@ end
 @noinline await_next_slowly(r::Receiver, timeout, code::Int32) =
     passing_over(attempt, size_of_next, r, timeout, true, code)::Int
 size_of_next(h::Handle) = unsafe_load(h.next).size % Int
+
+# The size of the next message if it is there, or -1.
+@inline function size_if_there(h::Handle)
+    tryenter(h) || return -1
+    size = look(h) == IPC_MESSAGE ? size_of_next(h) : -1
+    leave(h)
+    return size
+end
 
 # Copies the next message to where there is room for so many bytes, if it is there and can be done now. Returns its size,
 # or -1.

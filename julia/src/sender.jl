@@ -150,7 +150,7 @@ sizeof_elements(data::AbstractArray) = length(data) * sizeof(eltype(data))
 @inline function send_bytes(s::Sender, p::Ptr{UInt8}, n::Int, tag::UInt64, timeout, alone::Bool)
     h = s.handle
     code = UNTRIED
-    if alone
+    if alone || one_thread()
         begin_verb(h, timeout)
         if tryenter(h)
             code = ipc_sender_send(h.pointer, p, n, tag, 0)
