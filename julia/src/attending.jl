@@ -40,7 +40,7 @@ end
 # Before its fd is closed.
 unattend(h::Handle) = control(EPOLL_CTL_DEL, h)
 
-attend_all(::Ptr{Cvoid}, ::Cint, ::Cint) = quietly(take_events)
+attend_all(::Ptr{Cvoid}, ::Cint, ::Cint) = quietly(take_events, hand_over_or_press_again)
 
 function start_attending()
     attendant.due = false
@@ -106,13 +106,6 @@ function let_all_look()
         h.attended || h.waiting > 0 || h.blocking || !is_open(h) || let_look(h) || was_used(h)
     end
     return
-end
-
-function handle_at(i::Int)
-    lock(handles_lock)
-    h = i <= length(handles) ? handles[i] : nothing
-    unlock(handles_lock)
-    return h
 end
 
 # False if somebody has it.

@@ -9,6 +9,8 @@ function copy_of_next(h::Handle)
     return v
 end
 
+take_now(h::Handle) = (size = size_if_there(h); size < 0 ? nothing : copied_next(Vector{UInt8}, h, size))
+
 function take_next(h::Handle)
     v = copy_of_next(h)
     code = locked(() -> consume(h), h)
@@ -32,11 +34,8 @@ function Base.take!(r::Receiver)
     h = r.handle
     begin_verb(h, nothing)
     if one_thread()
-        size = size_if_there(h)
-        if size >= 0
-            v = Vector{UInt8}(undef, size)
-            GC.@preserve v copy_next(h, pointer(v), size) == size && return v
-        end
+        v = verb(() -> take_now(h))
+        v === nothing || return v
     end
     return next(take_next, r)::Vector{UInt8}
 end
@@ -82,9 +81,13 @@ function Base.isready(r::Receiver)
 end
 Base.isempty(r::Receiver) = !isready(r)
 
-function Base.iterate(r::Receiver, _=nothing)
+@inline function Base.iterate(r::Receiver, _=nothing)
+    v = take_unless_closed(r)
+    return v === nothing ? nothing : (v, nothing)
+end
+function take_unless_closed(r::Receiver)
     try
-        return take!(r), nothing
+        return take!(r)
     catch e
         e isa InvalidStateException && e.state === :closed || rethrow()
         return nothing

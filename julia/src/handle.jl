@@ -19,7 +19,8 @@
 # Ctrl-C. A verb lets an InterruptException out before it has done anything, or while it waits, and not afterwards: so a
 # message was given or comes again, and one was sent or was not. Julia may throw it at each safepoint of the first thread:
 # where an allocation, a lock, a switch of tasks or a gc-safe region ends, and, from Julia 1.10 on, where a function begins.
-#   - A fast verb has one safepoint, at its start. From there to its return all is inlined, and allocates nothing.
+#   - A fast verb has one safepoint, at its start, and not in every call. From there to its return all is inlined, and
+#     allocates nothing.
 #   - Everything else runs in a region where Ctrl-C waits: by disable_sigint, where nothing is lost if it comes out at the
 #     end; else by `verb` or `quietly`, after which it comes out in the caller.
 #   - What is received is in `next` until a fast verb, or a region, gives it: `pending` says so.
@@ -44,7 +45,7 @@ mutable struct Session
     number::UInt
 end
 const session = Session(0)
-begin_session() = (session.number = (hash((getpid(), time_ns(), time())) | 1) << 3; nothing)
+begin_session() = (session.number = (hash(time_ns(), hash(UInt64(getpid()), reinterpret(UInt64, time()))) | 1) << 3; nothing)
 
 # What `gate` is: the session's number, and these bits. None set means that a fast verb may pass.
 const SHUT = UInt(1)    # somebody is alone inside
@@ -75,6 +76,7 @@ mutable struct Handle
     spin_ns::Int
     wait_ns::Int         # mean of waits
     blocking::Bool       # in recv_blocking, which waits
+    user::Union{Nothing,Task}  # whose call looked at the clock last, see turns.jl
     attended::Bool       # nobody has used it since the library was let look, see attending.jl
     turns::Int           # calls until the clock is looked at, see turns.jl
     stride::Int          # so many from one look to the next
@@ -92,6 +94,7 @@ mutable struct Handle
         h.free = no_slot
         h.viewing = h.receives = h.orphan = h.interrupted = h.alone = h.blocking = h.attended = false
         h.owner = current_task()
+        h.user = nothing
         h.room = C_NULL
         h.scratch = blank(RawMessage)
         h.buffers = (h.scratch, h.scratch)
@@ -144,6 +147,7 @@ function new_handle(pointer::Ptr{Cvoid}, receives::Bool, url::String)
         h.spin_ns = 0
         h.wait_ns = 10 * most_spin_ns
         h.ran_ns = coarse_ns()
+        h.user = nothing
         h.gate = session.number
     end
     return h
@@ -155,10 +159,20 @@ is_foreign(h::Handle) = h.gate & CLOSED == 0 && !is_open(h)
 
 # Before they are held, they may have become others.
 function open_handles()
+    found = Handle[]
+    i = 0
+    while (h = handle_at(i += 1)) !== nothing
+        is_open(h) && push!(found, h)
+    end
+    return found
+end
+
+# Or nothing, beyond the last one.
+function handle_at(i::Int)
     lock(handles_lock)
-    found = copy(handles)
+    h = i <= length(handles) ? handles[i] : nothing
     unlock(handles_lock)
-    return filter!(is_open, found)
+    return h
 end
 
 function give_back(h::Handle)
@@ -185,7 +199,7 @@ const pressed = Pressed(false)
 
 # Calls f(), and returns what that does whatever is pressed meanwhile. A Ctrl-C that came too late to be seen by f wants
 # out at the end of the region: it is caught, and pressed once more. From there to the caller's return is no safepoint.
-@inline function quietly(f::F) where {F}
+@inline function quietly(f::F, too_late::G=press_again) where {F,G}
     done = false
     local result
     try
@@ -195,26 +209,37 @@ const pressed = Pressed(false)
         Base.sigatomic_end()
     catch
         done || rethrow()
-        pressed.again = true
-        ccall(:kill, Cint, (Cint, Cint), getpid(), 2)
+        too_late()
     end
     return result
+end
+
+@noinline function press_again()
+    pressed.again = true
+    ccall(:kill, Cint, (Cint, Cint), getpid(), 2)
+    return
 end
 
 # The same for a verb. What was pressed once more takes a moment to arrive. In a loop over one verb it would arrive within
 # the next one again and again: so the next one waits for it.
 @inline function verb(f::F) where {F}
     pressed.again && see_pressed()
-    return quietly(f)
+    return quietly(f, hand_over_or_press_again)
 end
+
+@noinline hand_over_or_press_again() = hand_over(InterruptException()) || press_again()
 
 @noinline function see_pressed()
     Threads.threadid() == 1 || return
     pressed.again = false
     began = time_ns()
-    while time_ns() - began < 10_000_000
-        GC.safepoint()
-        ccall(:sched_yield, Cint, ())
+    try
+        while time_ns() - began < 10_000_000
+            GC.safepoint()
+            ccall(:sched_yield, Cint, ())
+        end
+    catch e
+        e isa InterruptException && hand_over(e) || rethrow()
     end
     return
 end

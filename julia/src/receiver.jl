@@ -30,9 +30,9 @@ While nobody calls it, senders that come are taken in by Julia's event loop: whe
 Every verb but [`recv_blocking`](@ref) lets other tasks run now and then, also where messages come faster than they are taken.
 
 Ctrl-C comes out of a verb, of a sender's too, before it has done anything or while it waits: a message was given or comes
-again, was sent or was not. In a task in the background, a verb that waits passes it on to what the user waits for, and goes
-on; a warning says so if it can't. Where such a task computes, Julia may throw it there: catch `InterruptException`, or give
-the receiver a thread of its own (`julia/examples/own_thread.jl`), where Ctrl-C never comes.
+again, was sent or was not. In a task in the background, a verb hands it over to what the user waits for, and goes on. Where
+such a task does something else, Julia may throw it there, which ends the task; a warning says so. A receiver on a thread of
+its own (`julia/examples/own_thread.jl`) never gets it.
 
 # Examples
 ```julia
@@ -267,9 +267,15 @@ function recv_owned(r::Receiver, ::Type{T}, timeout) where {T<:Union{String,Vect
         size = await_next(r, timeout)
         each = sizeof(element_type(T))
         each > 0 && size % each == 0 || throw_misfit(T, size, each)
-        value = T === String ? Base._string_n(size) : T(undef, size ÷ each)
-        GC.@preserve value copy_next(r.handle, Ptr{UInt8}(pointer(value)), size) == size && return value
+        value = verb(() -> copied_next(T, r.handle, size))
+        value === nothing || return value
     end
+end
+
+# A copy of the next message if it has this size, or nothing. Where Ctrl-C waits: what is allocated is a safepoint.
+function copied_next(::Type{T}, h::Handle, size::Int) where {T}
+    value = T === String ? Base._string_n(size) : T(undef, size ÷ sizeof(element_type(T)))
+    return GC.@preserve value copy_next(h, Ptr{UInt8}(pointer(value)), size) == size ? value : nothing
 end
 
 @noinline throw_misfit(T, size, each) = throw(ArgumentError("the message has $size bytes, which is not the size of $T " *

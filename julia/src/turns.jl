@@ -12,9 +12,8 @@ const CLOCK_MONOTONIC_COARSE = 6
     return now[][1] * 1_000_000_000 + now[][2]
 end
 
-# What each fast verb begins with: its one safepoint, and what may throw.
+# What each fast verb begins with: what may throw, and its one safepoint.
 @inline function begin_verb(h::Handle, timeout)
-    GC.safepoint()
     check_seconds(timeout)
     let_others_run(h)
     return
@@ -27,34 +26,41 @@ end
 end
 
 @noinline function look_at_clock(h::Handle)
+    unless_meant_for_another(GC.safepoint)
     now = coarse_ns()
     h.stride = h.turns = now == h.tick_ns ? min(2 * h.stride, longest_stride) : 1
     now == h.tick_ns && return
     h.tick_ns = now
     was_used(h)
+    h.user === current_task() || look_after_user(h)
     now - h.ran_ns < turn_ns && return
     h.ran_ns = now
-    try
-        # Not interrupted within: that would leave a task that runs in the queue of those that are to run. The first one
-        # sees what has come, the second runs who has waited for it.
-        uninterrupted(() -> (yield(); yield()))
-    catch e
-        e isa InterruptException && passed_on(e, h) || rethrow()
-    end
+    # Not interrupted within: that would leave a task that runs in the queue of those that are to run. The first one sees
+    # what has come, the second runs who has waited for it.
+    unless_meant_for_another(() -> uninterrupted(() -> (yield(); yield())))
     return
 end
 
 # ---- Ctrl-C in a task in the background ----
 
 # Julia throws Ctrl-C into the task that ran last, which is often one that receives, and not the one that the user waits for.
-# If a verb can tell which that is, it gets it, and the verb goes on. Otherwise it is said who got it.
-function passed_on(e::InterruptException, h::Handle)
-    task = foreground_task()
-    task === current_task() && return false
-    if task === nothing || istaskdone(task)
-        @warn "Ctrl-C came out of a call on $(h.url), in a task in the background"
-        return false
+# A verb hands it over to that one, and goes on. Where it can't, or where it is thrown between two verbs, it ends the task:
+# then that is said.
+
+# Calls f(), which does nothing but let Ctrl-C in.
+@inline function unless_meant_for_another(f::F) where {F}
+    try
+        f()
+    catch e
+        e isa InterruptException && hand_over(e) || rethrow()
     end
+    return
+end
+
+# False if it is for this task, or nobody knows for whom.
+function hand_over(e::InterruptException)
+    task = foreground_task()
+    (task === nothing || task === current_task() || istaskdone(task)) && return false
     schedule(task, e; error=true)
     return true
 end
@@ -67,3 +73,26 @@ function foreground_task()
     return backend.in_eval ? backend.backend_task : nothing
 end
 const loader = Ref{Union{Nothing,Task}}(nothing)
+
+# A task that fails by itself says nothing.
+@noinline function look_after_user(h::Handle)
+    task = h.user = current_task()
+    task === foreground_task() && return
+    lock(looked_after_lock)
+    fresh = !haskey(looked_after, task)
+    fresh && (looked_after[task] = nothing)
+    unlock(looked_after_lock)
+    fresh && look_after(task, h.url)
+    return
+end
+const looked_after = IdDict{Task,Nothing}()
+const looked_after_lock = Threads.SpinLock()
+
+look_after(task::Task, url::String) = @async begin
+    Base._wait(task)
+    lock(looked_after_lock)
+    delete!(looked_after, task)
+    unlock(looked_after_lock)
+    istaskfailed(task) && task.exception isa InterruptException &&
+        @warn "Ctrl-C has ended a task in the background that used $url"
+end

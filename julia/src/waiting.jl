@@ -51,7 +51,7 @@ function await_undisturbed(attempt::A, finish::F, x, timeout, limit::Int64, alon
         admit(x, alone)
         code > 0 && (code = UNTRIED)  # it is there still
         while true
-            code == UNTRIED && (see_interrupts(); code = attempt(h))
+            code == UNTRIED && (unless_meant_for_another(see_interrupts); code = attempt(h))
             if code != EAGAIN
                 (code == IPC_END || code == IPC_DIED) && return locked(() -> take_news(h), h)
                 code < 0 && throw_error(h, code)
@@ -98,6 +98,7 @@ function count_out(h::Handle)
     h.waiting == 0 && (h.gate &= ~WAITED)
     notify(h.left)
     h.ran_ns = coarse_ns()
+    h.user === current_task() || look_after_user(h)
     was_used(h)
     return
 end
@@ -108,9 +109,7 @@ end
     locked(() -> arm(h), h) == 1 || return
     unlock(h)
     try
-        reenable_sigint(() -> wait(x.watch))
-    catch e
-        e isa InterruptException && passed_on(e, h) || rethrow()
+        unless_meant_for_another(() -> reenable_sigint(() -> wait(x.watch)))
     finally
         lock(h)
     end

@@ -34,6 +34,74 @@ test("Ctrl-C ends what the user waits for, and a task that receives in the backg
     end
 end
 
+test("Ctrl-C ends what the user waits for also where messages come faster than the task in the background takes them") do url
+    verbs = ("for m in eachmessage(r) work() end", "while true recv(r); work() end", "while true take!(r); work() end",
+             "for bytes in r work() end", "while true recv(r, Vector{UInt8}; timeout=1); work() end")
+    for verb in verbs
+        with_julia("""
+            r = Receiver("$url")
+            work(began=time_ns()) = while time_ns() - began < 2_000_000 end
+            receiving = @async $verb
+            while LibIPC.stats(r).messages < 200 sleep(0.01) end  # all is compiled
+            for _ in 1:3
+                try
+                    say("waiting")
+                    sleep($patience)
+                    say("not interrupted")
+                catch e
+                    say(typeof(e))
+                end
+            end
+            say(istaskdone(receiving) ? receiving.exception : "still receiving")
+            """) do julia
+            Sender(url; capacity=65536) do s
+                flood = @async try
+                    while true
+                        send(s, zeros(UInt8, 64))
+                    end
+                catch e
+                    e isa InvalidStateException || rethrow()
+                end
+                for _ in 1:3
+                    expect(julia, "waiting")
+                    sleep(0.1)
+                    kill(julia, Base.SIGINT)
+                    expect(julia, "InterruptException")
+                end
+                expect(julia, "still receiving")
+                close(s)
+                @test result(flood)
+            end
+        end
+    end
+end
+
+test("a warning says so when Ctrl-C has ended a task in the background") do url
+    with_julia("""
+        using Logging
+        global_logger(SimpleLogger(stdout))
+        r = Receiver("$url")
+        receiving = @async begin
+            recv(r)
+            say("received")
+            while true GC.safepoint() end
+        end
+        try
+            wait(receiving)
+        catch e
+        end
+        foreach(_ -> yield(), 1:3)
+        """) do julia
+        Sender(url) do s
+            put!(s, "a message")
+            expect(julia, "received")
+            sleep(0.1)
+            kill(julia, Base.SIGINT)
+            expect(julia, "┌ Warning: Ctrl-C has ended a task in the background that used $url")
+        end
+    end
+end
+
 test("the example of a thread of its own: it receives while the first thread computes") do url
     example = joinpath(package, "examples", "own_thread.jl")
     output = read(`$(Base.julia_cmd()) --startup-file=no --history-file=no --project=$package -t 2 $example`, String)
