@@ -27,7 +27,7 @@ What goes wrong is thrown as [`IPCError`](@ref), [`TimeoutError`](@ref), [`Stale
 """
 module LibIPC
 
-# Whatever is no user's business, so that `LibIPC.` and tab show what is. (They show what is imported, and not what is used.)
+# Whatever is no user's business, so that `LibIPC.` and tab show what is.
 module Internals
 
 using FileWatching: FDWatcher, FolderMonitor
@@ -73,9 +73,12 @@ export Receiver, Sender, Message
 export recv, recv!, recv_blocking, send, eachmessage, hold, release
 export IPCError, TimeoutError, StaleMessageError, SenderDied
 
-import .Internals: channels, links, stats, url, interrupt
-import .Internals: reload!, autoreload!, library!, library, version
-import .Internals: LibraryError, ConcurrencyError
+# What is exported is shown by tab at `LibIPC.`, and so is what is the module's own, but not what it imports.
+const channels, links, stats, url, interrupt =
+    Internals.channels, Internals.links, Internals.stats, Internals.url, Internals.interrupt
+const reload!, autoreload!, library!, library, version =
+    Internals.reload!, Internals.autoreload!, Internals.library!, Internals.library, Internals.version
+const LibraryError, ConcurrencyError = Internals.LibraryError, Internals.ConcurrencyError
 VERSION >= v"1.11" && eval(Meta.parse("""
     public channels, links, stats, url, interrupt, reload!, autoreload!, library!, library, version, LibraryError,
            ConcurrencyError"""))

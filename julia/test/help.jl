@@ -3,8 +3,8 @@ isdefined(@__MODULE__, :held) || include("support.jl")
 using InteractiveUtils, REPL
 
 # What `LibIPC.` and tab offer.
-offered() = filter(name -> !startswith(String(name), '#') && !(name in (:eval, :include, :LibIPC, :Internals)),
-                   names(LibIPC; all=true, imported=true))
+completed(line) = map(REPL.REPLCompletions.completion_text, REPL.REPLCompletions.completions(line, length(line))[1])
+offered() = filter(name -> !(name in (:eval, :include, :LibIPC, :Internals)), Symbol.(completed("LibIPC.")))
 documented(name) = !occursin("No documentation found", sprint(show, MIME"text/plain"(), Docs.doc(Docs.Binding(LibIPC, name))))
 
 test("tab offers what users need, and nothing else") do url
@@ -12,6 +12,10 @@ test("tab offers what users need, and nothing else") do url
         :Receiver, :Sender, :Message, :recv, :recv!, :recv_blocking, :send, :eachmessage, :hold, :release,
         :IPCError, :TimeoutError, :StaleMessageError, :SenderDied, :ConcurrencyError, :LibraryError,
         :channels, :links, :stats, :url, :interrupt, :reload!, :autoreload!, :library!, :library, :version])
+end
+
+test("tab completes what is not exported, too") do url
+    @test completed("LibIPC.st") == ["stats"]
 end
 
 test("all that is offered has a docstring") do url
