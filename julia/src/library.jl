@@ -97,11 +97,13 @@ end
 
 # What is in `file`, the one at `path` or a copy of it: dlopen's handle, and the functions.
 function open_library(file::String, path::String, who::String)
-    handle, why = try
-        dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND), ""
+    why = ""
+    handle::Ptr{Cvoid} = try
+        dlopen(file, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND)
     catch e
         e isa ErrorException || rethrow()
-        C_NULL, e.msg
+        why = e.msg
+        C_NULL
     end
     # Not in the catch: the loader's words would be told twice.
     handle == C_NULL && throw(LibraryError(path, path == soname ? not_found() : not_loaded(path, who, why)))

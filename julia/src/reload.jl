@@ -313,7 +313,7 @@ end
 # Which file is at `path`.
 function stamp_of(path::String)
     s = stat(path)
-    return hash((s.device, s.inode, s.size, s.mtime))
+    return hash(s.device, hash(s.inode, hash(s.size, reinterpret(UInt64, s.mtime))))
 end
 
 # The same, once it is not being written any more.

@@ -50,10 +50,12 @@ function while_open(f, x)
 end
 exclusively(h::Handle, f) = exclusively(f, h)
 
-# A struct of the ABI as a NamedTuple, without its size. Counts are Int; ids keep their type, which prints as hexadecimal.
-function named(raw::T) where {T}
-    names = filter(name -> name !== :reserved, fieldnames(T)[2:end])
-    return NamedTuple{names}(map(n -> n in (:id, :peer) ? getfield(raw, n) : Int(getfield(raw, n)), names))
+# Structs of the ABI as NamedTuples, without their sizes. Counts are Int; ids keep their type, which prints as hexadecimal.
+# Written out, as the compiler takes seconds for what goes over the fields.
+for T in (RawReceiverCounters, RawSenderCounters, RawLink)
+    told(name) = name in (:id, :peer) ? :(raw.$name) : name === :state ? :(LINK_STATES[raw.state + 1]) : :(Int(raw.$name))
+    names = filter(name -> !(name in (:struct_size, :reserved)), fieldnames(T))
+    @eval named(raw::$T) = $(Expr(:tuple, (:($name = $(told(name))) for name in names)...))
 end
 
 """
@@ -82,7 +84,7 @@ function linked(x, read::F) where {F}
         code < 0 && throw_error(x.handle, code)
         all_there = code <= length(found)
         resize!(found, code)
-        all_there && return [merge(named(l), (state = LINK_STATES[l.state + 1],)) for l in found]
+        all_there && return map(named, found)
     end
 end
 
@@ -106,29 +108,37 @@ any(c -> c.url == "shm://listed" && c.role === :receiver, LibIPC.channels())    
 """
 function channels()
     loaded()
-    found = RawChannel[]
+    memory = UInt8[]
     while true
-        isempty(found) || (found[1] = blank(RawChannel))
-        code = GC.@preserve found counted() do
-            ipc_channel_list(isempty(found) ? Ptr{RawChannel}(C_NULL) : pointer(found), length(found))
+        GC.@preserve memory begin
+            p = pointer(memory)
+            room = length(memory) ÷ sizeof(RawChannel)
+            room == 0 || unsafe_store!(Ptr{Csize_t}(p), sizeof(RawChannel))
+            code = counted(() -> ipc_channel_list(room == 0 ? Ptr{RawChannel}(C_NULL) : Ptr{RawChannel}(p), room))
+            code < 0 && throw(IPCError(code, "cannot list the channels: $(strerror(code))"))
+            code <= room && return [told(p + i * sizeof(RawChannel)) for i in 0:(code - 1)]
         end
-        code < 0 && throw(IPCError(code, "cannot list the channels: $(strerror(code))"))
-        all_there = code <= length(found)
-        resize!(found, code)
-        all_there && return [told(c) for c in found]
+        resize!(memory, code * sizeof(RawChannel))
     end
 end
-
-text_of(bytes) = String(collect(Iterators.takewhile(!=(0x00), bytes)))
 
 # What another process says of itself may be any number.
 figure(n) = Int(min(n, typemax(Int) % UInt64))
 
-told(c::RawChannel) =
-    (url=text_of(c.url), folder=text_of(c.folder), id=c.id, pid=Int(c.pid), role=ROLES[c.role], layout=Int(c.layout),
-     messages=figure(c.messages), bytes=figure(c.bytes), backlog=figure(c.backlog), capacity=figure(c.capacity),
-     skipped=figure(c.skipped), lost=figure(c.lost), age=c.age_ns / 1e9, peers=Int(c.links),
-     links=[told(c.link[i]) for i in 1:c.shown])
+# From where a RawChannel lies: one as a value has the compiler work for a second.
+function told(c::Ptr{UInt8})
+    o = channel_offsets
+    half(offset) = Int(unsafe_load(Ptr{Int32}(c + offset)))
+    word(offset) = figure(unsafe_load(Ptr{UInt64}(c + offset)))
+    link = Ptr{RawChannelLink}(c + o.link)
+    return (url=unsafe_string(c + o.url), folder=unsafe_string(c + o.folder), id=unsafe_load(Ptr{UInt64}(c + o.id)),
+            pid=half(o.pid), role=ROLES[half(o.role)], layout=half(o.layout), messages=word(o.messages), bytes=word(o.bytes),
+            backlog=word(o.backlog), capacity=word(o.capacity), skipped=word(o.skipped), lost=word(o.lost),
+            age=unsafe_load(Ptr{Int64}(c + o.age_ns)) / 1e9, peers=half(o.links),
+            links=[told(unsafe_load(link, i)) for i in 1:word(o.shown)])
+end
+const channel_offsets =
+    NamedTuple{fieldnames(RawChannel)}(Tuple(Int(fieldoffset(RawChannel, i)) for i in 1:fieldcount(RawChannel)))
 
 told(l::RawChannelLink) =
     (peer=l.peer, pid=Int(l.pid), state=LINK_STATES[l.state + 1],
