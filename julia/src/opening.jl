@@ -35,7 +35,11 @@ end
 
 # At a prompt, `r = Receiver(url)` for the second time leaves the first one open until it is collected.
 function warn_if_open_twice(h::Handle)
-    any(o -> o !== h && o.receives == h.receives && o.url == h.url, open_handles()) || return
+    twice = false
+    for o in open_handles()
+        twice |= o !== h && o.receives == h.receives && o.url == h.url
+    end
+    twice || return
     noun, what = h.receives ? ("receiver", "it gets every message too, and senders wait for it") :
                  ("sender", "receivers wait for its end")
     @warn "this process has another $noun on $(h.url) open: until that one is closed or collected, $what"
@@ -141,9 +145,11 @@ function close_forgotten(x)
     try_shut_out(h) || return false
     unattend(h)
     close(x.watch)
-    h.viewing && (h.receives ? end_view(h) : finish_inside(h, -1, UInt64(0)))
-    close_inside(h)
+    h.viewing && h.receives && end_view(h)
+    left = close_for_good(h)
     h.gate = CLOSED
+    url = h.url
+    left > 0 && @async warn_lost(left, url)  # a finalizer prints nothing itself
     return true
 end
 
@@ -162,26 +168,39 @@ function give_back_forgotten(h::Handle)
     return true
 end
 
-# At exit: receivers are told of an end, not of a death, and the user of what nobody will get.
+# At exit: receivers are told of an end, not of a death, and the user of what nobody will get. Receivers first, so that what
+# those of this process have not received counts.
 function close_all()
-    for h in open_handles()
-        claim(h) || continue
-        left = h.inside == C_NULL && is_open(h) ? close_at_exit(h) : 0
+    found = open_handles()
+    for receives in (true, false), h in found
+        h.receives == receives && claim(h) || continue
+        left = 0
+        if h.inside == C_NULL && is_open(h)
+            h.gate = CLOSED
+            left = close_for_good(h)
+        end
         unclaim(h)
         left > 0 && warn_lost(left, h.url)
     end
+    yield()  # to what finalizers have to say
     return
 end
 
 # Returns how many messages are lost.
-function close_at_exit(h::Handle)
-    h.gate = CLOSED
+function close_for_good(h::Handle)
     h.receives && (close_inside(h); return 0)
-    finish_inside(h, -1, UInt64(0))  # a room that is being filled
+    h.viewing && finish_inside(h, -1, UInt64(0))  # a room that is being filled
+    alone = is_alone(h)
+    left = close_inside(h)
+    return alone ? left : 0
+end
+
+# Inside. Whether no receiver is there for what h has sent.
+function is_alone(h::Handle)
+    ipc_sender_arm(h.pointer)  # so that it looks
     out = Ref(blank(RawSenderCounters))
     GC.@preserve out ipc_sender_stats(h.pointer, Base.unsafe_convert(Ptr{RawSenderCounters}, out))
-    left = close_inside(h)
-    return out[].links == 0 ? left : 0
+    return out[].links == 0 && out[].unlinked == 0
 end
 
 Base.isopen(x::Union{Receiver,Sender}) = is_open(x.handle)

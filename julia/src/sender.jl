@@ -52,7 +52,7 @@ function Sender(f::Function, url::AbstractString; options...)
     try
         return f(s)
     finally
-        alone = isopen(s) && isempty(links(s))
+        alone = isopen(s) && while_open(is_alone, s)
         left = close(s)
         alone && left > 0 && warn_lost(left, url)
     end
