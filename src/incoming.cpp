@@ -248,31 +248,47 @@ void incoming::ring_sender() {
     }
 }
 
+// Where the frames end that are committed from there on, or those so many of them.
+std::uint64_t incoming::end_of_committed(std::uint64_t from, std::uint64_t frames) const {
+    std::size_t next = 0;
+    while (next < coming_.size() && coming_[next].base <= from) ++next;
+    const read_ring *ring = next == 0 ? &now_ : &coming_[next - 1];
+    cursor end{from, from % ring->capacity};
+    for (frame f; frames-- != 0 && end.position - std::max(released_, ring->base) < ring->capacity &&
+                  read_frame(ring->memory.get(), ring->capacity, end, f) == frame_state::good;) {
+        end.advance(f.length, ring->capacity);
+        if (f.kind != layout::kind::continued) continue;
+        if (next == coming_.size() || coming_[next].base != end.position) break;
+        ring = &coming_[next++];
+        end.offset = end.position % ring->capacity;
+    }
+    return end.position;
+}
+
 void incoming::fill(ipc_link &out) const {
     out.peer = sender_;
     out.pid = pid_;
     out.state = ended_ ? IPC_LINK_ENDED : IPC_LINK_UP;
     out.lack = 0;
-    const read_ring *ring = &now_;
-    cursor end = at_;
-    std::size_t coming = 0;
-    for (frame f; read_frame(ring->memory.get(), ring->capacity, end, f) == frame_state::good &&
-                  end.position - std::max(released_, ring->base) < ring->capacity;) {
-        end.advance(f.length, ring->capacity);
-        if (f.kind != layout::kind::continued) continue;
-        if (coming == coming_.size() || coming_[coming].base != end.position) break;
-        ring = &coming_[coming++];
-        end.offset = end.position % ring->capacity;
-    }
-    out.committed = end.position;
+    out.committed = end_of_committed(at_.position, ~std::uint64_t{0});
     out.delivered = at_.position;
     out.released = released_;
     out.behind = held_count_;
     out.skipped = skipped_;
 }
 
-layout::status_link incoming::shown(bool gone) const {
-    return {sender_, pid_, ended_ || gone ? IPC_LINK_ENDED : IPC_LINK_UP, 0, 0, at_.position, released_, skipped_, 0};
+// A sender that lives knows how much it has committed, and shows it. Of one that does not, a part is looked at each
+// time, as it may be a million frames.
+layout::status_link incoming::shown(bool gone) {
+    constexpr std::uint64_t frames = 1 << 16;  // half a millisecond
+    std::uint64_t committed = 0;
+    if (ended_ || gone) {
+        std::uint64_t from = std::max(seen_until_, at_.position);
+        seen_until_ = end_of_committed(from, frames);
+        if (end_of_committed(seen_until_, 1) == seen_until_) committed = seen_until_;
+    }
+    return {sender_, pid_, ended_ || gone ? IPC_LINK_ENDED : IPC_LINK_UP, 0, committed, at_.position, released_,
+            skipped_, 0};
 }
 
 void incoming::forget() {

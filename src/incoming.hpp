@@ -56,8 +56,8 @@ class incoming {
     enum class next { nothing, message, end, continued, broken };
     // Takes the next frame. A message is held from now on: `out` but struct_size and link is filled.
     next take(ipc_message &out);
-    // The same for what nearly all receivers do nearly always, without a call: takes a message while none or one is held.
-    // False if it is anything else, and nothing has changed.
+    // The same for what nearly all receivers do nearly always, without a call: takes a message while none or one is
+    // held. False if it is anything else, and nothing has changed.
     bool take_in_order(ipc_message &out);
     // Something is there to take. As the sleeper's last look it must come after set_asleep and a fence, which the
     // acquire alone would not see to; it pairs with ring_writer::commit.
@@ -85,14 +85,14 @@ class incoming {
     std::uint64_t rings() const { return rings_; }
     bool ended() const { return ended_; }
     void fill(ipc_link &out) const;
-    layout::status_link shown(bool gone) const;
+    layout::status_link shown(bool gone);
     // In a forked child what is written by both sides is not mapped.
     void forget();
     template <class Archive>
     void hand_over(Archive &a) {
         a(now_, older_, coming_, link_, at_, released_, sequence_, redelivered_from_, redelivered_until_);
-        a(first_held_, second_held_, held_count_, leave_, membarrier_, ended_, sender_, pid_, skipped_, rings_);
-        a(data_bell_, space_bell_);
+        a(first_held_, second_held_, held_count_, leave_, membarrier_, ended_);
+        a(sender_, pid_, skipped_, rings_, seen_until_, data_bell_, space_bell_);
     }
 
   private:
@@ -104,6 +104,7 @@ class incoming {
     void enter_next();
     std::int32_t release_older(std::uint64_t position);
     void release_up_to(std::uint64_t position);
+    std::uint64_t end_of_committed(std::uint64_t from, std::uint64_t frames) const;
     [[gnu::noinline]] void ring_sender();
     void set_released(std::uint64_t position);
     void write_held();
@@ -134,6 +135,7 @@ class incoming {
     std::int32_t pid_ = 0;
     std::uint64_t skipped_ = 0;
     std::uint64_t rings_ = 0;
+    std::uint64_t seen_until_ = 0;  // what a sender that is gone had committed, as far as that was looked at
     fd data_bell_, space_bell_;
 };
 

@@ -208,7 +208,7 @@ struct status_link {
     std::int32_t pid;
     std::int16_t state;
     std::int16_t lack;        // why it is not linked yet: -errno
-    std::uint64_t committed;  // 0 on a receiver's page: only the sender knows
+    std::uint64_t committed;  // 0 on a receiver's page while the sender lives: only that knows
     std::uint64_t delivered;
     std::uint64_t released;
     std::uint64_t skipped;

@@ -224,7 +224,10 @@ void join_sides(pages &all) {
     };
     each([&](const end &own, const end &other, layout::status_link &link) { links[{own, other}] = &link; });
     each([&](const end &own, const end &other, layout::status_link &link) {
-        if (auto at = links.find({other, own}); at != links.end()) take_later(link, *at->second);
+        if (auto at = links.find({other, own}); at != links.end())
+            take_later(link, *at->second);
+        else if (link.committed == 0)
+            link.committed = IPC_UNKNOWN;
     });
 }
 
@@ -249,7 +252,7 @@ ipc_channel told(const layout::status_page &page, std::int64_t now) {
     std::uint64_t most = 0, held = 0;
     for (std::size_t i = 0; i < page.shown; ++i) {
         const layout::status_link &l = page.link[i];
-        bool known = l.committed >= l.delivered;
+        bool known = l.committed != IPC_UNKNOWN && l.committed >= l.delivered;
         ipc_channel_link &to = c.link[i];
         to.peer = l.peer;
         to.pid = l.pid;

@@ -948,7 +948,7 @@ void receiver::show() {
     }
     shown_links shown;
     for (std::size_t i = 0; i < peers_.size() && !shown.full(); ++i)
-        if (const peer &p = *peers_[i]; p.link)
+        if (peer &p = *peers_[i]; p.link)
             shown.add(p.link->shown(p.gone));
         else if (p.announced != 0)
             shown.add(unlinked(p.announced, p.process, p.lack));

@@ -479,7 +479,7 @@ typedef struct ipc_channel_view {
 /* IPC_ABI_VERSION as the loaded library has it. A program that loads the library by hand compares the two. */
 uint32_t ipc_abi_version(void);
 
-/* "libipc 0.1.0 (layout 3, abi 1, handoff 7, build ...)". Static; the build is the linker's build id of the library. */
+/* "libipc 0.1.0 (layout 3, abi 1, handoff 8, build ...)". Static; the build is the linker's build id of the library. */
 const char *ipc_version(void);
 
 /* A code of the list above, in words. Static; never NULL. */

@@ -169,6 +169,24 @@ TEST_CASE_FIXTURE(scratch, "a receiver's link whose sender is not to be seen doe
     r.cont();
 }
 
+TEST_CASE_FIXTURE(scratch, "what waits of a sender that was killed is listed, whether it was begun to be read or not") {
+    for (int taken : {0, 1}) {
+        std::string url = own_url();
+        somebody_was_killed(url);
+        child s = sender(url), r = receiver(url);
+        s.ask("send 1 10 1000");
+        CHECK(r.ask("poll") == "ready");
+        if (taken != 0) CHECK(r.ask("read 1") == "1");
+        s.kill();
+        auto gone = [&] { return r.ask("poll") == "ready" && link_of(list(url).at(0)).state == IPC_LINK_ENDED; };
+        REQUIRE(eventually(gone));
+        auto all = list(url);
+        REQUIRE(all.size() == 1);
+        CHECK(link_of(all[0]).behind >= std::uint64_t(10 - taken) * 1'000);
+        CHECK(link_of(all[0]).behind <= std::uint64_t(10 - taken) * 1'080);
+    }
+}
+
 TEST_CASE_FIXTURE(scratch, "what a receiver passed over is listed, also when its sender has gone") {
     std::string url = own_url();
     child s = sender(url);
