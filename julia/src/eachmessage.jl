@@ -10,7 +10,7 @@ end
 
 Iterates over the messages of `r` as `recv` gives them: each is good until the next turn of the loop. Nothing is copied or
 allocated. It goes on until `r` is closed. With `until=:end` it stops when every sender that was seen has ended, and throws
-[`SenderDied`](@ref) if one died.
+[`SenderDied`](@ref) if one died. To keep them all: `map(copy, eachmessage(r; until=:end))`.
 
 # Examples
 ```julia

@@ -20,6 +20,10 @@ Serialization.serialize(s::AbstractSerializer, named::NamedTuple{names,<:Borrowe
 Serialization.serialize(s::AbstractSerializer, x::Union{Receiver,Sender}) = refuse(s, stays(x))
 Base.deepcopy_internal(x::Union{Receiver,Sender}, ::IdDict) = throw(stays(x))
 
+# Its bytes, too. Within something else it stays a view: a field or an element has room for nothing else.
+Base.deepcopy(b::Borrowed) = copy(b)
+Base.deepcopy(several::Array{<:Borrowed}) = map(copy, several)
+
 stays(x) = ArgumentError("a $(nameof(typeof(x))) can't be copied or leave its process: open another one on " *
                          "$(repr(url(x))) where it is needed")
 

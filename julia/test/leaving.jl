@@ -84,6 +84,22 @@ test("a message of zeros, or of another process, throws wherever it is used") do
     end
 end
 
+test("deepcopy of a message, or of several, gives the bytes") do url
+    Receiver(url) do r
+        Sender(url) do s
+            put!(s, Float64[1, 2])
+            m = hold(recv(r))
+            bytes, typed, several = deepcopy(m), deepcopy(reinterpret(Float64, m)), deepcopy([m, m])
+            expected = copy(m)
+            release(m)
+            @test bytes isa Vector{UInt8} && bytes == expected
+            @test typed isa Vector{Float64} && typed == [1, 2]
+            @test several isa Vector{Vector{UInt8}} && several == [expected, expected]
+            @test_throws StaleMessageError deepcopy(m)
+        end
+    end
+end
+
 test("a handle is neither copied nor serialized") do url
     Receiver(url) do r
         Sender(url) do s
