@@ -14,6 +14,7 @@
 
 #include "command.hpp"
 #include "list_text.hpp"
+#include "say.hpp"
 
 namespace cli {
 
@@ -88,7 +89,7 @@ void print(const picture &p, bool in_place) {
         redraw(p.text + p.notes);
     } else {
         fmt::print("{}", p.text);
-        fmt::print(stderr, "{}", p.notes);
+        say_text(p.notes);
     }
     if (std::fflush(stdout) != 0)
         throw std::system_error(errno, std::generic_category(), "cannot write to standard output");

@@ -1,6 +1,5 @@
 // The command line of `ipc`.
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <ipc/ipc.h>
 #include <unistd.h>
 
@@ -10,8 +9,11 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <iostream>
+#include <sstream>
 
 #include "command.hpp"
+#include "say.hpp"
 #include "usage.hpp"
 
 namespace {
@@ -79,7 +81,7 @@ void hold_standard_streams() {
 // What stdio holds back may fail to be written.
 int written(int status) {
     if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return status;
-    fmt::print(stderr, "ipc: cannot write to standard output: {}\n", std::strerror(errno));
+    cli::say("ipc: cannot write to standard output: {}\n", std::strerror(errno));
     return cli::failed;
 }
 
@@ -143,13 +145,16 @@ int main(int argc, char **argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError &e) {
-        return app.exit(e) == 0 ? written(cli::success) : cli::usage;
+        std::ostringstream words;
+        int code = app.exit(e, std::cout, words);
+        cli::say_text(words.str());
+        return code == 0 ? written(cli::success) : cli::usage;
     }
     in.format = hex ? cli::receive_options::hex : json ? cli::receive_options::json : cli::receive_options::raw;
     try {
         return written(*send ? cli::send(out) : *receive ? cli::receive(in) : cli::list(shown));
     } catch (const std::exception &e) {
-        fmt::print(stderr, "ipc: {}\n", e.what());
+        cli::say("ipc: {}\n", e.what());
         return cli::failed;
     }
 }

@@ -7,9 +7,10 @@
 
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <utility>
+
+#include "say.hpp"
 
 namespace cli {
 
@@ -41,12 +42,12 @@ class progress {
     void wait_alone(const std::string &words) {
         if (watched_ && !std::exchange(said_alone_, true)) {
             clear();
-            fmt::print(stderr, "{}\n", words);
+            say("{}\n", words);
         }
         wait();
     }
     void clear() {
-        if (on_screen_) fmt::print(stderr, "\r\033[K");
+        if (on_screen_) say_text("\r\033[K");
         on_screen_ = false;
     }
     std::uint64_t bytes() const { return bytes_; }
@@ -65,7 +66,7 @@ class progress {
         std::string left;
         if (total_ > bytes_ && rate > 0)
             left = fmt::format(", {:.0f} s left", static_cast<double>(total_ - bytes_) / rate);
-        fmt::print(stderr, "\r\033[K{}, {}/s{}", bytes_text(static_cast<double>(bytes_)), bytes_text(rate), left);
+        say("\r\033[K{}, {}/s{}", bytes_text(static_cast<double>(bytes_)), bytes_text(rate), left);
         on_screen_ = true;
     }
 

@@ -11,6 +11,7 @@
 #include "message_text.hpp"
 #include "output.hpp"
 #include "progress.hpp"
+#include "say.hpp"
 #include "stop.hpp"
 
 namespace cli {
@@ -29,16 +30,15 @@ void print_stats(const ipc_receiver_counters &c, const progress &shown) {
          {std::pair{c.skipped, "skipped"}, std::pair{c.lost, "lost"}, std::pair{c.duplicated, "duplicate"},
           std::pair{c.reordered, "late"}, std::pair{c.foreign, "foreign"}, std::pair{c.refused, "refused"}})
         if (count != 0) marks += fmt::format(", {} {}", count, what);
-    fmt::print(stderr, "{} messages, {}, {:.3f} s, {}/s{}\n", shown.messages(),
-               bytes_text(static_cast<double>(shown.bytes())), shown.seconds(),
-               bytes_text(static_cast<double>(shown.bytes()) / shown.seconds()), marks);
+    say("{} messages, {}, {:.3f} s, {}/s{}\n", shown.messages(), bytes_text(static_cast<double>(shown.bytes())),
+        shown.seconds(), bytes_text(static_cast<double>(shown.bytes()) / shown.seconds()), marks);
 }
 
 void tell_death(std::uint64_t sender) {
     if (sender == 0)
-        fmt::print(stderr, "ipc recv: the other end was closed before a sender had said who it is\n");
+        say("ipc recv: the other end was closed before a sender had said who it is\n");
     else
-        fmt::print(stderr, "ipc recv: the sender {:016x} died: what it sent may be cut short\n", sender);
+        say("ipc recv: the sender {:016x} died: what it sent may be cut short\n", sender);
 }
 
 // What this process lacks now and may have later: the receiver looks again.
@@ -69,7 +69,7 @@ int receive(const receive_options &o) {
         if (was_cut(error)) continue;
         if (has_passed(error) && waiting.too_long()) {
             shown.clear();
-            fmt::print(stderr, "ipc recv: nothing came on {} for {} s\n", o.url, o.timeout);
+            say("ipc recv: nothing came on {} for {} s\n", o.url, o.timeout);
             code = timed_out;
             break;
         }
@@ -82,7 +82,7 @@ int receive(const receive_options &o) {
         }
         if (passes(error)) {
             shown.clear();
-            fmt::print(stderr, "ipc recv: {}\n", error.message());  // told once, and waited for
+            say("ipc recv: {}\n", error.message());  // told once, and waited for
             continue;
         }
         if (error) throw std::system_error(error, "cannot receive from " + o.url);

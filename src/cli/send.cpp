@@ -12,6 +12,7 @@
 #include "idle.hpp"
 #include "input.hpp"
 #include "progress.hpp"
+#include "say.hpp"
 #include "stop.hpp"
 
 namespace cli {
@@ -142,12 +143,12 @@ void tell_unfinished(ipc::sender &to, const send_options &o, std::uint64_t messa
     bool connected = std::ranges::any_of(
         to.links(error), [](const ipc_link &l) { return l.state == IPC_LINK_UP || l.state == IPC_LINK_CONNECTING; });
     std::string why = stopped_by ? "interrupted" : fmt::format("nothing was taken for {} s", o.timeout);
-    if (messages == 0) return fmt::print(stderr, "ipc send: {}; nothing was sent on {}\n", why, o.url);
+    if (messages == 0) return say("ipc send: {}; nothing was sent on {}\n", why, o.url);
     std::string fate = left == 0                     ? "all are received"
                        : !connected                  ? fmt::format("{} are lost: no receiver was there", left)
                        : o.url.starts_with("shm://") ? fmt::format("{} are still to be received by who is there", left)
                                                      : fmt::format("{} were not received yet and may be lost", left);
-    fmt::print(stderr, "ipc send: {}; of {} messages sent on {}, {}\n", why, messages, o.url, fate);
+    say("ipc send: {}; of {} messages sent on {}, {}\n", why, messages, o.url, fate);
 }
 
 }  // namespace
@@ -183,7 +184,7 @@ int send(const send_options &o) {
     std::uint64_t lost = to.handle().stats().lost;
     if (lost == 0) return success;
     shown.clear();
-    fmt::print(stderr, "ipc send: {} messages on {} were lost\n", lost, o.url);
+    say("ipc send: {} messages on {} were lost\n", lost, o.url);
     return failed;
 }
 

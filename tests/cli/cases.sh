@@ -381,6 +381,29 @@ case_a_closed_or_full_output_is_an_error_and_loses_nothing() {
     wait $!
 }
 
+case_words_that_nobody_hears_end_nothing() {
+    exec 3> >(true)
+    wait $!
+    each() { # each CODE COMMAND...: with standard error full, closed, and a pipe that nobody reads
+        local full=0 closed=0 unread=0
+        "${@:2}" 2>/dev/full || full=$?
+        "${@:2}" 2>&- || closed=$?
+        "${@:2}" 2>&3 || unread=$?
+        is "$full $closed $unread" "$1 $1 $1"
+    }
+    each 1 ipc recv nonsense
+    each 2 ipc recv shm://t --hex --json
+    each 124 ipc recv shm://t --timeout 0.1
+    each 0 ipc list shm://three-of-nobody
+    echo hello >sent
+    each 124 ipc send shm://t --timeout 0.1 sent
+    arrives() {
+        ipc send shm://t sent &
+        ipc recv shm://t --count 1 --stats --to got && wait $! && same sent got
+    }
+    each 0 arrives
+}
+
 case_what_is_wrong_is_said_in_words() {
     exits 1 ipc recv nonsense 2>words
     grep -qx "ipc: cannot open a receiver on .nonsense.: not a URL: it has no .://.; write shm://camera" words || fail "$(cat words)"
