@@ -58,3 +58,29 @@ for (kind, server) in ("C++" => program("answer"), "Julia" => example("answer.jl
         end
     end
 end
+
+for (kind, asker) in ("C++" => program("ask", 1, 3), "Julia" => example("ask.jl"))
+    test("a $kind asker takes no answer for that of another question") do _
+        questions = Receiver("shm://questions")
+        process = open(asker)
+        watchdog = Timer(_ -> kill(process, Base.SIGKILL), 3 * patience)
+        answers = nothing
+        try
+            for n in 1:3
+                recv(questions; timeout=3 * patience) do question
+                    answers === nothing && (answers = Sender("shm://answers.$(question.sender)"))
+                    for _ in 1:2    # as a server does that is killed before it has given the question back, and its successor
+                        send(answers, sum(reinterpret(Float64, question)); tag=question.tag, timeout=patience)
+                    end
+                end
+            end
+            @test readlines(process) == ["question $n: $(11n).0" for n in 1:3]
+        finally
+            kill(process, Base.SIGKILL)
+            wait(process)
+            foreach(close, (process, watchdog, questions))
+            answers === nothing || close(answers)
+            sweep_all()
+        end
+    end
+end
