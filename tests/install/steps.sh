@@ -43,6 +43,16 @@ build_by_find_package() { # PREFIX
   "$work/build/cxx_consumer"
 }
 
+compile_consumers() { # COUNT: of a project with libipc in it, without the minute that the library takes
+  python3 - "$work/build/compile_commands.json" "$1" <<'END'
+import json, subprocess, sys
+programs = [c for c in json.load(open(sys.argv[1])) if "/consumer/consumer.c" in c["file"]]
+assert len(programs) == int(sys.argv[2]), programs
+for c in programs:
+    subprocess.run(c["command"] + " -Werror -fsyntax-only", shell=True, cwd=c["directory"], check=True)
+END
+}
+
 case $step in
 tree)
   rm -rf "$prefix"
@@ -118,14 +128,7 @@ subproject)
     -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >"$work/log" 2>&1 || { cat "$work/log" && false; }
   diff - "$work/build/report" <<<"type '' targets 'libipc_core;libipc' tests '' folders '' file libipc.so.$VERSION"
   must_not grep -E '^(CMAKE_INSTALL_.*DIR|LIBIPC_TESTS)\b' "$work/build/CMakeCache.txt"
-  # Its programs, without the minute that the library takes.
-  python3 - "$work/build/compile_commands.json" <<'END'
-import json, subprocess, sys
-programs = [c for c in json.load(open(sys.argv[1])) if "/consumer/consumer.c" in c["file"]]
-assert len(programs) == 2, programs
-for c in programs:
-    subprocess.run(c["command"] + " -Werror -fsyntax-only", shell=True, cwd=c["directory"], check=True)
-END
+  compile_consumers 2
   "$CMAKE" --install "$work/build" --prefix "$work/prefix" >/dev/null
   must_not test -e "$work/prefix"
   ;;
@@ -142,6 +145,19 @@ END
     { cat "$work/log" && false; }
   "$CMAKE" --build "$work/build" >"$work/log" 2>&1 || { cat "$work/log" && false; }
   "$work/build/c_alone"
+  ;;
+c_subproject)
+  cat >"$work/CMakeLists.txt" <<END
+cmake_minimum_required(VERSION 3.21)
+project(c_subproject LANGUAGES C)
+add_subdirectory($SOURCES libipc)
+add_executable(program $SOURCES/tests/install/consumer/consumer.c)
+set_target_properties(program PROPERTIES C_STANDARD 99)
+target_link_libraries(program PRIVATE libipc::ipc)
+END
+  "$CMAKE" -G "$GENERATOR" -S "$work" -B "$work/build" -DCMAKE_C_COMPILER="$CC" -DCMAKE_CXX_COMPILER="$CXX" \
+    -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >"$work/log" 2>&1 || { cat "$work/log" && false; }
+  compile_consumers 1
   ;;
 last_words)
   "$CMAKE" --install "$BUILD" --prefix "$work/prefix" >"$work/log"
