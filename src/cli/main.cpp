@@ -23,7 +23,8 @@ Examples:
   tar c folder | ipc send shm://x           in one terminal, and in another, whichever comes first:
   ipc recv shm://x --until-end | tar t
   ipc send shm://log --lines < app.log      a message for each line
-  ipc recv tcp://:4000 --until-end --to it  from another machine: ipc send tcp://THIS:4000 it
+  ipc recv "tcp://0.0.0.0:4000?allow=10.1.0.0/16" --until-end --to it
+                                            from machines of that network: ipc send tcp://THIS:4000 it
   ipc recv shm://log --hex --count 10       what the next ten messages are
   ipc recv shm://log --json | jq -r .text   one object for each; its tag is a string, as it has 64 bits
   ipc list                                  who is on which channel, and how far behind

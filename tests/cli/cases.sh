@@ -421,6 +421,16 @@ The commands are send, recv, list; \`ipc --help\` says more."
     grep -q "Exit status" words || fail "no exit codes in the help"
 }
 
+case_the_example_for_another_machine_listens_to_it() {
+    local url
+    url=$(ipc --help | grep -o 'ipc recv "*tcp://[^" ]*' | sed 's/.*tcp/tcp/; s/:4000/:0/')
+    ipc recv "$url" --until-end >got &
+    until_true is_listed 1
+    local port
+    port=$(own_handles | sed -En 's/.*"url":"tcp:[^"]*:([0-9]+)".*/\1/p')
+    grep -q " 00000000:$(printf %04X "$port") " /proc/net/tcp || fail "$url listens to this machine alone"
+}
+
 case_a_wrong_command_line_is_told_what_its_command_takes() {
     wrong() { # wrong WORDS ARGUMENT...
         exits 2 ipc "${@:2}" 2>words
