@@ -96,7 +96,8 @@ int main(int argc, char **argv) {
     app.set_version_flag("--version", ipc_version());
 
     cli::send_options out;
-    auto *send = app.add_subcommand("send", "Sends files, or standard input, and waits until all is received.");
+    auto *send =
+        app.add_subcommand("send", "Sends files, or standard input, and waits until all, and the end, is received.");
     send->add_option("URL", out.url,
                      "shm://name, pipe:///path, fd://N, unix:///path, tcp://host:port, udp://host:port; then ?options")
         ->required();

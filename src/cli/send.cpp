@@ -39,6 +39,14 @@ class patient_sender {
         wait([&](idle &waiting, std::error_code &error) { to_.send(text, o_.tag, waiting.next_wait(), error); });
         shown_.add(text.size());
     }
+    // Says that no more will come. Where nothing was sent, that is all that a receiver gets, and is not to be missed.
+    void end() {
+        if (shown_.messages() == 0)
+            wait([&](idle &waiting, std::error_code &error) {
+                std::ignore = to_.wait_for_receivers(1, waiting.next_wait(), error);
+            });
+        to_.end();
+    }
     // Until all is received. A receiver that comes later still gets all.
     void flush() {
         std::size_t left = 0;
@@ -171,8 +179,8 @@ int send(const send_options &o) {
             else
                 send_chunks(to, from, o);
         }
+        to.end();
         all = true;
-        to.handle().end();
         to.flush();
     } catch (const given_up &) {
         shown.clear();

@@ -192,6 +192,19 @@ case_a_dash_for_a_file_is_standard_output() {
     [ ! -e ./- ] || fail "a file is called -"
 }
 
+case_an_input_without_a_line_is_waited_for_by_who_sends_it() {
+    ipc send shm://t --lines /dev/null &
+    until_true listed '"role":"sender"'
+    is "$(ipc recv shm://t --until-end)" ""
+    wait $!
+    ipc recv shm://t --until-end >got &
+    until_true listed '"role":"receiver"'
+    ipc send shm://t --lines /dev/null
+    wait $!
+    exits 124 ipc send shm://t --lines --timeout 0.1 /dev/null 2>words
+    is "$(cat words)" "ipc send: nothing was taken for 0.1 s; nothing was sent on shm://t"
+}
+
 case_until_end_waits_for_as_many_senders_as_it_is_told() {
     ipc recv shm://t --until-end --senders 2 >got &
     local receiver=$!
