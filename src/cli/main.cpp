@@ -101,7 +101,9 @@ int main(int argc, char **argv) {
     send->add_option("URL", out.url,
                      "shm://name, pipe:///path, fd://N, unix:///path, tcp://host:port, udp://host:port; then ?options")
         ->required();
-    send->add_option("FILE", out.files, "files to send, one after the other; none, or -, for standard input");
+    send->add_option(
+        "FILE", out.files,
+        "files to send, one after the other; none, or -, for standard input. An empty one is an empty message");
     send->add_option("--size", out.size,
                      "bytes of a message at most (64 KiB, or what the channel takes); with KB, MB as units of 1024")
         ->transform(CLI::AsSizeValue(false))

@@ -111,15 +111,16 @@ class patient_sender {
     ipc::sender to_;
 };
 
+// An input without a byte is a message without a byte.
 void send_chunks(patient_sender &to, const input &from, const send_options &o) {
     const std::uint64_t size = o.size != 0 ? o.size : to.suitable_size();
-    for (;;) {
+    for (bool first = true;; first = false) {
         to.wait_for(from);
         ipc::reservation room = to.reserve(size);
         std::size_t n = from.read_some(room.bytes());
         if (stopped_by) throw given_up();
+        if (n != 0 || first) to.commit(room, n);
         if (n == 0) return;
-        to.commit(room, n);
     }
 }
 

@@ -205,6 +205,19 @@ case_an_input_without_a_line_is_waited_for_by_who_sends_it() {
     is "$(cat words)" "ipc send: nothing was taken for 0.1 s; nothing was sent on shm://t"
 }
 
+case_an_empty_input_is_an_empty_message() {
+    echo one >one
+    echo three >three
+    ipc send shm://t one /dev/null three &
+    ipc recv shm://t --json --until-end >got
+    wait $!
+    is "$(grep -o '"size":[0-9]*' got | xargs)" "size:4 size:0 size:6"
+    true | ipc send shm://t &
+    ipc recv shm://t --count 1 >got
+    is "$(wc -c <got)" 0
+    wait $!
+}
+
 case_until_end_waits_for_as_many_senders_as_it_is_told() {
     ipc recv shm://t --until-end --senders 2 >got &
     local receiver=$!
