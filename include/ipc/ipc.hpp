@@ -109,6 +109,18 @@ concept plain_values = std::ranges::contiguous_range<const Values> && plain<std:
 template <class T>
 concept plain_value = plain<T> && !std::ranges::range<const T> && !bytes_or_text<T>;
 
+// Of a type that lies well in every message of one value, or in large ones of many.
+template <class T>
+constexpr void aligned_as_value() noexcept {
+    static_assert(alignof(T) <= (sizeof(T) < 256 ? 16 : 64),
+                  "a message is aligned to 16 bytes, and to 64 from 256 bytes on: send bytes, and copy from bytes()");
+}
+template <class T>
+constexpr void aligned_as_values() noexcept {
+    static_assert(alignof(T) <= 64,
+                  "a message is aligned to 16 bytes, and to 64 from 256 bytes on: send bytes, and copy from bytes()");
+}
+
 // Links, however many there are by the time they are read.
 template <class Handle>
 std::vector<ipc_link> links(Handle *handle, std::int32_t (*read)(Handle *, ipc_link *, std::size_t),
@@ -165,10 +177,12 @@ class message {
     void text() const && = delete;
 
     // The value that was sent, where it lies, or the values. A size or an alignment that is not theirs is
-    // std::errc::bad_message, with nullptr or no values in the form that does not throw.
+    // std::errc::bad_message, with nullptr or no values in the form that does not throw. Values that want more than 16
+    // bytes of alignment have it in messages of 256 bytes and more alone.
 #ifdef __cpp_exceptions
     template <detail::plain T>
     [[nodiscard]] const T &as() const & {
+        detail::aligned_as_value<T>();
         if (raw_.size != sizeof(T) || !aligned_for<T>()) raise("one value", sizeof(T), alignof(T));
         return *static_cast<const T *>(raw_.data);
     }
@@ -179,6 +193,7 @@ class message {
     }
     template <detail::plain T>
     [[nodiscard]] std::span<const T> as_span() const & {
+        detail::aligned_as_values<T>();
         if (raw_.size % sizeof(T) != 0 || !aligned_for<T>()) raise("a number of values", sizeof(T), alignof(T));
         return {static_cast<const T *>(raw_.data), raw_.size / sizeof(T)};
     }
@@ -187,6 +202,7 @@ class message {
 #endif
     template <detail::plain T>
     [[nodiscard]] const T *as(std::error_code &error) const &noexcept {
+        detail::aligned_as_value<T>();
         bool good = raw_.size == sizeof(T) && aligned_for<T>();
         error = good ? std::error_code() : std::make_error_code(std::errc::bad_message);
         return good ? static_cast<const T *>(raw_.data) : nullptr;
@@ -195,6 +211,7 @@ class message {
     void as(std::error_code &) const && = delete;
     template <detail::plain T>
     [[nodiscard]] std::span<const T> as_span(std::error_code &error) const &noexcept {
+        detail::aligned_as_values<T>();
         bool good = raw_.size % sizeof(T) == 0 && aligned_for<T>();
         error = good ? std::error_code() : std::make_error_code(std::errc::bad_message);
         return {static_cast<const T *>(raw_.data), good ? raw_.size / sizeof(T) : 0};
@@ -341,11 +358,13 @@ class sender {
     // The bytes of a vector, an array, a span ... of plain values.
     template <detail::plain_values Values>
     void send(const Values &values, std::uint64_t tag = 0, timeout t = forever) {
+        detail::aligned_as_values<std::ranges::range_value_t<const Values>>();
         send(std::as_bytes(std::span(values)), tag, t);
     }
     // The bytes of one plain value, as they lie in memory: a number, or a struct of such. Not a pointer.
     template <detail::plain_value T>
     void send(const T &value, std::uint64_t tag = 0, timeout t = forever) {
+        detail::aligned_as_value<T>();
         send(std::as_bytes(std::span(&value, 1)), tag, t);
     }
 #endif
@@ -358,10 +377,12 @@ class sender {
     }
     template <detail::plain_values Values>
     void send(const Values &values, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
+        detail::aligned_as_values<std::ranges::range_value_t<const Values>>();
         send(std::as_bytes(std::span(values)), tag, t, error);
     }
     template <detail::plain_value T>
     void send(const T &value, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
+        detail::aligned_as_value<T>();
         send(std::as_bytes(std::span(&value, 1)), tag, t, error);
     }
 

@@ -320,11 +320,15 @@ TEST_CASE_FIXTURE(scratch, "C++: a message that is not such a value is refused i
     CHECK_FALSE(error);
     // A small message lies at any multiple of 16.
     std::vector<ipc::message> four;
-    for (int i = 0; i < 4; ++i) s.send(lane{});
+    for (int i = 0; i < 4; ++i) s.send(std::array<lane, 1>{});
     for (int i = 0; i < 4; ++i) four.push_back(next_message(r));
-    CHECK(std::ranges::any_of(four, [&](const ipc::message &l) { return l.as<lane>(error) == nullptr; }));
+    CHECK(std::ranges::any_of(four, [&](const ipc::message &l) { return l.as_span<lane>(error).empty(); }));
     for (const ipc::message &l : four)
-        if (!l.as<lane>(error)) CHECK(words_of([&] { (void)l.as<lane>(); }).find("aligned to 64") != std::string::npos);
+        if (l.as_span<lane>(error).empty())
+            CHECK(words_of([&] { (void)l.as_span<lane>(); }).find("aligned to 64") != std::string::npos);
+    // A larger one does not.
+    for (int i = 0; i < 4; ++i) s.send(std::array<lane, 4>{});
+    for (int i = 0; i < 4; ++i) CHECK(next_message(r).as<std::array<lane, 4>>().size() == 4);
 }
 
 TEST_CASE_FIXTURE(scratch, "C++: the largest message goes, and of one byte more it is said how many may be") {
