@@ -167,8 +167,15 @@ last_words)
   "$CC" "$SOURCES/tests/install/consumer/consumer.c" -o "$work/consumer" $(env "$variable" pkg-config --cflags --libs libipc) \
     "$option"
   "$work/consumer"
+  line() { grep -o "\`$1[^\`]*" "$work/log" | tr -d '`'; } # line START: what is to be put into a file of the shell
+  if [ -e "$work/prefix/bin/ipc" ]; then
+    bash --norc -c "$(line source); complete -p ipc" >/dev/null
+    if type -P zsh >/dev/null; then
+      zsh -f -c "$(line fpath); autoload -Uz compinit; compinit -u -D; [ \$_comps[ipc] = _ipc ]"
+    fi
+  fi
   DESTDIR=$work/stage "$CMAKE" --install "$BUILD" --prefix "$work/prefix" >"$work/log"
-  must_not grep -q rpath "$work/log"
+  must_not grep -E "rpath|fpath" "$work/log"
   ;;
 uninstall)
   "$CMAKE" --install "$BUILD" --prefix "$work/prefix" >/dev/null
