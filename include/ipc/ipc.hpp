@@ -168,7 +168,9 @@ class message {
     }
     ~message() { release(); }
 
-    // Views of the message, which go with it: one that nobody keeps has none.
+    // Views of the message, which go with it. Of the message that a function returns, or that is moved away, they don't
+    // compile. The compiler can't tell behind a `->`: what receive()->message.bytes() gives is gone with its line; keep
+    // the event for as long as its views.
     [[nodiscard]] std::span<const std::byte> bytes() const &noexcept {
         return {static_cast<const std::byte *>(raw_.data), raw_.size};
     }
