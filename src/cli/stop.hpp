@@ -1,6 +1,6 @@
 // Ctrl-C and SIGTERM end what waits in the handle, and not the process: what is in hand is finished, and told. The
 // second one ends the process, unless it is the first once more: timeout(1) sends each to its child, and to the group
-// of both.
+// of both. What was ignored from the start, as Ctrl-C is by what a script runs in the background, is ignored still.
 #pragma once
 
 #include <csignal>
@@ -36,7 +36,11 @@ void stop_on_signals(Handle *handle) {
         }
         interrupt(waiting);
     };
-    for (int each : {SIGINT, SIGTERM}) sigaction(each, &action, nullptr);
+    for (int each : {SIGINT, SIGTERM}) {
+        struct sigaction before {};
+        sigaction(each, nullptr, &before);
+        if (before.sa_handler != SIG_IGN) sigaction(each, &action, nullptr);
+    }
 }
 
 }  // namespace detail

@@ -335,6 +335,16 @@ case_the_exit_status_says_which_signal_ended_it() {
     done
 }
 
+case_a_signal_that_was_ignored_from_the_start_is_ignored_still() {
+    "$command" recv shm://t --until-end >got & # by bash, as it is in the background of a script
+    local receiver=$!
+    until_true listed '"role":"receiver"'
+    kill -INT $receiver
+    echo hello | ipc send shm://t
+    wait $receiver
+    is "$(cat got)" hello
+}
+
 case_an_interrupted_sender_says_what_is_lost_and_dies_for_its_receivers() {
     mkfifo input
     exec 3<>input
