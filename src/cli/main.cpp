@@ -144,7 +144,11 @@ int main(int argc, char **argv) {
     list->add_flag("--json", shown.json, "a line of JSON for each");
     list->add_flag("--watch", shown.watch, "again each second, until Ctrl-C");
 
-    for (CLI::App *command : {send, receive, list}) command->footer("");
+    for (CLI::App *command : {send, receive, list}) {
+        command->footer("");
+        for (CLI::Option *flag : command->get_options([](const CLI::Option *o) { return o->get_expected_max() == 0; }))
+            flag->disable_flag_override();
+    }
     hold_standard_streams();
     try {
         app.parse(argc, argv);

@@ -60,7 +60,10 @@ std::string what_is_wrong(const CLI::App &app, const CLI::Error &error) {
     // A word that is unknown is the reason for what is missing.
     if (std::vector<std::string> rest = app.remaining(); !rest.empty() && (lacks || is(CLI::ExitCodes::ExtrasError)))
         return unknown(app, rest.front());
-    if (!lacks) return error.what();
+    std::string words = error.what();
+    if (std::size_t end = words.find(" was given a disallowed flag override"); end != words.npos)
+        return (end == 1 ? "-" : "--") + words.substr(0, end) + " takes no value";
+    if (!lacks) return words;
     return app.get_parent() ? "a URL is missing: the channel's, as in shm://camera" : "a command is missing";
 }
 

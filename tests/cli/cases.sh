@@ -479,6 +479,8 @@ case_a_wrong_command_line_is_told_what_its_command_takes() {
     wrong "ipc send: a URL is missing: the channel's, as in shm://camera" send
     grep -q "ipc send .*URL" words || fail "$(cat words)"
     wrong "ipc recv: there is no option --til-end; did you mean --until-end?" recv shm://t --til-end
+    wrong "ipc list: --watch takes no value" list --watch=3
+    wrong "ipc send: --lines takes no value" send shm://t --lines=false
     wrong "ipc recv: more is one argument too many" recv shm://t more
     wrong "ipc recv: --count: 0 is no number from 1 to 2^64 - 1" recv shm://t --count 0
     wrong "ipc recv: --timeout: nan is no number of seconds from 0 to 1e9" recv shm://t --timeout nan
