@@ -100,7 +100,8 @@ int main(int argc, char **argv) {
         app.add_subcommand("send", "Sends files, or standard input, and waits until all, and the end, is received.");
     send->add_option("URL", out.url,
                      "shm://name, pipe:///path, fd://N, unix:///path, tcp://host:port, udp://host:port; then ?options")
-        ->required();
+        ->required()
+        ->check(url());
     send->add_option(
         "FILE", out.files,
         "files to send, one after the other; none, or -, for standard input. An empty one is an empty message");
@@ -121,7 +122,8 @@ int main(int argc, char **argv) {
     receive
         ->add_option("URL", in.url,
                      "shm://name, pipe:///path, fd://N, unix:///path, tcp://host:port, udp://host:port; then ?options")
-        ->required();
+        ->required()
+        ->check(url());
     bool hex = false, json = false;
     auto *hex_flag = receive->add_flag("--hex", hex, "each message as a hex dump");
     receive->add_flag("--json", json, "each message as a line of JSON, with its bytes as hex and, in UTF-8, as text")

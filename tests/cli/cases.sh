@@ -178,7 +178,7 @@ END
 
 case_a_file_is_not_touched_before_the_channel_is_open() {
     echo old >file
-    exits 1 ipc recv nonsense --to file 2>words
+    exits 1 ipc recv shm://no/name --to file 2>words
     exits 2 ipc recv shm://t --count none --to file 2>words
     is "$(cat file)" old
     exits 1 ipc recv unix:///proc/nowhere --to new 2>words
@@ -427,7 +427,7 @@ case_words_that_nobody_hears_end_nothing() {
         "${@:2}" 2>&3 || unread=$?
         is "$full $closed $unread" "$1 $1 $1"
     }
-    each 1 ipc recv nonsense
+    each 1 ipc recv shm://no/name
     each 2 ipc recv shm://t --hex --json
     each 124 ipc recv shm://t --timeout 0.1
     each 0 ipc list shm://three-of-nobody
@@ -441,8 +441,8 @@ case_words_that_nobody_hears_end_nothing() {
 }
 
 case_what_is_wrong_is_said_in_words() {
-    exits 1 ipc recv nonsense 2>words
-    grep -qx "ipc: cannot open a receiver on .nonsense.: not a URL: it has no .://.; write shm://camera" words || fail "$(cat words)"
+    exits 1 ipc recv shm://no/name 2>words
+    grep -q "^ipc: cannot open a receiver on .shm://no/name.: the channel's name has ./. at place 3" words || fail "$(cat words)"
     exits 1 ipc send shm://t missing 2>words
     grep -q "cannot open missing: No such file" words || fail "$(cat words)"
     exits 2 ipc 2>words
@@ -485,7 +485,8 @@ case_a_wrong_command_line_is_told_what_its_command_takes() {
     wrong "ipc recv: --count: 0 is no number from 1 to 2^64 - 1" recv shm://t --count 0
     wrong "ipc recv: --timeout: nan is no number of seconds from 0 to 1e9" recv shm://t --timeout nan
     wrong "ipc recv: --senders requires --until-end" recv shm://t --senders 2
-    wrong "ipc list: URL: camera is no URL; write shm://camera" list camera
+    local each
+    for each in send recv list; do wrong "ipc $each: URL: camera is no URL; write shm://camera" $each camera; done
 }
 
 case_list_shows_one_channel_alone() {
