@@ -66,6 +66,28 @@ CLI::Validator seconds() {
             ""};
 }
 
+// Leaves the number of bytes. Units are of 1024, whether they say so or not.
+CLI::Validator size() {
+    return {[](std::string &text) -> std::string {
+                constexpr std::uint64_t most = std::uint64_t{1} << 30;
+                std::uint64_t n = 0;
+                auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+                std::string unit = CLI::detail::to_lower(text.substr(static_cast<std::size_t>(end - text.data())));
+                unit.erase(0, unit.find_first_not_of(' '));
+                if (unit.ends_with('b')) unit.pop_back();
+                if (unit.size() == 2 && unit.ends_with('i')) unit.pop_back();
+                std::size_t power = std::string("kmg").find(unit);
+                bool known = unit.empty() || (unit.size() == 1 && power != std::string::npos);
+                int shift = unit.empty() ? 0 : 10 * static_cast<int>(power + 1);
+                if (error != std::errc() || !known || n == 0 || n > most >> shift)
+                    return text +
+                           " is no size from 1 byte to 1 GiB; write bytes, or a number with KiB or MiB, as in 64KiB";
+                text = std::to_string(n << shift);
+                return "";
+            },
+            ""};
+}
+
 CLI::Validator url() {
     return {[](const std::string &text) {
                 return text.find("://") != text.npos ? "" : text + " is no URL; write shm://camera";
@@ -107,8 +129,7 @@ int main(int argc, char **argv) {
         "files to send, one after the other; none, or -, for standard input. An empty one is an empty message");
     send->add_option("--size", out.size,
                      "bytes of a message at most (64 KiB, or what the channel takes); with KB, MB as units of 1024")
-        ->transform(CLI::AsSizeValue(false))
-        ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))
+        ->transform(size())
         ->type_name("SIZE");
     send->add_flag("--lines", out.lines, "a message for each line, its newline included");
     send->add_option("--tag", out.tag, "of each message, a number below 2^64 (0)")->check(below_2_64());

@@ -289,6 +289,14 @@ case_size_cuts_the_input_into_messages() {
     ipc recv shm://t --json --until-end >got
     wait $!
     is "$(grep -o '"size":[0-9]*' got | xargs)" "size:1000 size:1000 size:500"
+    local size
+    for size in 2048 2k 2KB 2KiB '2 kib'; do
+        ipc send shm://t --size "$size" sent &
+        ipc recv shm://t --json --until-end >got
+        wait $!
+        is "$(grep -o '"size":[0-9]*' got | xargs)" "size:2048 size:452"
+    done
+    ipc send --help | grep -q -- '--size SIZE  ' || fail "$(ipc send --help)"
 }
 
 case_hex_shows_bytes_as_hexdump_does() {
@@ -473,19 +481,23 @@ case_a_wrong_command_line_is_told_what_its_command_takes() {
         is "$(head -1 words)" "$1"
         tail -1 words | grep -q -- '--help` says more.$' || fail "$(cat words)"
     }
+    local each
     wrong "ipc: a command is missing"
     wrong "ipc: there is no command frobnicate" frobnicate
     wrong "ipc: there is no option --versoin; did you mean --version?" --versoin
     wrong "ipc send: a URL is missing: the channel's, as in shm://camera" send
     grep -q "ipc send .*URL" words || fail "$(cat words)"
     wrong "ipc recv: there is no option --til-end; did you mean --until-end?" recv shm://t --til-end
+    for each in 0 2GB 64xb -1 KiB 1.5MB 5i; do
+        wrong "ipc send: --size: $each is no size from 1 byte to 1 GiB; write bytes, or a number with KiB or MiB, as in 64KiB" \
+            send shm://t --size $each
+    done
     wrong "ipc list: --watch takes no value" list --watch=3
     wrong "ipc send: --lines takes no value" send shm://t --lines=false
     wrong "ipc recv: more is one argument too many" recv shm://t more
     wrong "ipc recv: --count: 0 is no number from 1 to 2^64 - 1" recv shm://t --count 0
     wrong "ipc recv: --timeout: nan is no number of seconds from 0 to 1e9" recv shm://t --timeout nan
     wrong "ipc recv: --senders requires --until-end" recv shm://t --senders 2
-    local each
     for each in send recv list; do wrong "ipc $each: URL: camera is no URL; write shm://camera" $each camera; done
 }
 
