@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <ipc/ipc.hpp>
+#include <stdexcept>
 #include <system_error>
 #include <tuple>
 
@@ -32,17 +33,19 @@ class patient_sender {
 
     ipc::reservation reserve(std::size_t size) {
         ipc::reservation room;
-        wait([&](idle &waiting, std::error_code &error) { room = to_.reserve(size, waiting.next_wait(), error); });
+        wait(size,
+             [&](idle &waiting, std::error_code &error) { room = to_.reserve(size, waiting.next_wait(), error); });
         return room;
     }
     void send(std::string_view text) {
-        wait([&](idle &waiting, std::error_code &error) { to_.send(text, o_.tag, waiting.next_wait(), error); });
+        wait(text.size(),
+             [&](idle &waiting, std::error_code &error) { to_.send(text, o_.tag, waiting.next_wait(), error); });
         shown_.add(text.size());
     }
     // Says that no more will come. Where nothing was sent, that is all that a receiver gets, and is not to be missed.
     void end() {
         if (shown_.messages() == 0)
-            wait([&](idle &waiting, std::error_code &error) {
+            wait(0, [&](idle &waiting, std::error_code &error) {
                 std::ignore = to_.wait_for_receivers(1, waiting.next_wait(), error);
             });
         to_.end();
@@ -50,7 +53,7 @@ class patient_sender {
     // Until all is received. A receiver that comes later still gets all.
     void flush() {
         std::size_t left = 0;
-        wait([&](idle &waiting, std::error_code &error) {
+        wait(0, [&](idle &waiting, std::error_code &error) {
             std::size_t before = std::exchange(left, to_.flush(waiting.next_wait(), error));
             if (left != 0 && left < before) waiting.restart();
             if (left != 0) error = std::make_error_code(std::errc::timed_out);
@@ -65,7 +68,7 @@ class patient_sender {
             bool sleep = to_.arm(error);
             if (!sleep) std::ignore = to_.reserve(0, ipc::timeout::zero(), error);
             if (stopped_by) throw given_up();
-            if (error == std::errc::broken_pipe) throw std::system_error(error, "cannot send");
+            if (error == std::errc::broken_pipe) throw std::system_error(error, "cannot send on " + o_.url);
             int ready = poll(both, 2, !sleep ? 0 : shown_.watched() ? static_cast<int>(glance.count()) : -1);
             if (ready < 0 && errno != EINTR)
                 throw std::system_error(errno, std::generic_category(), "cannot wait for input");
@@ -85,8 +88,9 @@ class patient_sender {
     ipc::sender &handle() { return to_; }
 
   private:
+    // size: of the message, if there is one.
     template <class Try>
-    void wait(Try try_once) {
+    void wait(std::size_t size, Try try_once) {
         for (idle waiting(o_.timeout, shown_.watched());;) {
             std::error_code error;
             try_once(waiting, error);
@@ -94,8 +98,11 @@ class patient_sender {
             if (stopped_by || (has_passed(error) && waiting.too_long())) throw given_up();
             if (has_passed(error))
                 tell();
+            else if (error == std::errc::message_size)
+                throw std::runtime_error(fmt::format("cannot send a message of {} bytes on {}, which takes {} at most",
+                                                     size, o_.url, to_.largest_message()));
             else if (!was_cut(error))
-                throw std::system_error(error, "cannot send");
+                throw std::system_error(error, "cannot send on " + o_.url);
         }
     }
     // Who looks at a terminal that does nothing wants to know why.

@@ -299,6 +299,15 @@ case_size_cuts_the_input_into_messages() {
     ipc send --help | grep -q -- '--size SIZE  ' || fail "$(ipc send --help)"
 }
 
+case_a_message_that_its_channel_does_not_take_is_told_by_how_much() {
+    printf hello >sent
+    exits 1 ipc send udp://127.0.0.1:4000 --size 1MiB sent 2>words
+    is "$(cat words)" "ipc: cannot send a message of 1048576 bytes on udp://127.0.0.1:4000, which takes 65443 at most"
+    head -c 70000 /dev/zero >sent
+    exits 1 ipc send "shm://t?capacity=64KiB" --lines sent 2>words
+    is "$(cat words)" "ipc: cannot send a message of 70000 bytes on shm://t?capacity=64KiB, which takes 32768 at most"
+}
+
 case_hex_shows_bytes_as_hexdump_does() {
     printf 'Hello,\nworld of bytes' | ipc send shm://t &
     ipc recv shm://t --hex --until-end | tail -n +2 >got
