@@ -132,7 +132,9 @@ int main(int argc, char **argv) {
         ->transform(size())
         ->type_name("SIZE");
     send->add_flag("--lines", out.lines, "a message for each line, its newline included");
-    send->add_option("--tag", out.tag, "of each message, a number below 2^64 (0)")->check(below_2_64());
+    send->add_option("--tag", out.tag, "of each message, a number below 2^64 (0)")
+        ->check(below_2_64())
+        ->type_name("NUMBER");
     send->add_option("--timeout", out.timeout, "give up when nothing was taken for so many seconds")
         ->check(seconds())
         ->type_name("SECONDS");
@@ -149,11 +151,14 @@ int main(int argc, char **argv) {
     auto *hex_flag = receive->add_flag("--hex", hex, "each message as a hex dump");
     receive->add_flag("--json", json, "each message as a line of JSON, with its bytes as hex and, in UTF-8, as text")
         ->excludes(hex_flag);
-    receive->add_option("--count", in.count, "end after so many messages, at least 1")->check(at_least_1());
+    receive->add_option("--count", in.count, "end after so many messages, at least 1")
+        ->check(at_least_1())
+        ->type_name("NUMBER");
     receive->add_option("--to", in.to, "a file to write to instead; -: standard output")->type_name("FILE");
     auto *until_end = receive->add_flag("--until-end", in.until_end, "end when every sender has ended");
     receive->add_option("--senders", in.senders, "with --until-end: and so many have (1)")
         ->check(at_least_1())
+        ->type_name("NUMBER")
         ->needs(until_end);
     receive->add_option("--timeout", in.timeout, "give up when nothing came for so many seconds")
         ->check(seconds())

@@ -63,6 +63,10 @@ std::string what_is_wrong(const CLI::App &app, const CLI::Error &error) {
     std::string words = error.what();
     if (std::size_t end = words.find(" was given a disallowed flag override"); end != words.npos)
         return (end == 1 ? "-" : "--") + words.substr(0, end) + " takes no value";
+    std::size_t needs = words.find(": 1 required "), missing = words.rfind(" missing");
+    if (needs != words.npos && missing != words.npos)
+        return fmt::format("{} is to be followed by {}", words.substr(0, needs),
+                           words.substr(needs + 13, missing - needs - 13));
     if (!lacks) return words;
     return app.get_parent() ? "a URL is missing: the channel's, as in shm://camera" : "a command is missing";
 }

@@ -501,6 +501,10 @@ case_a_wrong_command_line_is_told_what_its_command_takes() {
         wrong "ipc send: --size: $each is no size from 1 byte to 1 GiB; write bytes, or a number with KiB or MiB, as in 64KiB" \
             send shm://t --size $each
     done
+    wrong "ipc recv: --timeout is to be followed by SECONDS" recv shm://t --timeout
+    wrong "ipc recv: --to is to be followed by FILE" recv shm://t --to
+    wrong "ipc send: --tag is to be followed by NUMBER" send shm://t --tag
+    wrong "ipc send: --size is to be followed by SIZE" send shm://t --size
     wrong "ipc list: --watch takes no value" list --watch=3
     wrong "ipc send: --lines takes no value" send shm://t --lines=false
     wrong "ipc recv: more is one argument too many" recv shm://t more
