@@ -26,10 +26,20 @@ std::size_t distance(std::string_view from, std::string_view to) {
     return row.back();
 }
 
+// It has the letters of the other in their order, and few besides, as receive has those of recv.
+bool is_longer_form(std::string_view word, std::string_view of) {
+    std::size_t found = 0;
+    for (char c : word)
+        if (found < of.size() && c == of[found]) ++found;
+    return found == of.size() && word.size() <= 2 * of.size();
+}
+
 // The one that was meant, perhaps: in words, or nothing.
 std::string nearest(std::string_view word, const std::vector<std::string> &known) {
     auto best = std::ranges::min_element(known, {}, [&](const std::string &k) { return distance(word, k); });
-    if (best == known.end() || distance(word, *best) > std::max<std::size_t>(word.size() / 3, 2)) return "";
+    if (best == known.end() || distance(word, *best) > std::max<std::size_t>(word.size() / 3, 2))
+        best = std::ranges::find_if(known, [&](const std::string &k) { return is_longer_form(word, k); });
+    if (best == known.end()) return "";
     return fmt::format("; did you mean {}?", *best);
 }
 

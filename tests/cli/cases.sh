@@ -493,6 +493,8 @@ case_a_wrong_command_line_is_told_what_its_command_takes() {
     local each
     wrong "ipc: a command is missing"
     wrong "ipc: there is no command frobnicate" frobnicate
+    wrong "ipc: there is no command receive; did you mean recv?" receive shm://t
+    wrong "ipc: there is no command sending; did you mean send?" sending
     wrong "ipc: there is no option --versoin; did you mean --version?" --versoin
     wrong "ipc send: a URL is missing: the channel's, as in shm://camera" send
     grep -q "ipc send .*URL" words || fail "$(cat words)"
