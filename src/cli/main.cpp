@@ -95,6 +95,10 @@ CLI::Validator url() {
             ""};
 }
 
+CLI::Validator file_name() {
+    return {[](const std::string &text) { return text.empty() ? "no file has an empty name" : ""; }, ""};
+}
+
 // A stream that is closed is not taken by a descriptor of the library: its use fails.
 void hold_standard_streams() {
     for (int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
@@ -125,8 +129,9 @@ int main(int argc, char **argv) {
         ->required()
         ->check(url());
     send->add_option(
-        "FILE", out.files,
-        "files to send, one after the other; none, or -, for standard input. An empty one is an empty message");
+            "FILE", out.files,
+            "files to send, one after the other; none, or -, for standard input. An empty one is an empty message")
+        ->check(file_name());
     send->add_option("--size", out.size,
                      "bytes of a message at most (64 KiB, or what the channel takes); with KB, MB as units of 1024")
         ->transform(size())
@@ -154,7 +159,9 @@ int main(int argc, char **argv) {
     receive->add_option("--count", in.count, "end after so many messages, at least 1")
         ->check(at_least_1())
         ->type_name("NUMBER");
-    receive->add_option("--to", in.to, "a file to write to instead; -: standard output")->type_name("FILE");
+    receive->add_option("--to", in.to, "a file to write to instead; -: standard output")
+        ->type_name("FILE")
+        ->check(file_name());
     auto *until_end = receive->add_flag("--until-end", in.until_end, "end when every sender has ended");
     receive->add_option("--senders", in.senders, "with --until-end: and so many have (1)")
         ->check(at_least_1())

@@ -507,6 +507,8 @@ case_a_wrong_command_line_is_told_what_its_command_takes() {
     wrong "ipc recv: --to is to be followed by FILE" recv shm://t --to
     wrong "ipc send: --tag is to be followed by NUMBER" send shm://t --tag
     wrong "ipc send: --size is to be followed by SIZE" send shm://t --size
+    wrong "ipc recv: --to: no file has an empty name" recv shm://t --to ""
+    wrong "ipc send: FILE: no file has an empty name" send shm://t one ""
     wrong "ipc list: --watch takes no value" list --watch=3
     wrong "ipc send: --lines takes no value" send shm://t --lines=false
     wrong "ipc recv: more is one argument too many" recv shm://t more
