@@ -69,7 +69,7 @@ picture look(const list_options &o) {
         p.text = as_table(found, ids, here.folder);
     else
         p.notes = fmt::format("no {} of this user is open, in whichever runtime folder\n",
-                              o.url.empty() ? "channel" : "handle on " + o.url) +
+                              o.url.empty() ? "channel" : "handle on " + cleaned(o.url)) +
                   p.notes;
     return p;
 }

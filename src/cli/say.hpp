@@ -7,10 +7,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <concepts>
 #include <csignal>
 #include <ctime>
+#include <string>
 #include <string_view>
-#include <utility>
 
 namespace cli {
 
@@ -34,9 +35,32 @@ inline void say_text(std::string_view text) noexcept {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
+// A name, or what else came from outside, as it harms no terminal.
+inline std::string cleaned(std::string_view text) {
+    std::string shown(text);
+    for (char &c : shown)
+        if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
+    return shown;
+}
+
+namespace detail {
+
+template <class T>
+auto shown(const T &value) {
+    if constexpr (std::convertible_to<const T &, std::string_view>)
+        return cleaned(value);
+    else
+        return value;
+}
+
+}  // namespace detail
+
+// Texts among the values are cleaned.
 template <class... Values>
 void say(fmt::format_string<Values...> format, Values &&...values) {
-    say_text(fmt::format(format, std::forward<Values>(values)...));
+    say_text([&](const auto &...shown) {
+        return fmt::vformat(fmt::string_view(format), fmt::make_format_args(shown...));
+    }(detail::shown(values)...));
 }
 
 }  // namespace cli

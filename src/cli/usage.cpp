@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "say.hpp"
+
 namespace cli {
 
 namespace {
@@ -86,12 +88,12 @@ std::string what_is_wrong(const CLI::App &app, const CLI::Error &error) {
 std::string words_of(const CLI::App &app, const CLI::Error &error) {
     std::vector<CLI::App *> commands = app.get_subcommands();
     if (commands.empty())
-        return fmt::format("ipc: {}\nThe commands are {}; `ipc --help` says more.\n", what_is_wrong(app, error),
-                           fmt::join(names_of_commands(app), ", "));
+        return fmt::format("ipc: {}\nThe commands are {}; `ipc --help` says more.\n",
+                           cleaned(what_is_wrong(app, error)), fmt::join(names_of_commands(app), ", "));
     const CLI::App &command = *commands.front();
     std::string name = "ipc " + command.get_name();
     std::string how = CLI::Formatter().make_usage(&command, name);
-    return fmt::format("{}: {}\n{}\n`{} --help` says more.\n", name, what_is_wrong(command, error),
+    return fmt::format("{}: {}\n{}\n`{} --help` says more.\n", name, cleaned(what_is_wrong(command, error)),
                        how.substr(0, how.find('\n')), name);
 }
 

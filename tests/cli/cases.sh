@@ -474,10 +474,28 @@ The commands are send, recv, list; \`ipc --help\` says more."
     grep -q "Exit status" words || fail "no exit codes in the help"
 }
 
+case_names_with_control_characters_harm_no_terminal() {
+    local bad=$'a\e[31m\nb' each
+    exits 1 ipc send shm://t "$bad" 2>words
+    is "$(cat words)" "ipc: cannot open a?[31m?b: No such file or directory"
+    exits 1 ipc recv shm://t --to "no/$bad" 2>words
+    is "$(cat words)" "ipc: cannot open no/a?[31m?b: No such file or directory"
+    exits 1 ipc recv "unix:///proc/$bad" 2>words
+    exits 0 ipc list "shm://$bad" 2>>words
+    exits 2 ipc list "$bad" 2>>words
+    exits 2 ipc "$bad" 2>>words
+    exits 2 ipc list "--$bad" 2>>words
+    is "$(grep -c 'a?\[31m?b' words)" 5
+    "$command" recv "unix://$work/$bad" &
+    until_true test -S "$bad"
+    ipc list >>words
+    is "$(grep -c $'\e' words || true)" 0
+}
+
 case_the_example_for_another_machine_listens_to_it() {
     local url
     url=$(ipc --help | grep -o 'ipc recv "*tcp://[^" ]*' | sed 's/.*tcp/tcp/; s/:4000/:0/')
-    ipc recv "$url" --until-end >got &
+    "$command" recv "$url" --until-end >got &
     until_true is_listed 1
     local port
     port=$(own_handles | sed -En 's/.*"url":"tcp:[^"]*:([0-9]+)".*/\1/p')
