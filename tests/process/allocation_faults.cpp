@@ -3,9 +3,7 @@
 //
 // Sanitizers bring an allocator of their own, which can't be made to fail like this.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -211,38 +209,12 @@ TEST_CASE_FIXTURE(scratch, "a release that finds no memory for what came meanwhi
 
 namespace {
 
-// What a parent hands down. Its two ends have URLs of their own, which take the descriptors.
-struct over_handed_socket {
-    static constexpr bool waits_for_receiver = true, tells_release = true, tells_death = true, lossless = true;
-};
-struct over_handed_pipe {
-    static constexpr bool waits_for_receiver = true, tells_release = false, tells_death = true, lossless = true;
-};
-
-// The URLs of a receiver and of its sender.
-template <class T>
-std::pair<std::string, std::string> urls_of(const std::string &folder) {
-    if constexpr (requires { T::url(folder); }) {
-        std::string url = T::url(folder);
-        return {url, url};
-    } else {
-        int pair[2];
-        if (T::tells_release)
-            REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-        else
-            REQUIRE(pipe2(pair, O_CLOEXEC) == 0);
-        return {"fd://" + std::to_string(pair[0]), "fd://" + std::to_string(pair[1])};
-    }
-}
-
-#define EVERY_WAY ALL_TRANSPORTS, over_handed_socket, over_handed_pipe
-
 // Runs a whole conversation, in one thread, in which the n-th allocation of one side fails, once.
 template <class T>
 class conversation {
   public:
     conversation(bool sender_fails, bool sender_first, long n) : sender_fails_(sender_fails), left_(n) {
-        auto [to, from] = urls_of<T>(test_.folder());
+        auto [to, from] = ends_of<T>(test_.folder());
         char words[512];
         if (sender_first) open_sender(from, words);
         until_memory(false, [&] { return ipc_receiver_open(&r_, to.c_str(), nullptr, words, sizeof words); });
@@ -340,12 +312,13 @@ void each_allocation_of_a_conversation(bool sender_fails) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("whichever allocation of a sender fails, once: every message comes, and its end", T, EVERY_WAY) {
+TEST_CASE_TEMPLATE("whichever allocation of a sender fails, once: every message comes, and its end", T, ALL_TRANSPORTS,
+                   INHERITED) {
     each_allocation_of_a_conversation<T>(true);
 }
 
 TEST_CASE_TEMPLATE("whichever allocation of a receiver fails, once: every message comes, or is counted, and the end", T,
-                   EVERY_WAY) {
+                   ALL_TRANSPORTS, INHERITED) {
     each_allocation_of_a_conversation<T>(false);
 }
 

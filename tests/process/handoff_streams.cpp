@@ -7,7 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -23,28 +22,12 @@
 
 namespace {
 
-// A pair of descriptors for fd://, the receiver's first.
-std::array<int, 2> descriptors(bool socket) {
-    int ends[2];
-    REQUIRE((socket ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) : pipe2(ends, O_CLOEXEC)) == 0);
-    return {ends[0], ends[1]};
-}
-
 // A receiver and a sender in this process, each in a copy of the library of its own.
 struct both {
     host r, s;
-    explicit both(const std::string &url) {
-        r.open_receiver(url);
-        std::size_t options = url.find('?');
-        s.open_sender(r.library->ipc_receiver_url(r.receivers[0]) + (options == url.npos ? "" : url.substr(options)));
-        meet();
-    }
-    explicit both(std::array<int, 2> ends) {
-        r.open_receiver("fd://" + std::to_string(ends[0]));
-        s.open_sender("fd://" + std::to_string(ends[1]));
-        meet();
-    }
-    void meet() {
+    explicit both(const ends &url) {
+        r.open_receiver(url.receiver);
+        s.open_sender(url.sender);
         ipc_message m;
         CHECK(eventually([&] {
             receive(r, m, 0);
@@ -57,25 +40,23 @@ struct both {
     }
 };
 
-struct over_socketpair {
-    static both make(const scratch &) { return both(descriptors(true)); }
-};
-struct over_inherited_pipe {
-    static both make(const scratch &) { return both(descriptors(false)); }
-};
-template <class T>
-struct over : T {
-    static both make(const scratch &test) { return both(T::url(test.folder())); }
-};
-#define EACH_STREAM \
-    over<over_unix>, over<over_tcp>, over<over_pipe>, over<over_udp>, over_socketpair, over_inherited_pipe
+#define EACH_STREAM STREAMS, INHERITED
+
+// A receiver and its sender over each of these, in one copy.
+template <class... T>
+void open_each(host &h, const std::string &folder) {
+    for (const ends &url : {ends_of<T>(folder)...}) {
+        h.open_receiver(url.receiver);
+        h.open_sender(url.sender);
+    }
+}
 
 }  // namespace
 
 TEST_CASE_TEMPLATE("what was sent, received, held and counted goes over with both handles of a stream", T,
                    EACH_STREAM) {
     scratch test;
-    both b = T::make(test);
+    both b(ends_of<T>(test.folder()));
     for (std::uint64_t tag = 1; tag <= 8; ++tag) REQUIRE(send(b.s, tag, 500 * tag) == 0);
     for (std::uint64_t tag = 1; tag <= 2; ++tag) CHECK(take(b.r) == tag);
     std::vector<ipc_message> held(3);
@@ -127,7 +108,7 @@ TEST_CASE_TEMPLATE("what was sent, received, held and counted goes over with bot
 TEST_CASE_TEMPLATE("a closed stream receiver whose message is held goes over, and is gone with its release", T,
                    EACH_STREAM) {
     scratch test;
-    both b = T::make(test);
+    both b(ends_of<T>(test.folder()));
     REQUIRE(send(b.s, 1) == 0);
     ipc_message m;
     REQUIRE(receive(b.r, m) == IPC_MESSAGE);
@@ -140,7 +121,7 @@ TEST_CASE_TEMPLATE("a closed stream receiver whose message is held goes over, an
 
 TEST_CASE_TEMPLATE("a reservation on a stream that is begun in one build is committed in the next", T, EACH_STREAM) {
     scratch test;
-    both b = T::make(test);
+    both b(ends_of<T>(test.folder()));
     void *room;
     REQUIRE(b.s.library->ipc_sender_reserve(b.s.senders[0], 1000, &room, 0) == 0);
     fill(room, 100, 1);
@@ -151,7 +132,7 @@ TEST_CASE_TEMPLATE("a reservation on a stream that is begun in one build is comm
 
 TEST_CASE_TEMPLATE("an interrupt of a stream before and amid a handoff is told once", T, EACH_STREAM) {
     scratch test;
-    both b = T::make(test);
+    both b(ends_of<T>(test.folder()));
     b.r.library->ipc_receiver_interrupt(b.r.receivers[0]);
     b.s.library->ipc_sender_interrupt(b.s.senders[0]);
     b.reload(0);
@@ -175,7 +156,7 @@ TEST_CASE_TEMPLATE("an interrupt of a stream before and amid a handoff is told o
 TEST_CASE_TEMPLATE("whoever waits on the fd of a stream receiver does not notice a handoff, and wakes as ever", T,
                    EACH_STREAM) {
     scratch test;
-    both b = T::make(test);
+    both b(ends_of<T>(test.folder()));
     arm(b.r);
     int fd = b.r.library->ipc_receiver_fd(b.r.receivers[0]), outer = epoll_create1(EPOLL_CLOEXEC);
     epoll_event e{EPOLLIN, {}};
@@ -197,7 +178,7 @@ TEST_CASE_TEMPLATE("whoever waits on the fd of a stream receiver does not notice
 
 TEST_CASE_TEMPLATE("what comes for a stream while nobody has its handle wakes the next build", T, EACH_STREAM) {
     scratch test;
-    both b = T::make(test);
+    both b(ends_of<T>(test.folder()));
     arm(b.r);
     int fd = b.r.library->ipc_receiver_fd(b.r.receivers[0]);
     auto state = freeze(*b.r.library, b.r.receivers[0]);
@@ -246,10 +227,10 @@ TEST_CASE_TEMPLATE("a frame that is half read is read to its end by the next bui
     CHECK(receive(h, m) == IPC_DIED);
 }
 
-TEST_CASE_TEMPLATE("a sender that is held up with half a message out goes on in the next build", T, over<over_unix>,
-                   over<over_tcp>, over<over_pipe>, over_socketpair, over_inherited_pipe) {
+TEST_CASE_TEMPLATE("a sender that is held up with half a message out goes on in the next build", T, CONNECTIONS,
+                   over_pipe, INHERITED) {
     scratch test;
-    both b = T::make(test);
+    both b(ends_of<T>(test.folder()));
     std::uint64_t sent = 0;
     while (send(b.s, sent + 1, 300'000, 0) == 0) ++sent;
     while (b.s.library->ipc_sender_arm(b.s.senders[0]) == 0) REQUIRE(send(b.s, 0, 300'000, 0) == -EAGAIN);
@@ -399,7 +380,7 @@ TEST_CASE_TEMPLATE("a sender whose receiver goes amid a handoff finds the next o
 }
 
 TEST_CASE_FIXTURE(scratch, "udp: what came before a handoff is known after it: lost, doubled, late") {
-    both b(over_udp::url(""));
+    both b(ends_of<over_udp>(""));
     std::string url = b.r.library->ipc_receiver_url(b.r.receivers[0]);
     int relay = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), from = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     sockaddr_in a{};
@@ -444,7 +425,7 @@ TEST_CASE_FIXTURE(scratch, "udp: what came before a handoff is known after it: l
 
 TEST_CASE_TEMPLATE("a frozen stream receiver refuses every call but url, fd, interrupt and forget", T, EACH_STREAM) {
     scratch test;
-    both b = T::make(test);
+    both b(ends_of<T>(test.folder()));
     REQUIRE(send(b.s, 1) == 0);
     auto &l = *b.r.library;
     ipc_receiver *r = b.r.receivers[0];
@@ -465,7 +446,7 @@ TEST_CASE_TEMPLATE("a frozen stream receiver refuses every call but url, fd, int
 
 TEST_CASE_TEMPLATE("a frozen stream sender refuses every call but url, fd, interrupt and forget", T, EACH_STREAM) {
     scratch test;
-    both b = T::make(test);
+    both b(ends_of<T>(test.folder()));
     auto &l = *b.s.library;
     ipc_sender *s = b.s.senders[0];
     auto state = freeze(l, s);
@@ -483,7 +464,7 @@ TEST_CASE_TEMPLATE("a frozen stream sender refuses every call but url, fd, inter
 TEST_CASE_TEMPLATE("into too small a buffer no stream is frozen, and the size that is needed returned", T,
                    EACH_STREAM) {
     scratch test;
-    both b = T::make(test);
+    both b(ends_of<T>(test.folder()));
     auto &l = *b.r.library;
     int needed = l.ipc_receiver_freeze(b.r.receivers[0], nullptr, 0);
     REQUIRE(needed > 0);
@@ -499,20 +480,8 @@ TEST_CASE_TEMPLATE("into too small a buffer no stream is frozen, and the size th
 // Of every transport, each with something to lose: a message to come, one that is held, a reservation.
 TEST_CASE_FIXTURE(scratch, "when the k-th of streams of all kinds can't be adopted, all are as before, for every k") {
     host h;
-    auto socket = descriptors(true), pipe = descriptors(false);
-    std::vector<std::string> urls = {over_unix::url(folder()),
-                                     "tcp://127.0.0.1:0",
-                                     over_pipe::url(folder()),
-                                     "udp://127.0.0.1:0",
-                                     "fd://" + std::to_string(socket[0]),
-                                     "fd://" + std::to_string(pipe[0])};
-    for (std::size_t i = 0; i < urls.size(); ++i) {
-        h.open_receiver(urls[i]);
-        std::string there = h.library->ipc_receiver_url(h.receivers[i]);
-        if (i >= 4) there = "fd://" + std::to_string(i == 4 ? socket[1] : pipe[1]);
-        h.open_sender(there);
-    }
-    std::size_t n = urls.size();
+    open_each<EACH_STREAM>(h, folder());
+    std::size_t n = h.receivers.size();
     std::vector<void *> rooms(n);
     std::vector<ipc_message> held(n);
     for (std::size_t i = 0; i < n; ++i) {
@@ -534,7 +503,7 @@ TEST_CASE_FIXTURE(scratch, "when the k-th of streams of all kinds can't be adopt
     CHECK(entries("/proc/self/fd") == before);
     REQUIRE(h.reload(next_build) == 0);
     for (std::size_t i = 0; i < n; ++i) {
-        CAPTURE(urls[i]);
+        CAPTURE(i);
         CHECK(h.library->ipc_receiver_release(h.receivers[i], &held[i]) == 0);
         CHECK(h.library->ipc_sender_commit(h.senders[i], 64, 3) == 0);
         for (std::uint64_t tag : {2, 3}) {
@@ -548,7 +517,7 @@ TEST_CASE_FIXTURE(scratch, "when the k-th of streams of all kinds can't be adopt
 }
 
 TEST_CASE_FIXTURE(scratch, "a stream that finds no descriptor in the next build goes on in the old one") {
-    both b(over_unix::url(folder()));
+    both b(ends_of<over_unix>(folder()));
     REQUIRE(send(b.s, 1) == 0);
     {
         auto next = std::make_unique<copy>(next_build);
@@ -612,7 +581,8 @@ TEST_CASE_TEMPLATE("a flooding stream sender changes builds again and again: 0 l
 
 TEST_CASE_TEMPLATE("bare bytes go on where they were when both sides change builds", T, CONNECTIONS, over_pipe) {
     scratch test;
-    both b(T::url(test.folder()) + "?framing=raw");
+    std::string url = T::url(test.folder()) + "?framing=raw";
+    both b({url, url});
     dice random(8);
     std::uint64_t sent = 0, received = 0, wrong = 0;
     auto drain = [&] {
@@ -646,13 +616,7 @@ TEST_CASE_TEMPLATE("bare bytes go on where they were when both sides change buil
 
 TEST_CASE_FIXTURE(scratch, "after 150 handoffs of streams descriptors, mappings and memory are what they were") {
     host h;
-    auto socket = descriptors(true);
-    for (const std::string &url : {over_unix::url(folder()), std::string("tcp://127.0.0.1:0"), over_pipe::url(folder()),
-                                   std::string("udp://127.0.0.1:0"), "fd://" + std::to_string(socket[0])}) {
-        h.open_receiver(url);
-        std::string there = h.library->ipc_receiver_url(h.receivers.back());
-        h.open_sender(there.starts_with("fd:") ? "fd://" + std::to_string(socket[1]) : there);
-    }
+    open_each<EACH_STREAM>(h, folder());
     std::uint64_t tag = 0;
     auto turn = [&](int n) {
         ++tag;

@@ -32,54 +32,30 @@ struct promised {
     who may_connect;
 };
 
-// Where the two sides open.
-struct ends {
-    std::string receiver, sender;
-};
-
-template <class T>
-ends named(const scratch &test) {
-    std::string url = T::url(test.folder());
-    return {url, url};
-}
-
-ends inherited(bool sockets) {
-    int fds[2];
-    REQUIRE((sockets ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) : pipe2(fds, O_CLOEXEC)) == 0);
-    return {"fd://" + std::to_string(fds[0]), "fd://" + std::to_string(fds[1])};
-}
-
-struct by_shm {
+struct by_shm : over_shm {
     static constexpr promised says{true, true,     true, false, survives::all, true, half_the_largest_ring,
                                    true, who::user};
-    static ends open(const scratch &test) { return named<over_shm>(test); }
 };
-struct by_pipe {
+struct by_pipe : over_pipe {
     static constexpr promised says{false, true, true, false, survives::unsent, false, 32 << 20, false, who::user};
-    static ends open(const scratch &test) { return named<over_pipe>(test); }
 };
-struct by_inherited_pipe {
+struct by_inherited_pipe : over_inherited_pipe {
     static constexpr promised says{false, true, true, false, survives::nothing, false, 32 << 20, false, who::holder};
-    static ends open(const scratch &) { return inherited(false); }
 };
-struct by_inherited_socket {
+struct by_inherited_socket : over_inherited_socket {
     static constexpr promised says{false, true,          true, false,      survives::nothing,
                                    false, half_the_ring, true, who::holder};
-    static ends open(const scratch &) { return inherited(true); }
 };
-struct by_unix {
+struct by_unix : over_unix {
     static constexpr promised says{false, true,          true, false,    survives::unsent_and_counted,
                                    false, half_the_ring, true, who::user};
-    static ends open(const scratch &test) { return named<over_unix>(test); }
 };
-struct by_tcp {
+struct by_tcp : over_tcp {
     static constexpr promised says{false, true,          true, true,        survives::unsent_and_counted,
                                    false, half_the_ring, true, who::allowed};
-    static ends open(const scratch &test) { return named<over_tcp>(test); }
 };
-struct by_udp {
+struct by_udp : over_udp {
     static constexpr promised says{false, false, false, true, survives::nothing, false, 65'443, false, who::allowed};
-    static ends open(const scratch &test) { return named<over_udp>(test); }
 };
 #define EACH by_shm, by_pipe, by_inherited_pipe, by_inherited_socket, by_unix, by_tcp, by_udp
 
@@ -114,7 +90,7 @@ std::string outer_address() {
 
 TEST_CASE_TEMPLATE("promised: receivers per channel", T, EACH) {
     scratch test;
-    ends e = T::open(test);
+    ends e = ends_of<T>(test.folder());
     rx first(e.receiver);
     CHECK((try_receiver(e.receiver).code == 0) == T::says.many_receivers);
     tx s(e.sender);
@@ -127,7 +103,7 @@ TEST_CASE_TEMPLATE("promised: receivers per channel", T, EACH) {
 // The rows "lossless" and "a slow receiver".
 TEST_CASE_TEMPLATE("promised: what a slow receiver does to its sender, and whether anything is lost", T, EACH) {
     scratch test;
-    ends e = T::open(test);
+    ends e = ends_of<T>(test.folder());
     rx r(e.receiver);
     tx s(e.sender);
     std::uint64_t sent = 0, got = 0;
@@ -154,7 +130,7 @@ TEST_CASE_TEMPLATE("promised: what a slow receiver does to its sender, and wheth
 // Where datagrams may overtake each other, they are made to.
 TEST_CASE_TEMPLATE("promised: ordered", T, EACH) {
     scratch test;
-    ends e = T::open(test);
+    ends e = ends_of<T>(test.folder());
     rx r(e.receiver);
     ipc_message m;
     if (T::says.ordered) {
@@ -204,7 +180,7 @@ TEST_CASE_TEMPLATE("promised: ordered", T, EACH) {
 // each other is in root_other_user.cpp.
 TEST_CASE_TEMPLATE("promised: who may connect, and from where", T, EACH) {
     scratch test;
-    ends e = T::open(test);
+    ends e = ends_of<T>(test.folder());
     std::string path = e.receiver.substr(e.receiver.find("://") + 3);
     CHECK((T::says.may_connect == who::allowed) == T::says.between_machines);
     if (T::says.may_connect == who::allowed) {
@@ -243,7 +219,7 @@ TEST_CASE_TEMPLATE("promised: who may connect, and from where", T, EACH) {
 
 TEST_CASE_TEMPLATE("promised: what waits survives the receiver's restart", T, EACH) {
     scratch test;
-    ends e = T::open(test);
+    ends e = ends_of<T>(test.folder());
     ipc_message m;
     std::uint64_t sent = 0;
     tx s = [&] {
@@ -283,7 +259,7 @@ TEST_CASE_TEMPLATE("promised: what waits survives the receiver's restart", T, EA
 
 TEST_CASE_TEMPLATE("promised: zero-copy", T, EACH) {
     scratch test;
-    ends e = T::open(test);
+    ends e = ends_of<T>(test.folder());
     rx r(e.receiver);
     tx s(e.sender);
     void *room;
@@ -304,7 +280,7 @@ TEST_CASE_TEMPLATE("promised: a message is at most", T, EACH) {
     for (std::uint64_t capacity : {1 << 20, 128 << 20}) {
         CAPTURE(capacity);
         scratch test;
-        ends e = T::open(test);
+        ends e = ends_of<T>(test.folder());
         rx r(e.receiver + (T::says.many_receivers ? "" : "?capacity=128MiB"));  // of shm:// it is the sender's alone
         tx s(e.sender + "?capacity=" + std::to_string(capacity));
         std::uint64_t most = std::min(T::says.most, capacity / 2);
@@ -316,7 +292,7 @@ TEST_CASE_TEMPLATE("promised: a message is at most", T, EACH) {
 
 TEST_CASE_TEMPLATE("promised: flush waits for", T, EACH) {
     scratch test;
-    ends e = T::open(test);
+    ends e = ends_of<T>(test.folder());
     rx r(e.receiver);
     tx s(e.sender);
     REQUIRE(s.send(1) == 0);

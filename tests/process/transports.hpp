@@ -1,7 +1,8 @@
-// Every transport, as a type that a test case can run over: where an endpoint is, and what it promises.
+// Every transport, as a type that a test case can run over: where its endpoints are, and what it promises.
 #pragma once
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -51,31 +52,59 @@ struct over_shm {
     static constexpr bool tells_release = true;       // flush and close wait until messages are released
     static constexpr bool tells_death = true;
     static constexpr bool lossless = true;
-    static constexpr bool outlives_sender = true;  // what a receiver is connected to survives its sender
 };
 struct over_unix {
     static std::string url(const std::string &folder) { return "unix://" + folder + "/socket"; }
     static constexpr bool waits_for_receiver = true, tells_release = true, tells_death = true, lossless = true;
-    static constexpr bool outlives_sender = false;
 };
 struct over_tcp {
     static std::string url(const std::string &) { return "tcp://127.0.0.1:" + free_port(SOCK_STREAM); }
     static constexpr bool waits_for_receiver = true, tells_release = true, tells_death = true, lossless = true;
-    static constexpr bool outlives_sender = false;
 };
 
 struct over_pipe {
     static std::string url(const std::string &folder) { return "pipe://" + folder + "/fifo"; }
     static constexpr bool waits_for_receiver = true, tells_release = false, tells_death = true, lossless = true;
-    static constexpr bool outlives_sender = false;
 };
 
 struct over_udp {
     static std::string url(const std::string &) { return "udp://127.0.0.1:" + free_port(SOCK_DGRAM); }
     static constexpr bool waits_for_receiver = false, tells_release = false, tells_death = false, lossless = false;
-    static constexpr bool outlives_sender = false;
 };
 
+// Where the two sides open: by one name, but for what is inherited.
+struct ends {
+    std::string receiver, sender;
+};
+
+inline ends inherited(bool sockets) {
+    int fds[2];
+    REQUIRE((sockets ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) : pipe2(fds, O_CLOEXEC)) == 0);
+    return {"fd://" + std::to_string(fds[0]), "fd://" + std::to_string(fds[1])};
+}
+
+struct over_inherited_pipe {
+    static ends make() { return inherited(false); }
+    static constexpr bool waits_for_receiver = true, tells_release = false, tells_death = true, lossless = true;
+};
+
+struct over_inherited_socket {
+    static ends make() { return inherited(true); }
+    static constexpr bool waits_for_receiver = true, tells_release = true, tells_death = true, lossless = true;
+};
+
+// A test opens both, in whichever process: who opens an inherited one takes it.
+template <class T>
+ends ends_of(const std::string &folder) {
+    if constexpr (requires { T::make(); }) {
+        return T::make();
+    } else {
+        std::string url = T::url(folder);
+        return {url, url};
+    }
+}
+
 #define ALL_TRANSPORTS over_shm, over_unix, over_tcp, over_pipe, over_udp
+#define INHERITED over_inherited_pipe, over_inherited_socket
 #define STREAMS over_unix, over_tcp, over_pipe, over_udp
 #define CONNECTIONS over_unix, over_tcp
