@@ -312,13 +312,13 @@ void each_allocation_of_a_conversation(bool sender_fails) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("whichever allocation of a sender fails, once: every message comes, and its end", T, ALL_TRANSPORTS,
-                   INHERITED) {
+TEST_CASE_TEMPLATE("whichever allocation of a sender fails, once: every message comes, and its end", T,
+                   ALL_TRANSPORTS) {
     each_allocation_of_a_conversation<T>(true);
 }
 
 TEST_CASE_TEMPLATE("whichever allocation of a receiver fails, once: every message comes, or is counted, and the end", T,
-                   ALL_TRANSPORTS, INHERITED) {
+                   ALL_TRANSPORTS) {
     each_allocation_of_a_conversation<T>(false);
 }
 

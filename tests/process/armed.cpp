@@ -53,9 +53,9 @@ ROLE(takes_on_command) {
 
 TEST_CASE_TEMPLATE("figures asked for after arm don't keep a receiver from seeing its message", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    child sender = test.start("sends_on_command", {url});
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    child sender = test.start("sends_on_command", {url.sender});
     sender.expect("open");
     for (int i = 1; i <= 3; ++i) {
         REQUIRE(armed(r));

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -22,14 +23,14 @@ void send_numbers(const std::string &url, long from, long count, std::size_t siz
     MUST(s.close(limit_ns) == 0);
 }
 
-// The handles on this channel, as seen from outside.
-std::vector<ipc_channel> list(const std::string &url) {
+// The handles of a process, as seen from outside.
+std::vector<ipc_channel> list(pid_t process) {
     std::vector<ipc_channel> all(1000);  // others on this machine may open and close meanwhile
     all[0].struct_size = sizeof(ipc_channel);
     int count = ipc_channel_list(all.data(), all.size());
     REQUIRE(count >= 0);
     all.resize(std::min(all.size(), static_cast<std::size_t>(count)));
-    std::erase_if(all, [&](const ipc_channel &c) { return url != c.url; });
+    std::erase_if(all, [&](const ipc_channel &c) { return c.pid != process; });
     return all;
 }
 
@@ -46,9 +47,9 @@ ROLE(sends_and_waits) {
 
 TEST_CASE_TEMPLATE("messages arrive whole, in order, with tag, sequence and sender", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    child sender = test.start("numbers", {url, "1000", "200", "300"});
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    child sender = test.start("numbers", {url.sender, "1000", "200", "300"});
     std::uint64_t id = 0;
     for (std::uint64_t i = 0; i < 200; ++i) {
         ipc_message m;
@@ -71,9 +72,9 @@ TEST_CASE_TEMPLATE("messages arrive whole, in order, with tag, sequence and send
 
 TEST_CASE_TEMPLATE("messages of every size arrive, also of none", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx s(url.sender);
     std::vector<std::size_t> sizes = {0, 1, 15, 16, 17, 255, 256, 257, 4095, 4096, 4097, 65'000};
     if (T::lossless) sizes.insert(sizes.end(), {65'536, 100'000, 500'000, 524'288});
     for (std::size_t size : sizes) {
@@ -98,18 +99,18 @@ TEST_CASE_TEMPLATE("messages of every size arrive, also of none", T, ALL_TRANSPO
 
 TEST_CASE_TEMPLATE("either side may be first", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
+    ends url = ends_of<T>(test.folder());
     if (!T::waits_for_receiver) return;
-    child sender = test.start("numbers", {url, "0", "10", "50"});
+    child sender = test.start("numbers", {url.sender, "0", "10", "50"});
     doze();
-    rx r(url);
+    rx r(url.receiver);
     for (std::uint64_t i = 0; i < 10; ++i) CHECK(r.take() == i);
     ipc_message m;
     CHECK(r.receive(m) == IPC_END);
     sender.done();
 }
 
-TEST_CASE_TEMPLATE("several senders reach one receiver, and each ends by itself", T, ALL_TRANSPORTS) {
+TEST_CASE_TEMPLATE("several senders reach one receiver, and each ends by itself", T, NAMED) {
     if (!T::lossless) return;
     scratch test;
     std::string url = T::url(test.folder());
@@ -139,13 +140,13 @@ TEST_CASE_TEMPLATE("several senders reach one receiver, and each ends by itself"
 TEST_CASE_TEMPLATE("a death is told apart from an end", T, ALL_TRANSPORTS) {
     if (!T::tells_death) return;
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    child sender = test.start("sends_and_waits", {url, "5"});
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    child sender = test.start("sends_and_waits", {url.sender, "5"});
     for (std::uint64_t i = 0; i < 5; ++i) CHECK(r.take() == i);
     sender.expect("sent");
     sender.kill();
-    test.somebody_was_killed(url);
+    test.somebody_was_killed("shm://t");
     ipc_message m;
     CHECK(r.receive(m) == IPC_DIED);
     CHECK(r.stats().deaths == 1);
@@ -154,13 +155,13 @@ TEST_CASE_TEMPLATE("a death is told apart from an end", T, ALL_TRANSPORTS) {
 TEST_CASE_TEMPLATE("what a sender sent before it died is received first", T, ALL_TRANSPORTS) {
     if (!T::tells_death) return;
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    child sender = test.start("sends_and_waits", {url, "20"});
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    child sender = test.start("sends_and_waits", {url.sender, "20"});
     CHECK(r.take() == 0);
     sender.expect("sent");
     sender.kill();
-    test.somebody_was_killed(url);
+    test.somebody_was_killed("shm://t");
     for (std::uint64_t i = 1; i < 20; ++i) CHECK(r.take() == i);
     ipc_message m;
     CHECK(r.receive(m) == IPC_DIED);
@@ -168,9 +169,9 @@ TEST_CASE_TEMPLATE("what a sender sent before it died is received first", T, ALL
 
 TEST_CASE_TEMPLATE("messages may be held and released in any order", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx s(url.sender);
     std::vector<ipc_message> held(20);
     for (std::uint64_t i = 0; i < 20; ++i) {
         REQUIRE(s.send(i, 1000) == 0);
@@ -189,12 +190,13 @@ TEST_CASE_TEMPLATE("messages may be held and released in any order", T, ALL_TRAN
 TEST_CASE_TEMPLATE("nothing is released by an empty struct, an end\'s, another receiver\'s message, or a second time",
                    T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder()), elsewhere = test.folder() + "/elsewhere";
+    std::string elsewhere = test.folder() + "/elsewhere";
     REQUIRE(mkdir(elsewhere.c_str(), 0700) == 0);
     {
-        std::string other_url = T::lossless && url == "shm://t" ? "shm://other" : T::url(elsewhere);
-        rx r(url), other(other_url);
-        tx s(url), others(other_url);
+        ends url = ends_of<T>(test.folder()), other_url = ends_of<T>(elsewhere);
+        if (url.sender == "shm://t") other_url = {"shm://other", "shm://other"};
+        rx r(url.receiver), other(other_url.receiver);
+        tx s(url.sender), others(other_url.sender);
         ipc_message m, theirs, end, empty = empty_message();
         REQUIRE(s.send(1) == 0);
         REQUIRE(r.receive(m) == IPC_MESSAGE);
@@ -216,11 +218,11 @@ TEST_CASE_TEMPLATE("nothing is released by an empty struct, an end\'s, another r
 
 TEST_CASE_TEMPLATE("a held message outlives its sender and the closing of its receiver", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
     ipc_message m;
     {
-        tx s(url);
+        tx s(url.sender);
         REQUIRE(s.send(7, 5000) == 0);
         REQUIRE(r.receive(m) == IPC_MESSAGE);
         s.end();
@@ -235,7 +237,9 @@ TEST_CASE_TEMPLATE("a held message outlives its sender and the closing of its re
 
 TEST_CASE_TEMPLATE("a receiver times out, is interrupted, and does not wait when told so", T, ALL_TRANSPORTS) {
     scratch test;
-    rx r(T::url(test.folder()));
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx silent(url.sender);
     ipc_message m;
     CHECK(r.receive(m, 0) == -EAGAIN);
     CHECK(r.receive(m, 5'000'000) == -ETIMEDOUT);
@@ -252,7 +256,9 @@ TEST_CASE_TEMPLATE("a receiver times out, is interrupted, and does not wait when
 
 TEST_CASE_TEMPLATE("a signal ends a wait", T, ALL_TRANSPORTS) {
     scratch test;
-    rx r(T::url(test.folder()));
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx silent(url.sender);
     struct sigaction nothing {
     }, before;
     nothing.sa_handler = [](int) {};
@@ -275,7 +281,7 @@ TEST_CASE_TEMPLATE("a signal ends a wait", T, ALL_TRANSPORTS) {
 
 TEST_CASE_TEMPLATE("a handler that interrupts the call which it cut short ends that one", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
+    ends url = ends_of<T>(test.folder());
     static ipc_receiver *r = nullptr;
     static ipc_sender *s = nullptr;
     struct sigaction interrupts {
@@ -293,14 +299,14 @@ TEST_CASE_TEMPLATE("a handler that interrupts the call which it cut short ends t
         other.join();
         return result;
     };
-    rx receives(url);
+    rx receives(url.receiver);
+    tx sends(url.sender);
     r = receives;
     ipc_message m;
     CHECK(waits([&] { return receives.receive(m); }) == -ECANCELED);
     CHECK(receives.receive(m, briefly) == -ETIMEDOUT);
     r = nullptr;
     if (T::tells_release) {
-        tx sends(url);
         REQUIRE(sends.send(1) == 0);
         s = sends;
         CHECK(waits([&] { return ipc_sender_flush(s, limit_ns); }) == -ECANCELED);
@@ -312,9 +318,9 @@ TEST_CASE_TEMPLATE("a handler that interrupts the call which it cut short ends t
 TEST_CASE_TEMPLATE("an interrupt from before a close does not cut its linger", T, ALL_TRANSPORTS) {
     if (!T::tells_release) return;
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx s(url.sender);
     REQUIRE(s.send(1) == 0);
     ipc_sender_interrupt(s);
     std::thread reads([&] {
@@ -328,9 +334,9 @@ TEST_CASE_TEMPLATE("an interrupt from before a close does not cut its linger", T
 
 TEST_CASE_TEMPLATE("the longest time-out is as good as none", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx s(url.sender);
     std::thread sends([&, reads = gettid()] {
         eventually([=] { return sleeps(getpid(), reads); });
         CHECK(s.send(1, 64, INT64_MAX) == 0);
@@ -342,9 +348,9 @@ TEST_CASE_TEMPLATE("the longest time-out is as good as none", T, ALL_TRANSPORTS)
 
 TEST_CASE_TEMPLATE("a receiver's fd wakes whoever polls it", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx s(url.sender);
     for (std::uint64_t i = 0; i < 50; ++i) {
         std::thread other([&] { CHECK(s.send(i) == 0); });
         ipc_message m;
@@ -367,9 +373,9 @@ TEST_CASE_TEMPLATE("a receiver's fd wakes whoever polls it", T, ALL_TRANSPORTS) 
 
 TEST_CASE_TEMPLATE("send after end is refused", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx s(url.sender);
     CHECK(s.end() == 0);
     CHECK(s.end() == 0);
     CHECK(s.send(1) == -EPIPE);
@@ -377,9 +383,9 @@ TEST_CASE_TEMPLATE("send after end is refused", T, ALL_TRANSPORTS) {
 
 TEST_CASE_TEMPLATE("a reservation is filled in place, shortened, or given back", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx s(url.sender);
     void *room;
     REQUIRE(ipc_sender_reserve(s, 1000, &room, limit_ns) == 0);
     CHECK(ipc_sender_reserve(s, 1, &room, 0) == -EINVAL);
@@ -400,9 +406,9 @@ TEST_CASE_TEMPLATE("a reservation is filled in place, shortened, or given back",
 
 TEST_CASE_TEMPLATE("a message that never fits is refused", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx s(url.sender);
     void *room;
     CHECK(ipc_sender_reserve(s, std::size_t{1} << 40, &room, limit_ns) == -EMSGSIZE);
 }
@@ -410,9 +416,9 @@ TEST_CASE_TEMPLATE("a message that never fits is refused", T, ALL_TRANSPORTS) {
 TEST_CASE_TEMPLATE("flush waits for the release, and says how many are missing", T, ALL_TRANSPORTS) {
     if (!T::tells_release) return;
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx s(url.sender);
     for (std::uint64_t i = 0; i < 3; ++i) REQUIRE(s.send(i) == 0);
     CHECK(ipc_sender_flush(s, 20'000'000) == 3);
     std::atomic<bool> flushed{false};
@@ -442,10 +448,10 @@ TEST_CASE_TEMPLATE("flush waits for the release, and says how many are missing",
 TEST_CASE_TEMPLATE("flush and close are done when all is taken, though the receiver has left before the end", T,
                    ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    tx s(url.sender);
     {
-        rx r(url);
+        rx r(url.receiver);
         REQUIRE(s.send(1) == 0);
         ipc_message m;
         CHECK(eventually([&] {
@@ -497,9 +503,9 @@ TEST_CASE_TEMPLATE("a sender is held up by a receiver that does not read, and go
                    ALL_TRANSPORTS) {
     if (!T::lossless) return;
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    tx s(url + "?capacity=1MiB");
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx s(url.sender + "?capacity=1MiB");
     std::uint64_t sent = 0;
     int result;
     // It ends: what lies between them is bounded.
@@ -521,7 +527,7 @@ TEST_CASE_TEMPLATE("a sender is held up by a receiver that does not read, and go
     reads.join();
 }
 
-TEST_CASE_TEMPLATE("an always-running receiver serves one sender after the other", T, ALL_TRANSPORTS) {
+TEST_CASE_TEMPLATE("an always-running receiver serves one sender after the other", T, NAMED) {
     scratch test;
     std::string url = T::url(test.folder());
     rx r(url);
@@ -536,7 +542,7 @@ TEST_CASE_TEMPLATE("an always-running receiver serves one sender after the other
     CHECK(r.stats().lost == 0);
 }
 
-TEST_CASE_TEMPLATE("a sender finds the next receiver", T, ALL_TRANSPORTS) {
+TEST_CASE_TEMPLATE("a sender finds the next receiver", T, NAMED) {
     if (!T::waits_for_receiver) return;
     scratch test;
     std::string url = T::url(test.folder());
@@ -558,9 +564,9 @@ TEST_CASE_TEMPLATE("a sender finds the next receiver", T, ALL_TRANSPORTS) {
 
 TEST_CASE_TEMPLATE("a forked child may not use a handle, and the parent does not notice", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx s(url.sender);
     REQUIRE(s.send(1) == 0);
     ipc_sender_flush(s, 10'000'000);
     CHECK(r.take() == 1);
@@ -582,19 +588,20 @@ TEST_CASE_TEMPLATE("a forked child may not use a handle, and the parent does not
 
 TEST_CASE_TEMPLATE("a channel's handles and their links are listed from outside", T, ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    tx s(url.sender);
     REQUIRE(s.send(1, 100) == 0);
     ipc_sender_flush(s, 10'000'000);
     CHECK(r.hold(1) == "1");
     s.stats();
     r.stats();
-    auto all = list(url);
-    std::erase_if(all, [](const ipc_channel &c) { return c.pid != getpid(); });  // shm://t is everybody's
+    auto all = list(getpid());
+    std::ranges::sort(all, {}, &ipc_channel::role);  // they come by URL, and may have two
     REQUIRE(all.size() == 2);
     for (std::size_t i : {0, 1}) {
         CHECK(all[i].role == (i == 0 ? IPC_SENDER : IPC_RECEIVER));
+        CHECK(all[i].url == (i == 0 ? url.sender : url.receiver));
         CHECK(all[i].links == 1);
         REQUIRE(all[i].shown == 1);
         CHECK(all[i].messages == 1);
@@ -608,22 +615,21 @@ TEST_CASE_TEMPLATE("a channel's handles and their links are listed from outside"
     }
     CHECK(all[1].link[0].held >= 100);
     CHECK(all[1].backlog >= 100);
-    CHECK(std::string(all[0].folder) == (url == "shm://t" ? test.folder() : ""));
+    CHECK(std::string(all[0].folder) == (url.sender == "shm://t" ? test.folder() : ""));
 }
 
 TEST_CASE_TEMPLATE("a receiver that sleeps in a call is listed with the figures from before it slept", T,
                    ALL_TRANSPORTS) {
     scratch test;
-    std::string url = T::url(test.folder());
-    child r = test.receiver(url);
-    tx s(url);
+    ends url = ends_of<T>(test.folder());
+    child r = test.receiver(url.receiver);
+    tx s(url.sender);
     REQUIRE(s.send(1, 100) == 0);
     ipc_sender_flush(s, 10'000'000);
     CHECK(r.ask("hold 1") == "1");
     r.say("read 1");
     REQUIRE(eventually([&] { return r.sleeps(); }));
-    auto all = list(url);
-    std::erase_if(all, [&](const ipc_channel &c) { return c.pid != r.pid(); });
+    auto all = list(r.pid());
     REQUIRE(all.size() == 1);
     CHECK(all[0].messages == 1);
     REQUIRE(all[0].shown == 1);

@@ -72,6 +72,9 @@ child::child(const std::string &role, const std::vector<std::string> &arguments)
     std::vector<char *> argv;
     for (auto &word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
+    std::vector<int> inherited;
+    for (auto &argument : arguments)
+        if (argument.starts_with("fd://")) inherited.push_back(std::stoi(argument.substr(5)));
     pid_t parent = getpid();
     pid_ = fork();
     REQUIRE(pid_ >= 0);
@@ -80,9 +83,11 @@ child::child(const std::string &role, const std::vector<std::string> &arguments)
         if (getppid() != parent) _exit(73);
         dup2(in[0], STDIN_FILENO);
         dup2(out[1], STDOUT_FILENO);
+        for (int fd : inherited) fcntl(fd, F_SETFD, 0);
         execv(argv[0], argv.data());
         _exit(74);
     }
+    for (int fd : inherited) close(fd);
     close(in[0]);
     close(out[1]);
     to_ = in[1];

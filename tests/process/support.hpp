@@ -56,7 +56,8 @@ void must(bool holds, const char *condition, const char *file, int line);
 // A thread sleeps in epoll or poll, as in a blocking call of the library or with its fd.
 bool sleeps(pid_t process, pid_t thread);
 
-// A process that plays a role. It has to end when its test is done with it, at the latest in the destructor.
+// A process that plays a role. It has to end when its test is done with it, at the latest in the destructor. What is
+// inherited goes to it: of a descriptor in an argument fd://N it has the only copy.
 class child {
   public:
     child(const std::string &role, const std::vector<std::string> &arguments);

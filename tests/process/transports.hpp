@@ -104,7 +104,10 @@ ends ends_of(const std::string &folder) {
     }
 }
 
-#define ALL_TRANSPORTS over_shm, over_unix, over_tcp, over_pipe, over_udp
+// An inherited end is one process's, and has no name by which another sender could come, or the next receiver: cases of
+// those run over what is named.
+#define NAMED over_shm, over_unix, over_tcp, over_pipe, over_udp
 #define INHERITED over_inherited_pipe, over_inherited_socket
+#define ALL_TRANSPORTS NAMED, INHERITED
 #define STREAMS over_unix, over_tcp, over_pipe, over_udp
 #define CONNECTIONS over_unix, over_tcp
