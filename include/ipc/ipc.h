@@ -234,8 +234,8 @@
  *   to a peer that has shut its own way (nc -N -l). On tcp that looks like a peer that has gone: what is sent first then is
  *   lost, and not counted.
  *
- *   fd:// takes the descriptor: it is closed with the handle (0, 1 and 2 are left open). Whoever shares a socket with it
- *   finds that as blocking as it was.
+ *   fd:// takes the descriptor: it is closed with the handle (0, 1 and 2 are left open). It has one sender, and nobody
+ *   who comes later finds it. Whoever shares a socket with it finds that as blocking as it was.
  *
  *   `from` other than the default is for shm:// only (-EOPNOTSUPP). These handles need libuv.so.1, which is loaded with the
  *   first and unloaded with the last; where there is none, _open says so (-EOPNOTSUPP).

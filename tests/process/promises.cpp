@@ -24,7 +24,7 @@ constexpr std::uint64_t half_the_ring = ~std::uint64_t{0}, half_the_largest_ring
 
 // What the table says of a transport.
 struct promised {
-    bool many_receivers, lossless, ordered, between_machines;
+    bool many_receivers, many_senders, lossless, ordered, between_machines;
     survives waiting;
     bool zero_copy;
     std::uint64_t most;  // bytes of a message, if half the ring is not less
@@ -33,29 +33,31 @@ struct promised {
 };
 
 struct by_shm : over_shm {
-    static constexpr promised says{true, true,     true, false, survives::all, true, half_the_largest_ring,
+    static constexpr promised says{true, true,     true, true, false, survives::all, true, half_the_largest_ring,
                                    true, who::user};
 };
 struct by_pipe : over_pipe {
-    static constexpr promised says{false, true, true, false, survives::unsent, false, 32 << 20, false, who::user};
+    static constexpr promised says{false, true, true, true, false, survives::unsent, false, 32 << 20, false, who::user};
 };
 struct by_inherited_pipe : over_inherited_pipe {
-    static constexpr promised says{false, true, true, false, survives::nothing, false, 32 << 20, false, who::holder};
+    static constexpr promised says{false, false,    true,  true,       false, survives::nothing,
+                                   false, 32 << 20, false, who::holder};
 };
 struct by_inherited_socket : over_inherited_socket {
-    static constexpr promised says{false, true,          true, false,      survives::nothing,
+    static constexpr promised says{false, false,         true, true,       false, survives::nothing,
                                    false, half_the_ring, true, who::holder};
 };
 struct by_unix : over_unix {
-    static constexpr promised says{false, true,          true, false,    survives::unsent_and_counted,
+    static constexpr promised says{false, true,          true, true,     false, survives::unsent_and_counted,
                                    false, half_the_ring, true, who::user};
 };
 struct by_tcp : over_tcp {
-    static constexpr promised says{false, true,          true, true,        survives::unsent_and_counted,
+    static constexpr promised says{false, true,          true, true,        true, survives::unsent_and_counted,
                                    false, half_the_ring, true, who::allowed};
 };
 struct by_udp : over_udp {
-    static constexpr promised says{false, false, false, true, survives::nothing, false, 65'443, false, who::allowed};
+    static constexpr promised says{false, true,   false, false,       true, survives::nothing,
+                                   false, 65'443, false, who::allowed};
 };
 #define EACH by_shm, by_pipe, by_inherited_pipe, by_inherited_socket, by_unix, by_tcp, by_udp
 
@@ -98,6 +100,22 @@ TEST_CASE_TEMPLATE("promised: receivers per channel", T, EACH) {
     ipc_message m;
     REQUIRE(next(first, s, m) == IPC_MESSAGE);
     first.release(m);
+}
+
+TEST_CASE_TEMPLATE("promised: senders per channel", T, EACH) {
+    scratch test;
+    ends e = ends_of<T>(test.folder());
+    rx r(e.receiver);
+    tx first(e.sender);
+    CHECK((try_sender(e.sender).code == 0) == T::says.many_senders);
+    REQUIRE(first.send(1) == 0);
+    ipc_message m;
+    int got;
+    do got = next(r, first, m);
+    while (got == IPC_END || got == IPC_DIED);  // the second's
+    REQUIRE(got == IPC_MESSAGE);
+    CHECK(m.tag == 1);
+    r.release(m);
 }
 
 // The rows "lossless" and "a slow receiver".
@@ -314,6 +332,7 @@ cells words_for(const promised &p) {
     const char *people[] = {"this user", "who has the descriptor", "loopback, or `allow=`"};
     return {
         {"receivers per channel", p.many_receivers ? "any" : "one"},
+        {"senders per channel", p.many_senders ? "any" : "one"},
         {"lossless", p.lossless ? "yes" : "no, counted"},
         {"ordered", p.ordered ? "yes" : "no, marked"},
         {"between machines", p.between_machines ? "yes" : "no"},
