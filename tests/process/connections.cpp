@@ -53,18 +53,6 @@ ROLE(sends_to_url_until_told) {
     s.close(limit_ns);
 }
 
-TEST_CASE_TEMPLATE("a second receiver is refused, in words", T, CONNECTIONS) {
-    scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    refusal second = try_receiver(url);
-    CHECK(second.code == -EADDRINUSE);
-    CHECK(second.says("another"));
-    tx s(url);
-    REQUIRE(s.send(1) == 0);
-    CHECK(r.take() == 1);
-}
-
 TEST_CASE_FIXTURE(scratch, "a socket that a killed receiver left is replaced, and one that is left is removed") {
     std::string path = folder() + "/socket", url = "unix://" + path;
     child dead = start("receives_until_told", {url, "0"});

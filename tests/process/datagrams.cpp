@@ -12,7 +12,6 @@
 #include <ipc/ipc.hpp>
 #include <set>
 
-#include "refusal.hpp"
 #include "transports.hpp"
 
 namespace {
@@ -254,13 +253,6 @@ TEST_CASE_FIXTURE(scratch, "a datagram that comes twice, and finds no room the s
     REQUIRE(eventually([&] { return r.stats().duplicated == 1; }));
     CHECK(r.stats().lost == 0);
     for (std::uint64_t i = 1; i <= 2; ++i) CHECK(r.release_held(i) == 0);
-}
-
-TEST_CASE_FIXTURE(scratch, "a second receiver on a port is refused, in words") {
-    rx r("udp://127.0.0.1:0");
-    refusal second = try_receiver(ipc_receiver_url(r));
-    CHECK(second.code == -EADDRINUSE);
-    CHECK(second.says("in use"));
 }
 
 TEST_CASE_FIXTURE(scratch, "datagrams of any program are received raw") {

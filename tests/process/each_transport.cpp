@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "refusal.hpp"
 #include "transports.hpp"
 
 namespace {
@@ -135,6 +136,19 @@ TEST_CASE_TEMPLATE("several senders reach one receiver, and each ends by itself"
     CHECK(next.size() == 3);
     CHECK(r.stats().lost == 0);
     for (auto &s : senders) s.done();
+}
+
+// Shared memory takes any number of them.
+TEST_CASE_TEMPLATE("a second receiver is refused, in words, and the first goes on", T, STREAMS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx r(url);
+    refusal second = try_receiver(url);
+    CHECK(second.code == -EADDRINUSE);
+    CHECK(second.says("another receiver"));
+    tx s(url);
+    REQUIRE(s.send(1) == 0);
+    CHECK(r.take() == 1);
 }
 
 TEST_CASE_TEMPLATE("a death is told apart from an end", T, ALL_TRANSPORTS) {

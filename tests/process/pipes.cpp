@@ -106,17 +106,6 @@ TEST_CASE_FIXTURE(scratch, "a receiver makes the FIFO that is missing, and remov
     unlink(path.c_str());
 }
 
-TEST_CASE_FIXTURE(scratch, "a second receiver of a FIFO is refused, and the first goes on") {
-    std::string url = over_pipe::url(folder());
-    rx r(url);
-    refusal second = try_receiver(url);
-    CHECK(second.code == -EADDRINUSE);
-    CHECK(second.says("another receiver reads"));
-    tx s(url);
-    REQUIRE(s.send(1) == 0);
-    CHECK(r.take() == 1);
-}
-
 TEST_CASE_FIXTURE(scratch, "a FIFO that a killed receiver left is read by the next") {
     std::string path = folder() + "/fifo", url = "pipe://" + path;
     child dead = start("receives_until_told", {url, "0"});
