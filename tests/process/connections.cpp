@@ -234,23 +234,6 @@ TEST_CASE_TEMPLATE("a receiver is killed and another comes: both sides count the
     sender.done();
 }
 
-TEST_CASE_TEMPLATE("a sender that is stopped is not taken for dead", T, CONNECTIONS) {
-    scratch test;
-    std::string url = T::url(test.folder());
-    rx r(url);
-    child sender = test.start("sends_to_url_until_told", {url});
-    sender.expect("open");
-    r.take();
-    sender.stop();
-    ipc_message m;
-    int got;
-    while ((got = r.receive(m, 200'000'000)) == IPC_MESSAGE) r.release(m);
-    CHECK(got == -ETIMEDOUT);
-    sender.cont();
-    CHECK(r.receive(m) == IPC_MESSAGE);
-    r.release(m);
-}
-
 TEST_CASE_TEMPLATE("a sender survives that its receiver goes, with SIGPIPE as programs have it", T, CONNECTIONS) {
     scratch test;
     std::string url = T::url(test.folder());

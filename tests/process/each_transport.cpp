@@ -181,6 +181,23 @@ TEST_CASE_TEMPLATE("what a sender sent before it died is received first", T, ALL
     CHECK(r.receive(m) == IPC_DIED);
 }
 
+TEST_CASE_TEMPLATE("a stopped sender is not taken for dead, and goes on", T, ALL_TRANSPORTS) {
+    scratch test;
+    ends url = ends_of<T>(test.folder());
+    rx r(url.receiver);
+    child sender = test.sender(url.sender);
+    sender.ask("send 1 3");
+    sender.ask("flush 10000000");
+    CHECK(r.read(3) == "1-3");
+    sender.stop();
+    CHECK(r.read(1, 200'000'000) == "nothing");
+    CHECK(r.links().at(0).state == IPC_LINK_UP);
+    sender.cont();
+    sender.ask("send 4 5");
+    sender.ask("end");
+    CHECK(r.read(3) == "4-5 end");
+}
+
 TEST_CASE_TEMPLATE("messages may be held and released in any order", T, ALL_TRANSPORTS) {
     scratch test;
     ends url = ends_of<T>(test.folder());

@@ -48,22 +48,6 @@ TEST_CASE_FIXTURE(scratch,
     CHECK(s.ask("try 0 -1") == "0");
 }
 
-TEST_CASE_FIXTURE(scratch, "a stopped sender is not taken for dead, and goes on") {
-    rx r;
-    child s = sender();
-    s.ask("send 1 3");
-    s.stop();
-    CHECK(r.read(4, briefly) == "1-3 nothing");
-    auto links = r.links();
-    REQUIRE(links.size() == 1);
-    CHECK(links[0].pid == s.pid());
-    CHECK(links[0].state == IPC_LINK_UP);
-    s.cont();
-    s.ask("send 4 5");
-    s.ask("end");
-    CHECK(r.read(3) == "4-5 end");
-}
-
 TEST_CASE_FIXTURE(scratch, "a receiver that is stopped in its sleep sees what came meanwhile") {
     tx s;
     child r = receiver();
