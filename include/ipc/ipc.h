@@ -140,7 +140,7 @@
  *   A message that is held stays as it is; any order of releases
  *       process: what is held stays as it is while the sender goes on and waits
  *       process: messages are released in any order, and all their room comes back
- *       process: held messages outlive the close of their receiver, and their sender
+ *       process: held messages outlive the close of their receiver, and their sender<over_shm>
  *   Rings that grow
  *       process: a message of 1 GiB goes through a sender opened with no options, and its memory comes back
  *       process: over many growths and shrinks nothing is lost, doubled or reordered, whatever is held

@@ -217,15 +217,6 @@ TEST_CASE_FIXTURE(linked_pair, "a negative time-out other than -1 is refused") {
     CHECK(r.take() == 2);
 }
 
-ROLE(receives_for_ages) {
-    rx r;
-    me.say("opened");
-    ipc_message m;
-    int result = r.receive(m, INT64_MAX);
-    me.say(std::to_string(result));
-    if (result == IPC_MESSAGE) r.release(m);
-}
-
 // A sender whose ring is full, in each call that waits for room or for release.
 ROLE(waits_for_ages) {
     ipc_sender *s = nullptr;
@@ -244,16 +235,6 @@ static bool sleeps(const child &c) {
     std::ifstream stat("/proc/" + std::to_string(c.pid()) + "/stat");
     std::string text((std::istreambuf_iterator<char>(stat)), {});
     return text.find(") S ") != text.npos;
-}
-
-TEST_CASE_FIXTURE(scratch, "the longest time-out there is waits, and does not pass at once") {
-    child waiting = start("receives_for_ages");
-    waiting.expect("opened");
-    REQUIRE(eventually([&] { return sleeps(waiting); }));
-    tx s;
-    CHECK(s.send(1) == 0);
-    waiting.expect(std::to_string(IPC_MESSAGE));
-    waiting.done();
 }
 
 TEST_CASE_FIXTURE(scratch, "the longest time-out of a sender waits, too") {
@@ -345,20 +326,6 @@ TEST_CASE_FIXTURE(linked_pair, "a message larger than half the ring is refused, 
 
 // ---- Releasing ------------------------------------------------------------------------------------------------------
 
-TEST_CASE_FIXTURE(linked_pair, "a message is released once") {
-    REQUIRE(s.send(2) == 0);
-    REQUIRE(s.send(3) == 0);
-    ipc_message second, third;
-    REQUIRE(r.receive(second) == IPC_MESSAGE);
-    REQUIRE(r.receive(third) == IPC_MESSAGE);
-    CHECK(r.release(third) == 0);  // out of turn
-    CHANGES_NOTHING(CHECK(r.release(third) == -ESTALE));
-    CHECK(r.release(second) == 0);
-    CHANGES_NOTHING(CHECK(r.release(second) == -ESTALE));
-    CHANGES_NOTHING(CHECK(r.release(third) == -ESTALE));
-    CHECK(r.stats().held == 1);
-}
-
 TEST_CASE_FIXTURE(linked_pair, "a released message stays stale when its place in the ring is written again") {
     REQUIRE(s.send(2) == 0);
     ipc_message stale;
@@ -401,19 +368,6 @@ TEST_CASE_FIXTURE(linked_pair, "what never was a message is not released, and no
     }
     CHECK(r.stats().held == 2);
     CHECK(r.release(second) == 0);
-}
-
-TEST_CASE_FIXTURE(linked_pair, "nothing is released by an end's or an empty struct") {
-    ipc_message empty = empty_message(), end;
-    CHECK(r.release(held) == 0);
-    CHANGES_NOTHING(CHECK(r.release(empty) < 0));
-    CHECK(s.end() == 0);
-    REQUIRE(r.receive(end) == IPC_END);
-    CHANGES_NOTHING(CHECK(r.release(end) < 0));
-    tx other;
-    other.await_links(1);
-    REQUIRE(other.send(5) == 0);
-    REQUIRE(r.receive(held) == IPC_MESSAGE);
 }
 
 TEST_CASE_FIXTURE(linked_pair, "a message of another receiver is not released in its place") {

@@ -71,44 +71,6 @@ TEST_CASE_FIXTURE(scratch, "messages of random sizes go round the ring a thousan
     sender.done();
 }
 
-ROLE(fills_in_place) {
-    tx s("shm://t");
-    void *room = nullptr;
-    MUST(ipc_sender_reserve(s, 1000, &room, 0) == 0);
-    fill(room, 300, 1);
-    MUST(ipc_sender_commit(s, 300, 1) == 0);
-    MUST(ipc_sender_reserve(s, 1000, &room, 0) == 0);
-    fill(room, 1000, 99);
-    MUST(ipc_sender_abort(s) == 0);
-    MUST(ipc_sender_reserve(s, 1000, &room, 0) == 0);
-    fill(room, 1000, 98);
-    MUST(ipc_sender_commit(s, 0, 2) == 0);
-    MUST(s.send(3) == 0);
-    MUST(ipc_sender_reserve(s, 1000, &room, 0) == 0);
-    fill(room, 1000, 97);
-    MUST(s.close() >= 0);
-}
-
-TEST_CASE_FIXTURE(scratch, "a reservation is sent as short as committed, and not at all if given back") {
-    rx r;
-    child sender = start("fills_in_place");
-    CHECK(r.hold(4) == "1-3 end");
-    REQUIRE(r.held.size() == 3);
-    CHECK(r.held[0].size == 300);
-    CHECK(r.held[1].size == 0);
-    CHECK(r.held[2].sequence == 3);
-    for (auto &m : r.held) CHECK(r.release(m) == 0);
-    sender.done();
-}
-
-TEST_CASE_FIXTURE(scratch, "what was sent before the receiver came arrives") {
-    child s = sender();
-    s.ask("send 1 1000");
-    rx r;
-    s.ask("send 1001 1001");
-    CHECK(r.read(1001) == "1-1001");
-}
-
 TEST_CASE_FIXTURE(scratch, "a receiver that sleeps already gets the first message of a sender that comes later") {
     child r = receiver();
     r.say("read 2");

@@ -10,7 +10,6 @@
 #include <cstring>
 #include <map>
 #include <thread>
-#include <utility>
 
 #include "refusal.hpp"
 #include "transports.hpp"
@@ -102,12 +101,18 @@ TEST_CASE_TEMPLATE("either side may be first", T, ALL_TRANSPORTS) {
     scratch test;
     ends url = ends_of<T>(test.folder());
     if (!T::waits_for_receiver) return;
-    child sender = test.start("numbers", {url.sender, "0", "10", "50"});
-    doze();
+    child sender = test.sender(url.sender);
+    sender.ask("send 1 1000 200");  // more than a pipe takes
+    sender.say("close -1");
+    REQUIRE(eventually([&] { return sender.sleeps(); }));
     rx r(url.receiver);
-    for (std::uint64_t i = 0; i < 10; ++i) CHECK(r.take() == i);
-    ipc_message m;
-    CHECK(r.receive(m) == IPC_END);
+    CHECK(r.read(1001) == "1-1000 end");
+    // On a stream the sender asks what is released, and is answered in a call.
+    CHECK(eventually([&] {
+        r.stats();
+        return !sender.quiet();
+    }));
+    sender.expect("0");
     sender.done();
 }
 
@@ -163,6 +168,7 @@ TEST_CASE_TEMPLATE("a death is told apart from an end", T, ALL_TRANSPORTS) {
     test.somebody_was_killed("shm://t");
     ipc_message m;
     CHECK(r.receive(m) == IPC_DIED);
+    CHECK(r.receive(m, briefly) == -ETIMEDOUT);
     CHECK(r.stats().deaths == 1);
 }
 
@@ -215,6 +221,7 @@ TEST_CASE_TEMPLATE("messages may be held and released in any order", T, ALL_TRAN
         CHECK(r.release(m) == 0);
         CHECK(r.release(m) == -ESTALE);
     }
+    for (const ipc_message &m : held) CHECK(r.release(m) == -ESTALE);
     CHECK(r.stats().held == 0);
 }
 
@@ -247,23 +254,21 @@ TEST_CASE_TEMPLATE("nothing is released by an empty struct, an end\'s, another r
     rmdir(elsewhere.c_str());
 }
 
-TEST_CASE_TEMPLATE("a held message outlives its sender and the closing of its receiver", T, ALL_TRANSPORTS) {
+TEST_CASE_TEMPLATE("held messages outlive the close of their receiver, and their sender", T, ALL_TRANSPORTS) {
     scratch test;
     ends url = ends_of<T>(test.folder());
     rx r(url.receiver);
-    ipc_message m;
-    {
-        tx s(url.sender);
-        REQUIRE(s.send(7, 5000) == 0);
-        REQUIRE(r.receive(m) == IPC_MESSAGE);
-        s.end();
-        ipc_message end;
-        CHECK(r.receive(end) == IPC_END);
-    }
-    ipc_receiver *closed = std::exchange(r.h, nullptr);
-    CHECK(ipc_receiver_close(closed) == 1);
-    CHECK(proven(m));
-    CHECK(ipc_receiver_release(closed, &m) == 0);
+    child sender = test.sender(url.sender);
+    sender.ask("send 1 5 10000");
+    sender.ask("flush 10000000");
+    CHECK(r.hold(5) == "1-5");
+    sender.ask("end");
+    CHECK(r.read(1) == "end");
+    sender.ask("close 0");
+    sender.done();
+    CHECK(r.close() == 5);
+    for (auto &m : r.held) CHECK(proven(m));
+    for (std::size_t i : {2, 0, 4, 1, 3}) CHECK(r.release(r.held[i]) == 0);
 }
 
 TEST_CASE_TEMPLATE("a receiver times out, is interrupted, and does not wait when told so", T, ALL_TRANSPORTS) {
@@ -410,6 +415,7 @@ TEST_CASE_TEMPLATE("send after end is refused", T, ALL_TRANSPORTS) {
     CHECK(s.end() == 0);
     CHECK(s.end() == 0);
     CHECK(s.send(1) == -EPIPE);
+    CHECK(ipc_sender_send(s, "x", 1, 0, 0) == -EPIPE);
 }
 
 TEST_CASE_TEMPLATE("a reservation is filled in place, shortened, or given back", T, ALL_TRANSPORTS) {
@@ -426,13 +432,20 @@ TEST_CASE_TEMPLATE("a reservation is filled in place, shortened, or given back",
     REQUIRE(ipc_sender_reserve(s, 1000, &room, limit_ns) == 0);
     fill(room, 10, 3);
     CHECK(ipc_sender_commit(s, 10, 3) == 0);
+    REQUIRE(ipc_sender_reserve(s, 1000, &room, limit_ns) == 0);
+    CHECK(ipc_sender_commit(s, 0, 4) == 0);
     ipc_sender_flush(s, 10'000'000);
-    ipc_message m;
-    REQUIRE(r.receive(m) == IPC_MESSAGE);
-    CHECK(m.size == 10);
-    CHECK(m.sequence == 1);
-    CHECK(proven(m));
-    r.release(m);
+    for (std::uint64_t sequence : {1, 2}) {
+        ipc_message m;
+        REQUIRE(r.receive(m) == IPC_MESSAGE);
+        CHECK(m.size == (sequence == 1 ? 10 : 0));
+        CHECK(m.sequence == sequence);
+        CHECK(proven(m));
+        r.release(m);
+    }
+    REQUIRE(ipc_sender_reserve(s, 1000, &room, limit_ns) == 0);
+    s.close();
+    CHECK(r.read(1) == "end");
 }
 
 TEST_CASE_TEMPLATE("a message that never fits is refused", T, ALL_TRANSPORTS) {
@@ -461,16 +474,19 @@ TEST_CASE_TEMPLATE("flush waits for the release, and says how many are missing",
         ipc_message none;
         return r.receive(none, 0) == -EAGAIN && ipc_sender_flush(s, 1'000'000) == 2;
     }));
-    r.release(m[1]);
+    std::atomic<pid_t> flushes{0};
     std::thread waits([&] {
+        flushes = gettid();
         CHECK(ipc_sender_flush(s, limit_ns) == 0);
         flushed = true;
     });
-    doze();
-    CHECK(!flushed);
-    r.release(m[2]);
-    ipc_message none;
-    CHECK(r.receive(none, 1'000'000) < 0);
+    for (int i : {2, 1}) {
+        CHECK(eventually([&] { return flushes != 0 && sleeps(getpid(), flushes); }));
+        CHECK(!flushed);
+        r.release(m[i]);
+        ipc_message none;
+        CHECK(r.receive(none, briefly) < 0);
+    }
     waits.join();
     CHECK(s.stats().unreleased == 0);
     CHECK(s.close(0) == 0);
@@ -663,6 +679,8 @@ TEST_CASE_TEMPLATE("a receiver that sleeps in a call is listed with the figures 
     auto all = list(r.pid());
     REQUIRE(all.size() == 1);
     CHECK(all[0].messages == 1);
+    CHECK(all[0].bytes == 100);
+    CHECK(all[0].backlog >= 100);
     REQUIRE(all[0].shown == 1);
     CHECK(all[0].link[0].held >= 100);
     CHECK(all[0].link[0].behind == 0);

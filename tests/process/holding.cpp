@@ -104,22 +104,6 @@ TEST_CASE_FIXTURE(scratch, "early releases are kept over deaths at any place of 
     }
 }
 
-ROLE(sends_and_closes) {
-    tx s("shm://t");
-    s.send_all(1, 5, 10000);
-    MUST(s.close(me.number(0)) >= 0);
-}
-
-TEST_CASE_FIXTURE(scratch, "held messages outlive the close of their receiver, and their sender") {
-    rx r;
-    child s = start("sends_and_closes", {"0"});
-    CHECK(r.hold(6) == "1-5 end");
-    s.done();
-    CHECK(r.close() == 5);
-    for (auto &m : r.held) CHECK(proven(m));
-    for (std::size_t i : {2, 0, 4, 1, 3}) CHECK(r.release(r.held[i]) == 0);
-}
-
 TEST_CASE_FIXTURE(scratch, "what a closed receiver still holds gates the sender until it is released") {
     child s = sender(small);
     child stays = receiver();

@@ -131,33 +131,6 @@ TEST_CASE_FIXTURE(scratch, "an interrupt ends the call that is under way, and no
     CHECK(ipc_sender_flush(s, briefly) > 0);
 }
 
-static ipc_receiver *in_handler;
-
-ROLE(interrupts_itself) {
-    rx r(url);
-    in_handler = r;
-    struct sigaction action {};
-    action.sa_handler = [](int) { ipc_receiver_interrupt(in_handler); };
-    action.sa_flags = SA_RESTART;
-    sigaction(SIGUSR2, &action, nullptr);
-    me.say("open");
-    ipc_message m;
-    int result = r.receive(m, limit_ns);
-    if (result == -EINTR) result = r.receive(m, limit_ns);
-    MUST(result == -ECANCELED);
-    MUST(r.receive(m, briefly) == -ETIMEDOUT);
-    me.say("canceled");
-}
-
-TEST_CASE_FIXTURE(scratch, "a signal handler may interrupt") {
-    child r = start("interrupts_itself");
-    r.expect("open");
-    REQUIRE(eventually([&] { return r.sleeps(); }));
-    r.signal(SIGUSR2);
-    r.expect("canceled");
-    r.done();
-}
-
 static bool ready(int fd) {
     pollfd p{fd, POLLIN, 0};
     return poll(&p, 1, 0) == 1 && p.revents == POLLIN;

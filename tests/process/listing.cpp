@@ -89,23 +89,6 @@ TEST_CASE_FIXTURE(scratch, "what a receiver holds is listed as its backlog, also
     CHECK(list(url).at(0).backlog == 0);
 }
 
-TEST_CASE_FIXTURE(scratch, "a process that sleeps in a call is listed with the figures from before it slept") {
-    std::string url = own_url();
-    child s = sender(url), r = receiver(url);
-    s.ask("send 1 10 100");
-    CHECK(r.ask("hold 10") == "1-10");
-    r.say("read 1");
-    REQUIRE(eventually([&] { return r.sleeps(); }));
-    auto all = list(url);
-    REQUIRE(all.size() == 2);
-    CHECK(all[1].pid == r.pid());
-    CHECK(all[1].messages == 10);
-    CHECK(all[1].bytes == 1000);
-    CHECK(all[1].backlog >= 1000);
-    s.ask("end");
-    r.expect("end");
-}
-
 TEST_CASE_FIXTURE(scratch, "each side of a link is listed with its peer, how far behind that is, and what it holds") {
     std::string url = own_url();
     child s = sender(url + "?capacity=128KiB"), r = receiver(url);

@@ -322,26 +322,6 @@ TEST_CASE_FIXTURE(scratch, "a parent and its child talk both ways over inherited
     }
 }
 
-TEST_CASE_FIXTURE(scratch, "a parent learns that its child died") {
-    int back[2], there[2];
-    REQUIRE(pipe(back) == 0);
-    REQUIRE(pipe(there) == 0);
-    for (int ours : {there[1], back[0]}) fcntl(ours, F_SETFD, FD_CLOEXEC);
-    child other = start("answers", {std::to_string(there[0]), std::to_string(back[1]), "0"});
-    close(there[0]);
-    close(back[1]);
-    tx s("fd://" + std::to_string(there[1]));
-    rx r("fd://" + std::to_string(back[0]));
-    REQUIRE(s.send(1) == 0);
-    ipc_message m;
-    REQUIRE(r.receive(m) == IPC_MESSAGE);
-    r.release(m);
-    other.kill();
-    CHECK(r.receive(m) == IPC_DIED);
-    CHECK(r.receive(m, 1'000'000) == -ETIMEDOUT);
-    CHECK(eventually([&] { return s.send(2, 64, 1'000'000) == -EPIPE; }));
-}
-
 TEST_CASE_FIXTURE(scratch,
                   "an inherited end whose other one is closed without a word brings a death, or the end of no bytes") {
     for (bool sockets : {false, true})
