@@ -219,14 +219,14 @@ void join_sides(pages &all) {
         for (auto &[page, owner, folder] : all)
             for (std::size_t i = 0; shares_memory(*page) && i < page->shown; ++i) {
                 layout::status_link &link = page->link[i];
-                f(end{page->pid, page->id}, end{link.pid, link.peer}, link);
+                f(end{page->pid, page->id}, end{link.pid, link.peer}, link, page->role);
             }
     };
-    each([&](const end &own, const end &other, layout::status_link &link) { links[{own, other}] = &link; });
-    each([&](const end &own, const end &other, layout::status_link &link) {
+    each([&](const end &own, const end &other, layout::status_link &link, int) { links[{own, other}] = &link; });
+    each([&](const end &own, const end &other, layout::status_link &link, int role) {
         if (auto at = links.find({other, own}); at != links.end())
             take_later(link, *at->second);
-        else if (link.committed == 0)
+        else if (role == IPC_RECEIVER && link.committed == 0)
             link.committed = IPC_UNKNOWN;
     });
 }
@@ -250,9 +250,11 @@ ipc_channel told(const layout::status_page &page, std::int64_t now) {
     c.age_ns = std::max<std::int64_t>(now - page.updated_ns, 0);
     c.shown = page.shown;
     std::uint64_t most = 0, held = 0;
+    bool all_known = c.shown == c.links;
     for (std::size_t i = 0; i < page.shown; ++i) {
         const layout::status_link &l = page.link[i];
         bool known = l.committed != IPC_UNKNOWN && l.committed >= l.delivered;
+        all_known &= known;
         ipc_channel_link &to = c.link[i];
         to.peer = l.peer;
         to.pid = l.pid;
@@ -267,8 +269,10 @@ ipc_channel told(const layout::status_page &page, std::int64_t now) {
         held += to.held;
     }
     // A sender looks at what it has got back only when it needs room, and a receiver may be at work since it looked.
-    if (c.shown != 0 && c.shown == c.links)
-        c.backlog = c.role == IPC_SENDER ? std::min(c.backlog, most) : std::max(c.backlog, held);
+    if (c.role == IPC_RECEIVER && c.shown == c.links)
+        c.backlog = std::max(c.backlog, held);
+    else if (c.role == IPC_SENDER && c.shown != 0 && all_known)
+        c.backlog = std::min(c.backlog, most);
     return c;
 }
 
