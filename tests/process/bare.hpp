@@ -5,30 +5,57 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "support.hpp"
 
-// A connection to a receiver, as a stranger makes it.
-inline int connect_bare(const std::string &url) {
-    int s;
-    if (url.starts_with("unix://")) {
-        s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        sockaddr_un a{};
-        a.sun_family = AF_UNIX;
-        url.copy(a.sun_path, sizeof a.sun_path - 1, 7);
-        REQUIRE(connect(s, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
-    } else {
-        s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        sockaddr_in a{};
-        a.sin_family = AF_INET;
-        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        a.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
-        REQUIRE(connect(s, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
+// Where a unix, tcp or udp endpoint is.
+struct bare_address {
+    explicit bare_address(const std::string &url) {
+        if (url.starts_with("unix://")) {
+            local.sun_family = AF_UNIX;
+            url.copy(local.sun_path, sizeof local.sun_path - 1, 7);
+        } else {
+            size = sizeof internet;
+            internet.sin_family = AF_INET;
+            internet.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+            internet.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
+        }
     }
+    int family() const { return get()->sa_family; }
+    const sockaddr *get() const { return reinterpret_cast<const sockaddr *>(&local); }
+    union {
+        sockaddr_un local{};
+        sockaddr_in internet;
+    };
+    socklen_t size = sizeof local;
+};
+
+// A connection to a receiver, as a stranger makes it; -1 if nobody listens.
+inline int try_connect_bare(const std::string &url) {
+    bare_address a(url);
+    int s = socket(a.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (s >= 0 && connect(s, a.get(), a.size) != 0) close(std::exchange(s, -1));
+    return s;
+}
+inline int connect_bare(const std::string &url) {
+    int s = try_connect_bare(url);
+    REQUIRE(s >= 0);
+    return s;
+}
+
+// A socket that takes in connections there, or datagrams, without waiting.
+inline int listen_bare(const std::string &url, int type = SOCK_STREAM) {
+    bare_address a(url);
+    int s = socket(a.family(), type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), yes = 1;
+    if (type == SOCK_STREAM) setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    REQUIRE(bind(s, a.get(), a.size) == 0);
+    if (type == SOCK_STREAM) REQUIRE(listen(s, 10) == 0);
     return s;
 }
 

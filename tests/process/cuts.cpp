@@ -1,8 +1,6 @@
 // A connection that is cut at any byte of a short conversation: nothing comes twice or damaged, and both sides count
 // the same as lost. Some of all the cuts are tried; LIBIPC_ALL=1 in the environment tries many more.
-#include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,25 +28,10 @@ struct cut {
 // Between a sender and a receiver. Each connection is cut in turn as told, the rest are left alone.
 class proxy {
   public:
-    proxy(std::string where, std::string to, std::vector<cut> cuts) : to_(std::move(to)), cuts_(std::move(cuts)) {
-        bool local = where.starts_with("unix://");
-        listener_ = socket(local ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (local) {
-            sockaddr_un a{};
-            a.sun_family = AF_UNIX;
-            where.copy(a.sun_path, sizeof a.sun_path - 1, 7);
-            path_ = a.sun_path;
-            REQUIRE(bind(listener_, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
-        } else {
-            sockaddr_in a{};
-            a.sin_family = AF_INET;
-            a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-            a.sin_port = htons(static_cast<std::uint16_t>(std::stoi(where.substr(where.rfind(':') + 1))));
-            int yes = 1;
-            setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-            REQUIRE(bind(listener_, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
-        }
-        REQUIRE(listen(listener_, 10) == 0);
+    proxy(const std::string &where, std::string to, std::vector<cut> cuts)
+        : to_(std::move(to)), cuts_(std::move(cuts)) {
+        listener_ = listen_bare(where);
+        if (where.starts_with("unix://")) path_ = where.substr(7);
     }
     ~proxy() {
         hang_up();
