@@ -1,18 +1,14 @@
-// The library beside the model of ipc.h: random calls from a seed, in one process, and each result compared. If one is
-// not what the model allows, the seed and the last calls are told. IPC_MODEL_SEED=N makes the same calls again, though
-// ticks of the clock may fall elsewhere among them; IPC_MODEL_RUNS=N is for so many seeds, IPC_MODEL_CALLS=N tells so
-// many calls.
+// The library beside the model of ipc.h: random calls from a seed, in one process, and each result compared. See
+// random_calls.hpp for how to make them again.
 #include "model.hpp"
 
 #include <malloc.h>
 #include <poll.h>
 
 #include <cstdlib>
-#include <deque>
 #include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <variant>
 
 #include "lowered_limit.hpp"
@@ -21,6 +17,8 @@
 namespace {
 
 using model::expect;
+using model::is_lack;
+using model::wanted;
 using seen = model::link::seen;
 
 constexpr std::size_t capacity = 64 << 10, max_capacity = 512 << 10;
@@ -44,12 +42,6 @@ struct rx_model : model::receiver {
     bool interrupted = false, armed = false;
     bool lacked = false;  // it may have something to tell of a limit that is raised by now
 };
-
-std::uint64_t number_from(const char *variable, std::uint64_t otherwise) {
-    const char *text = std::getenv(variable);
-    return text ? std::strtoull(text, nullptr, 10) : otherwise;
-}
-const std::uint64_t told_calls = number_from("IPC_MODEL_CALLS", 60);
 
 class run {
   public:
@@ -117,11 +109,7 @@ class run {
         }
     }
     void lift() { lower_.reset(); }
-    std::string calls() const {
-        std::string all;
-        for (auto &call : calls_) all += "\n    " + call;
-        return all;
-    }
+    std::string calls() const { return calls_.text(); }
 
   private:
     // ---- What was called
@@ -129,10 +117,7 @@ class run {
 
     template <class... Words>
     void say(const Words &...words) {
-        std::ostringstream line;
-        (line << ... << words);
-        calls_.push_back(line.str());
-        if (calls_.size() > told_calls) calls_.pop_front();
+        calls_.say(words...);
     }
     template <class Handle>
     std::int64_t result(const Handle &h, const std::string &call, std::int64_t r) {
@@ -168,7 +153,6 @@ class run {
     }
     std::int64_t patience() { return random_.below(60) == 0 ? 300'000 : 0; }
     bool lowered() const { return lower_.has_value(); }
-    static bool is_lack(std::int64_t r) { return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOSPC; }
     // Of a receiver that can't be linked.
     static bool is_in_the_way(std::int32_t lack) { return is_lack(lack) || lack == -ETOOMANYREFS || lack == -EAGAIN; }
 
@@ -478,9 +462,6 @@ class run {
         }
         return all;
     }
-    static std::string wanted(const model::range &r) {
-        return ": not from " + std::to_string(r.least) + " to " + std::to_string(r.most);
-    }
 
     // ---- Receiving
     // ---------------------------------------------------------------------------------------------------
@@ -711,7 +692,7 @@ class run {
     std::list<tx_model> senders_;
     std::list<rx_model> receivers_;
     std::optional<std::variant<std::unique_ptr<lowered_limit>, std::unique_ptr<few_fds>>> lower_;
-    std::deque<std::string> calls_;
+    model::call_log calls_;
 };
 
 }  // namespace
@@ -730,15 +711,5 @@ class run {
 TEST_CASE_FIXTURE(scratch,
                   "whatever is called, in whichever order, each result is one that the model of ipc.h allows") {
     fill_memory();
-    std::uint64_t first = number_from("IPC_MODEL_SEED", 1), runs = number_from("IPC_MODEL_RUNS", SLOWER == 1 ? 8 : 2);
-    for (std::uint64_t seed = first; seed < first + runs; ++seed) {
-        run calls(seed);
-        try {
-            for (int i = 0; i < steps; ++i) calls.step();
-            calls.finish();
-        } catch (const std::exception &e) {
-            calls.lift();
-            FAIL("seed " << seed << ": " << std::string(e.what()) << "; the last calls:" << calls.calls());
-        }
-    }
+    model::run_seeds<run>(SLOWER == 1 ? 8 : 2, steps);
 }

@@ -9,26 +9,14 @@
 #include <cstdint>
 #include <list>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "course.hpp"
+#include "random_calls.hpp"
 
 namespace model {
-
-struct wrong : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-inline void expect(bool holds, const std::string &otherwise) {
-    if (!holds) throw wrong(otherwise);
-}
-
-struct range {
-    std::uint64_t least = 0, most = 0;
-    bool has(std::uint64_t n) const { return n >= least && n <= most; }
-};
 
 struct receiver {
     std::uint64_t id = 0;
