@@ -110,6 +110,13 @@ void intake::drop(std::uint32_t index) {
     --counters.links;
 }
 
+// Its sender is here again, and has something. What it sent before is given out before that.
+bool intake::comes_again(std::uint32_t index) const {
+    for (std::uint32_t i = active_.first(); i != chain::none; i = origins_[i]->active.after)
+        if (i != index && origins_[i]->sender == origins_[index]->sender) return true;
+    return false;
+}
+
 std::int32_t intake::take(ipc_message &out, std::uint32_t &index) {
     if (active_.empty()) return 0;
     index = active_.first();
@@ -124,6 +131,7 @@ std::int32_t intake::take(ipc_message &out, std::uint32_t &index) {
         ++counters.messages;
         counters.bytes += out.size;
         --turn_left_;
+        if (turn_left_ == 0 && o.gone && more() && comes_again(index)) turn_left_ = messages_a_turn;
         if (turn_left_ != 0 && more()) return IPC_MESSAGE;
     }
     // Its turn is over, or it has nothing more.

@@ -128,6 +128,7 @@ class intake {
     void change_box(origin &o, F f);
     void note_bare(std::uint32_t index);
     void tell(origin &o);
+    bool comes_again(std::uint32_t index) const;
 
     std::vector<std::unique_ptr<origin>> origins_;
     chain all_, free_;  // by origin::known

@@ -23,6 +23,7 @@
 #include <thread>
 
 #include "bare.hpp"
+#include "cut_connections.hpp"
 #include "lowered_limit.hpp"
 #include "refusal.hpp"
 #include "refused_call.hpp"
@@ -874,4 +875,42 @@ TEST_CASE_TEMPLATE("who has just connected is not let go for those behind it whe
     CHECK(m.tag == 5);
     r.release(m);
     for (int peer : peers) close(peer);
+}
+
+TEST_CASE_TEMPLATE("what came by a connection that broke is given out before what comes by the next one", T,
+                   CONNECTIONS) {
+    scratch test;
+    std::string behind = T::url(test.folder()), before = behind;
+    before.starts_with("unix:") ? before += "-between" : before = T::url(test.folder());
+    rx r(behind);
+    cut_connections between(before, behind);
+    tx s(before);
+    constexpr std::uint64_t count = 100;  // more than a sender's turn is
+    auto all_has_come = [&] {
+        while (between.pass(4096)) {
+        }
+        return r.links().size() == 1 && r.links()[0].peer == s.stats().id && s.links().size() == 1 &&
+               s.stats().used == 0 && !between.pass(4096);
+    };
+    s.send_all(1, count);
+    REQUIRE(eventually(all_has_come));
+    between.cut(0, false, 0);
+    s.send_all(count + 1, count + 10);
+    s.end();
+    REQUIRE(eventually([&] {
+        bool all_out = s.stats().used == 0, any = between.pass(4096);
+        return r.links().size() == 2 && all_out && !any;
+    }));
+    r.stats();
+    std::uint64_t last = 0;
+    ipc_message m;
+    int got;
+    while ((got = r.receive(m)) == IPC_MESSAGE || got == IPC_DIED) {
+        if (got == IPC_DIED) continue;
+        CHECK(m.sequence > last);
+        last = m.sequence;
+        r.release(m);
+    }
+    CHECK(got == IPC_END);
+    CHECK(last == count + 10);
 }
