@@ -76,6 +76,7 @@ void dialer::close(std::int64_t retry_ns) {
     if (state_ == state::up) retry_ns_ = 0;
     state_ = state::idle;
     if (outbox_->ended() && settled() >= outbox_->sent()) return;  // there is nothing to say to another receiver
+    settled_ = std::max(settled_, delivered_);  // what the receiver's user has got, and holds, is not lost with it
     retry_ns_ = std::clamp(2 * retry_ns_, std::max(first_retry_ns, retry_ns), std::max(last_retry_ns, retry_ns));
     site_->alarm_in(retry_ns_);
 }

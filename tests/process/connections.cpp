@@ -736,7 +736,7 @@ TEST_CASE_TEMPLATE("a sender that has ended tells the next receiver, too, if the
     rx second(url);
     CHECK(eventually([&] {
         second.stats();
-        return s.stats().lost == 1;
+        return s.stats().links == 1;
     }));
     CHECK(second.read(1) == "end");
     CHECK(ipc_sender_flush(s, limit_ns) == 0);
@@ -875,6 +875,25 @@ TEST_CASE_TEMPLATE("who has just connected is not let go for those behind it whe
     CHECK(m.tag == 5);
     r.release(m);
     for (int peer : peers) close(peer);
+}
+
+TEST_CASE_TEMPLATE("what is held when its receiver goes has come, and is counted as lost by nobody", T, CONNECTIONS) {
+    scratch test;
+    std::string url = T::url(test.folder());
+    rx first(url);
+    tx s(url);
+    s.send_all(1, 5);
+    CHECK(first.hold(3) == "1-3");
+    s.await_links(1);
+    CHECK(first.close() == 3);
+    rx second(url);
+    CHECK(eventually([&] {
+        second.stats();
+        return ipc_sender_flush(s, 0) == 0;
+    }));
+    CHECK(second.stats().lost == 2);
+    CHECK(s.stats().lost == 2);
+    for (std::uint64_t tag : {3, 2, 1}) CHECK(first.release_held(tag) == 0);
 }
 
 TEST_CASE_TEMPLATE("what came by a connection that broke is given out before what comes by the next one", T,

@@ -350,7 +350,8 @@ class run {
                 s.gone = s.committed();
                 s.loose = !way.at_once;
                 if (!Whole || s.may_die) s.lose_uncounted(s.linked ? s.settled : s.committed());
-                // What it has got and not released is not told, and counts as lost.
+                // One that is not linked now may not know what this one has got.
+                if (Whole && s.linked) continue;
                 for (std::uint64_t n = s.settled + 1; n <= s.committed(); ++n)
                     s.doubtful += s.messages[n - 1].given_to == r.number;
                 if (!Whole) slack_ += s.committed() - s.settled;
