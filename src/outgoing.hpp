@@ -34,7 +34,8 @@ class outgoing {
     outgoing(std::span<const layout::ring_place> rings, std::uint64_t oldest, std::uint64_t start);
     // It takes the place of one that is gone, and had released `early` out of turn.
     void succeed(const place &predecessor, const early_bits &early) {
-        redelivered_until_ = predecessor.delivered;
+        // Else there is none, or it had released all: what a receiver gets that starts with the oldest is new.
+        if (predecessor.released < predecessor.delivered) redelivered_until_ = predecessor.delivered;
         early_.copy(early, predecessor.released, predecessor.delivered);
     }
 

@@ -384,7 +384,7 @@ int sender::greet(seen_receiver &r, libipc::fd pid, bool with_pid) {
     hello.start_sequence = counters_.messages + 1 - messages_from(start);
     hello.oldest = tail;
     hello.oldest_sequence = counters_.messages + 1 - messages_from(tail);
-    hello.redelivered_until = link->redelivered_until();
+    hello.redelivered_until = std::max(start, link->redelivered_until());
     hello.committed = rings_.head();
     hello.membarrier = membarrier_;
     hello.pid = getpid();

@@ -258,22 +258,21 @@ struct sender {
     }
 
   private:
-    // Whoever takes the place of the one that was furthest behind is told what any of them was given, if they were
-    // seen to go at once.
+    // Whoever takes the place of the one that was furthest behind gets what that one held with a mark. What comes after
+    // it may have a mark, if another one was given it: that is a matter of when the sender saw each go, and release.
     void mark(std::vector<course> &places) const {
-        std::uint64_t given = 0, most = 0;
+        std::uint64_t most = 0;
         for (const link *l : leavers) {
-            given = std::max(given, l->given);
+            most = std::max(most, l->given + 1);
             for (const course &c : l->courses) {
                 most = std::max({most, c.until, c.unsure_until, std::min(c.last, committed() + 1)});
                 if (!c.marked.empty()) most = std::max(most, *c.marked.rbegin() + 1);
             }
         }
         for (course &c : places) {
-            c.unsure_from = std::min(c.unsure_from, one_by_one ? c.first : given + 1);
+            std::uint64_t after_held = c.marked.empty() ? c.first : *c.marked.rbegin() + 1;
+            c.unsure_from = std::min(c.unsure_from, one_by_one ? c.first : after_held);
             c.unsure_until = std::max(c.unsure_until, most);
-            for (std::uint64_t n = c.first; n <= given; ++n)
-                if (!c.passed.contains(n)) c.marked.insert(n);
         }
     }
     // What whoever takes the place of this one is given.
