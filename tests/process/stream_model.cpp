@@ -499,12 +499,12 @@ class run {
         expect(may.has(n), "unreleased" + wanted(may));
         s.settled = s.committed() - n;
     }
-    // At all that it tells: how far its messages have got, and to whom.
+    // At all that it tells: to whom its messages go, and how far they have got. In this order: each call may let them go.
     void look(tx_model &s) {
-        auto c = counters(s);
         ipc_link l{};
         l.struct_size = sizeof l;
         auto n = result(s, "links", ipc_sender_links(s.h, &l, 1));
+        auto c = counters(s);
         rx_model *r = receiver();
         s.linked = n == 1;
         expect(n == 0 || n == 1, "links");
