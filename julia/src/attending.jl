@@ -103,6 +103,7 @@ function let_all_look()
     attendant.due = false
     i = 0
     while (h = handle_at(i += 1)) !== nothing
+        tell_if_user_was_ended(h)
         h.attended || h.waiting > 0 || h.blocking || !is_open(h) || let_look(h) || was_used(h)
     end
     return

@@ -36,6 +36,7 @@ mutable struct Slot
     end
 end
 const no_slot = Slot(nothing)
+const no_user = WeakRef(nothing)
 
 const most_spin_ns = 50_000  # a sleep and its wake-up cost about 10 us on both sides
 
@@ -76,7 +77,7 @@ mutable struct Handle
     spin_ns::Int
     wait_ns::Int         # mean of waits
     blocking::Bool       # in recv_blocking, which waits
-    user::Union{Nothing,Task}  # whose call looked at the clock last, see turns.jl
+    user::WeakRef        # the task whose call looked at the clock last, see turns.jl
     attended::Bool       # nobody has used it since the library was let look, see attending.jl
     turns::Int           # calls until the clock is looked at, see turns.jl
     stride::Int          # so many from one look to the next
@@ -94,7 +95,7 @@ mutable struct Handle
         h.free = no_slot
         h.viewing = h.receives = h.orphan = h.interrupted = h.alone = h.blocking = h.attended = false
         h.owner = current_task()
-        h.user = nothing
+        h.user = no_user
         h.room = C_NULL
         h.scratch = blank(RawMessage)
         h.buffers = (h.scratch, h.scratch)
@@ -147,7 +148,7 @@ function new_handle(pointer::Ptr{Cvoid}, receives::Bool, url::String)
         h.spin_ns = 0
         h.wait_ns = 10 * most_spin_ns
         h.ran_ns = coarse_ns()
-        h.user = nothing
+        h.user = no_user
         h.gate = session.number
     end
     return h
@@ -227,7 +228,7 @@ end
     return quietly(f, hand_over_or_press_again)
 end
 
-@noinline hand_over_or_press_again() = hand_over(InterruptException()) || press_again()
+@noinline hand_over_or_press_again() = quietly(() -> hand_over(InterruptException())) || press_again()
 
 @noinline function see_pressed()
     Threads.threadid() == 1 || return
@@ -349,13 +350,15 @@ function shut_out(h::Handle, patience=patience_ns)
     h.gate |= SHUT
     barrier()
     began = time_ns()
-    while h.inside != C_NULL && h.inside != me()
-        interrupt(h)
-        yield()
-        if time_ns() - began > patience
-            h.gate &= ~SHUT
-            throw(ConcurrencyError(h.url))
+    try
+        while h.inside != C_NULL && h.inside != me()
+            interrupt(h)
+            yield()
+            time_ns() - began > patience && throw(ConcurrencyError(h.url))
         end
+    catch
+        h.gate &= ~SHUT
+        rethrow()
     end
     return
 end

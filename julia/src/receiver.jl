@@ -31,8 +31,8 @@ Every verb but [`recv_blocking`](@ref) lets other tasks run now and then, also w
 
 Ctrl-C comes out of a verb, of a sender's too, before it has done anything or while it waits: a message was given or comes
 again, was sent or was not. In a task in the background, a verb hands it over to what the user waits for, and goes on. Where
-such a task does something else, Julia may throw it there, which ends the task; a warning says so. A receiver on a thread of
-its own (`julia/examples/own_thread.jl`) never gets it.
+such a task does something else, Julia may throw it there, which ends the task; a warning says so, at the latest when the
+receiver is used again. One on a thread of its own (`julia/examples/own_thread.jl`) never gets it.
 
 # Examples
 ```julia

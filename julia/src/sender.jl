@@ -58,8 +58,9 @@ function Sender(f::Function, url::AbstractString; options...)
     end
 end
 
-warn_lost(left, url) =
-    @warn "$left message$(left == 1 ? " on $url is" : "s on $url are") lost: no receiver is connected. `flush(sender)` waits for one"
+warn_lost(left, url) = @warn lost_words(left, url)
+lost_words(left, url) =
+    "$left message$(left == 1 ? " on $url is" : "s on $url are") lost: no receiver is connected. `flush(sender)` waits for one"
 
 """
     send(s::Sender, data; tag=0, timeout=nothing)

@@ -32,7 +32,7 @@ end
     now == h.tick_ns && return
     h.tick_ns = now
     was_used(h)
-    h.user === current_task() || look_after_user(h)
+    note_user(h)
     now - h.ran_ns < turn_ns && return
     h.ran_ns = now
     # Not interrupted within: that would leave a task that runs in the queue of those that are to run. The first one sees
@@ -45,7 +45,7 @@ end
 
 # Julia throws Ctrl-C into the task that ran last, which is often one that receives, and not the one that the user waits for.
 # A verb hands it over to that one, and goes on. Where it can't, or where it is thrown between two verbs, it ends the task:
-# then that is said.
+# then that is said, soon or when the handle is used next.
 
 # Calls f(), which does nothing but let Ctrl-C in.
 @inline function unless_meant_for_another(f::F) where {F}
@@ -74,25 +74,21 @@ function foreground_task()
 end
 const loader = Ref{Union{Nothing,Task}}(nothing)
 
-# A task that fails by itself says nothing.
-@noinline function look_after_user(h::Handle)
-    task = h.user = current_task()
-    task === foreground_task() && return
-    lock(looked_after_lock)
-    fresh = !haskey(looked_after, task)
-    fresh && (looked_after[task] = nothing)
-    unlock(looked_after_lock)
-    fresh && look_after(task, h.url)
+# A task that fails says nothing by itself, nor does Julia unless somebody waits for it. Weak: a task may be all that keeps
+# the Receiver.
+@inline note_user(h::Handle) = h.user.value === current_task() ? nothing : change_user(h)
+@noinline function change_user(h::Handle)
+    tell_if_user_was_ended(h)
+    h.user = WeakRef(current_task())
     return
 end
-const looked_after = IdDict{Task,Nothing}()
-const looked_after_lock = Threads.SpinLock()
 
-look_after(task::Task, url::String) = @async begin
-    Base._wait(task)
-    lock(looked_after_lock)
-    delete!(looked_after, task)
-    unlock(looked_after_lock)
+# Also by the event loop, so without a switch of tasks.
+function tell_if_user_was_ended(h::Handle)
+    task = h.user.value
+    task isa Task && istaskdone(task) || return
+    h.user = no_user
     istaskfailed(task) && task.exception isa InterruptException &&
-        @warn "Ctrl-C has ended a task in the background that used $url"
+        say_at_once("Ctrl-C has ended a task in the background that used $(h.url)")
+    return
 end

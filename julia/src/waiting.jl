@@ -98,7 +98,7 @@ function count_out(h::Handle)
     h.waiting == 0 && (h.gate &= ~WAITED)
     notify(h.left)
     h.ran_ns = coarse_ns()
-    h.user === current_task() || look_after_user(h)
+    note_user(h)
     was_used(h)
     return
 end
@@ -111,8 +111,24 @@ end
     try
         unless_meant_for_another(() -> reenable_sigint(() -> wait(x.watch)))
     finally
-        lock(h)
+        lock_again(h)
     end
+    return
+end
+
+# Who hands Ctrl-C over throws it into this task wherever that waits.
+function lock_again(h::Handle)
+    late = nothing
+    while true
+        try
+            lock(h)
+            break
+        catch e
+            e isa InterruptException || rethrow()
+            late = e
+        end
+    end
+    late === nothing || throw(late)
     return
 end
 
