@@ -499,7 +499,8 @@ class run {
         expect(may.has(n), "unreleased" + wanted(may));
         s.settled = s.committed() - n;
     }
-    // At all that it tells: to whom its messages go, and how far they have got. In this order: each call may let them go.
+    // At all that it tells: to whom its messages go, and how far they have got. In this order, as each call may let
+    // them go.
     void look(tx_model &s) {
         ipc_link l{};
         l.struct_size = sizeof l;
