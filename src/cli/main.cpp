@@ -3,6 +3,7 @@
 #include <ipc/ipc.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <CLI/CLI.hpp>
@@ -68,22 +69,19 @@ CLI::Validator seconds() {
 
 // Leaves the number of bytes. Units are of 1024, whether they say so or not.
 CLI::Validator size() {
-    return {[](std::string &text) -> std::string {
+    return {[in_bytes = CLI::AsSizeValue(false)](std::string &text) {
                 constexpr std::uint64_t most = std::uint64_t{1} << 30;
-                std::uint64_t n = 0;
-                auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-                std::string unit = CLI::detail::to_lower(text.substr(static_cast<std::size_t>(end - text.data())));
-                unit.erase(0, unit.find_first_not_of(' '));
-                if (unit.ends_with('b')) unit.pop_back();
-                if (unit.size() == 2 && unit.ends_with('i')) unit.pop_back();
-                std::size_t power = std::string("kmg").find(unit);
-                bool known = unit.empty() || (unit.size() == 1 && power != std::string::npos);
-                int shift = unit.empty() ? 0 : 10 * static_cast<int>(power + 1);
-                if (error != std::errc() || !known || n == 0 || n > most >> shift)
-                    return text +
-                           " is no size from 1 byte to 1 GiB; write bytes, or a number with KiB or MiB, as in 64KiB";
-                text = std::to_string(n << shift);
-                return "";
+                std::string given = text;
+                try {
+                    // A unit alone is one of it there.
+                    if (std::isdigit(static_cast<unsigned char>(given.front())) && in_bytes(text).empty() &&
+                        CLI::Range(std::uint64_t{1}, most)(text).empty())
+                        return std::string();
+                } catch (const CLI::ValidationError &) {
+                    // Its words list thirty units.
+                }
+                return given +
+                       " is no size from 1 byte to 1 GiB; write bytes, or a number with KiB or MiB, as in 64KiB";
             },
             ""};
 }
