@@ -8,7 +8,6 @@
 #include <set>
 
 #include "progress.hpp"
-#include "say.hpp"
 
 namespace cli {
 
@@ -76,7 +75,7 @@ std::string as_table(const std::vector<ipc_channel> &found, const std::set<std::
     std::string channel;
     for (const ipc_channel &c : found) {
         // Who has another runtime folder is on another channel, whatever its name is.
-        std::string of_this = cleaned(*c.folder ? fmt::format("{}  in {}", c.url, c.folder) : c.url);
+        std::string of_this = *c.folder ? fmt::format("{}  in {}", c.url, c.folder) : c.url;
         if (channel != of_this) add(out, "{}\n", of_this);
         if (channel != of_this && *c.folder && c.folder != here)
             add(out, "   not the runtime folder of this program, {}: they can't meet\n", here);
