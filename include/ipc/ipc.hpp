@@ -109,16 +109,23 @@ concept plain_values = std::ranges::contiguous_range<const Values> && plain<std:
 template <class T>
 concept plain_value = plain<T> && !std::ranges::range<const T> && !bytes_or_text<T>;
 
-// Of a type that lies well in every message of one value, or in large ones of many.
-template <class T>
-constexpr void aligned_as_value() noexcept {
-    static_assert(alignof(T) <= (sizeof(T) < 256 ? 16 : 64),
+// That a value lies as its type wants in each message of so many bytes.
+template <class T, std::size_t Bytes>
+constexpr void check_alignment() noexcept {
+    static_assert(alignof(T) <= (Bytes < 256 ? 16 : 64),
                   "a message is aligned to 16 bytes, and to 64 from 256 bytes on: send bytes, and copy from bytes()");
 }
-template <class T>
-constexpr void aligned_as_values() noexcept {
-    static_assert(alignof(T) <= 64,
-                  "a message is aligned to 16 bytes, and to 64 from 256 bytes on: send bytes, and copy from bytes()");
+inline constexpr std::size_t many = 256;  // bytes of several values, which may be as many
+
+template <plain_value T>
+std::span<const std::byte> bytes_of(const T &value) noexcept {
+    check_alignment<T, sizeof(T)>();
+    return std::as_bytes(std::span(&value, 1));
+}
+template <plain_values Values>
+std::span<const std::byte> bytes_of(const Values &values) noexcept {
+    check_alignment<std::ranges::range_value_t<const Values>, many>();
+    return std::as_bytes(std::span(values));
 }
 
 // Links, however many there are by the time they are read.
@@ -184,7 +191,7 @@ class message {
 #ifdef __cpp_exceptions
     template <detail::plain T>
     [[nodiscard]] const T &as() const & {
-        detail::aligned_as_value<T>();
+        detail::check_alignment<T, sizeof(T)>();
         if (raw_.size != sizeof(T) || !aligned_for<T>()) raise("one value", sizeof(T), alignof(T));
         return *static_cast<const T *>(raw_.data);
     }
@@ -195,7 +202,7 @@ class message {
     }
     template <detail::plain T>
     [[nodiscard]] std::span<const T> as_span() const & {
-        detail::aligned_as_values<T>();
+        detail::check_alignment<T, detail::many>();
         if (raw_.size % sizeof(T) != 0 || !aligned_for<T>()) raise("a number of values", sizeof(T), alignof(T));
         return {static_cast<const T *>(raw_.data), raw_.size / sizeof(T)};
     }
@@ -204,7 +211,7 @@ class message {
 #endif
     template <detail::plain T>
     [[nodiscard]] const T *as(std::error_code &error) const &noexcept {
-        detail::aligned_as_value<T>();
+        detail::check_alignment<T, sizeof(T)>();
         bool good = raw_.size == sizeof(T) && aligned_for<T>();
         error = good ? std::error_code() : std::make_error_code(std::errc::bad_message);
         return good ? static_cast<const T *>(raw_.data) : nullptr;
@@ -213,7 +220,7 @@ class message {
     void as(std::error_code &) const && = delete;
     template <detail::plain T>
     [[nodiscard]] std::span<const T> as_span(std::error_code &error) const &noexcept {
-        detail::aligned_as_values<T>();
+        detail::check_alignment<T, detail::many>();
         bool good = raw_.size % sizeof(T) == 0 && aligned_for<T>();
         error = good ? std::error_code() : std::make_error_code(std::errc::bad_message);
         return {static_cast<const T *>(raw_.data), good ? raw_.size / sizeof(T) : 0};
@@ -360,14 +367,12 @@ class sender {
     // The bytes of a vector, an array, a span ... of plain values.
     template <detail::plain_values Values>
     void send(const Values &values, std::uint64_t tag = 0, timeout t = forever) {
-        detail::aligned_as_values<std::ranges::range_value_t<const Values>>();
-        send(std::as_bytes(std::span(values)), tag, t);
+        send(detail::bytes_of(values), tag, t);
     }
     // The bytes of one plain value, as they lie in memory: a number, or a struct of such. Not a pointer.
     template <detail::plain_value T>
     void send(const T &value, std::uint64_t tag = 0, timeout t = forever) {
-        detail::aligned_as_value<T>();
-        send(std::as_bytes(std::span(&value, 1)), tag, t);
+        send(detail::bytes_of(value), tag, t);
     }
 #endif
     void send(std::span<const std::byte> data, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
@@ -379,13 +384,11 @@ class sender {
     }
     template <detail::plain_values Values>
     void send(const Values &values, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
-        detail::aligned_as_values<std::ranges::range_value_t<const Values>>();
-        send(std::as_bytes(std::span(values)), tag, t, error);
+        send(detail::bytes_of(values), tag, t, error);
     }
     template <detail::plain_value T>
     void send(const T &value, std::uint64_t tag, timeout t, std::error_code &error) noexcept {
-        detail::aligned_as_value<T>();
-        send(std::as_bytes(std::span(&value, 1)), tag, t, error);
+        send(detail::bytes_of(value), tag, t, error);
     }
 
 #ifdef __cpp_exceptions
