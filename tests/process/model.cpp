@@ -26,6 +26,7 @@ constexpr std::size_t most_at_once = 5;  // of open senders, and of receivers
 constexpr int steps = 4'000;
 
 struct tx_model : model::sender {
+    static constexpr char letter = 's';
     ipc_sender *h = nullptr;
     int number = 0;
     std::optional<std::size_t> reserved;
@@ -35,6 +36,7 @@ struct tx_model : model::sender {
 };
 
 struct rx_model : model::receiver {
+    static constexpr char letter = 'r';
     ipc_receiver *h = nullptr;
     int number = 0;
     std::vector<ipc_message> held;
@@ -43,18 +45,12 @@ struct rx_model : model::receiver {
     bool lacked = false;  // it may have something to tell of a limit that is raised by now
 };
 
-class run {
+class run : public model::random_calls {
   public:
-    explicit run(std::uint64_t seed) : random_(seed) {}
+    explicit run(std::uint64_t seed) : random_calls(seed) {}
     ~run() {
         lower_.reset();
-        for (auto &s : senders_)
-            if (s.h) ipc_sender_close(s.h, 0);
-        for (auto &r : receivers_) {
-            for (auto &m : r.held)
-                if (r.h) ipc_receiver_release(r.h, &m);
-            if (r.h && r.open) ipc_receiver_close(r.h);
-        }
+        close_all(senders_, receivers_);
     }
 
     void step() {
@@ -109,26 +105,8 @@ class run {
         }
     }
     void lift() { lower_.reset(); }
-    std::string calls() const { return calls_.text(); }
 
   private:
-    // ---- What was called
-    // ---------------------------------------------------------------------------------------------
-
-    template <class... Words>
-    void say(const Words &...words) {
-        calls_.say(words...);
-    }
-    template <class Handle>
-    std::int64_t result(const Handle &h, const std::string &call, std::int64_t r) {
-        say(std::is_same_v<Handle, tx_model> ? "s" : "r", h.number, ' ', call, ": ", r);
-        return r;
-    }
-    static std::string with(const std::string &call, std::int64_t a) { return call + ' ' + std::to_string(a); }
-    static std::string with(const std::string &call, std::int64_t a, std::int64_t b) {
-        return with(call, a) + ", " + std::to_string(b);
-    }
-
     // ---- Which
     // -------------------------------------------------------------------------------------------------------
 
@@ -688,11 +666,9 @@ class run {
         }
     }
 
-    dice random_;
     std::list<tx_model> senders_;
     std::list<rx_model> receivers_;
     std::optional<std::variant<std::unique_ptr<lowered_limit>, std::unique_ptr<few_fds>>> lower_;
-    model::call_log calls_;
 };
 
 }  // namespace

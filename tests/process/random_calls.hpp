@@ -36,9 +36,17 @@ inline std::uint64_t number_from(const char *variable, std::uint64_t otherwise) 
     return text ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
-// What was called last.
-class call_log {
+// What a run begins with: what was called last is told.
+class random_calls {
   public:
+    std::string calls() const {
+        std::string all;
+        for (auto &call : calls_) all += "\n    " + call;
+        return all;
+    }
+
+  protected:
+    explicit random_calls(std::uint64_t seed) : random_(seed) {}
     template <class... Words>
     void say(const Words &...words) {
         std::ostringstream line;
@@ -46,11 +54,29 @@ class call_log {
         calls_.push_back(line.str());
         if (calls_.size() > most_) calls_.pop_front();
     }
-    std::string text() const {
-        std::string all;
-        for (auto &call : calls_) all += "\n    " + call;
-        return all;
+    // Of a handle with a letter and a number.
+    template <class Handle>
+    std::int64_t result(const Handle &h, const std::string &call, std::int64_t r) {
+        say(h.letter, h.number, ' ', call, ": ", r);
+        return r;
     }
+    static std::string with(const std::string &call, auto a) { return call + ' ' + std::to_string(a); }
+    static std::string with(const std::string &call, auto a, std::int64_t b) {
+        return with(call, a) + ", " + std::to_string(b);
+    }
+
+    template <class Senders, class Receivers>
+    static void close_all(Senders &senders, Receivers &receivers) {
+        for (auto &s : senders)
+            if (s.h) ipc_sender_close(s.h, 0);
+        for (auto &r : receivers) {
+            for (auto &m : r.held)
+                if (r.h) ipc_receiver_release(r.h, &m);
+            if (r.h && r.open) ipc_receiver_close(r.h);
+        }
+    }
+
+    dice random_;
 
   private:
     std::uint64_t most_ = number_from("IPC_MODEL_CALLS", 60);

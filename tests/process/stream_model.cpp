@@ -30,6 +30,7 @@ constexpr int steps = 3'000;
 constexpr std::size_t sure_datagrams = 64 << 10;
 
 struct tx_model : model::stream::sender {
+    static constexpr char letter = 's';
     ipc_sender *h = nullptr;
     std::size_t capacity = 0;
     std::optional<std::size_t> reserved;
@@ -42,6 +43,7 @@ struct tx_model : model::stream::sender {
 };
 
 struct rx_model : model::stream::receiver {
+    static constexpr char letter = 'r';
     ipc_receiver *h = nullptr;
     std::vector<ipc_message> held;
     std::optional<ipc_message> released, nothing;  // the last one; and what an end or a death left
@@ -62,7 +64,7 @@ struct by_inherited_socket {
 
 // Whether what lies between the two sides is whole.
 template <class T, bool Whole>
-class run {
+class run : public model::random_calls {
     static constexpr bool connects = T::tells_release, datagrams = !T::lossless;
     static constexpr bool tcp = std::is_same_v<T, over_tcp>;
     static constexpr bool inherited = requires { T::socket; };
@@ -72,7 +74,7 @@ class run {
   public:
     // Every second time the receiver stays, and a sender goes when all is at rest, so that both sides count alike.
     explicit run(std::uint64_t seed)
-        : random_(seed),
+        : random_calls(seed),
           stays_(!inherited && seed % 2 == 0),
           small_(connects && !inherited && seed % 4 == 3),
           url_(T::url(test_.folder())) {
@@ -83,13 +85,7 @@ class run {
     }
     ~run() {
         lower_.reset();
-        for (auto &s : senders_)
-            if (s.h) ipc_sender_close(s.h, 0);
-        for (auto &r : receivers_) {
-            for (auto &m : r.held)
-                if (r.h) ipc_receiver_release(r.h, &m);
-            if (r.h && r.open) ipc_receiver_close(r.h);
-        }
+        close_all(senders_, receivers_);
     }
 
     void step() {
@@ -131,25 +127,8 @@ class run {
         come_to_rest();
     }
     void lift() { lower_.reset(); }
-    std::string calls() const { return calls_.text(); }
 
   private:
-    // ---- What was called --------------------------------------------------------------------------------------------
-
-    template <class... Words>
-    void say(const Words &...words) {
-        calls_.say(words...);
-    }
-    template <class Handle>
-    std::int64_t result(const Handle &h, const std::string &call, std::int64_t r) {
-        say(std::is_same_v<Handle, tx_model> ? "s" : "r", h.number, ' ', call, ": ", r);
-        return r;
-    }
-    static std::string with(const std::string &call, std::uint64_t a) { return call + ' ' + std::to_string(a); }
-    static std::string with(const std::string &call, std::uint64_t a, std::int64_t b) {
-        return with(call, a) + ", " + std::to_string(b);
-    }
-
     // ---- Which ------------------------------------------------------------------------------------------------------
 
     // The one that is open.
@@ -781,7 +760,6 @@ class run {
     }
 
     scratch test_;
-    dice random_;
     std::uint64_t writes_ = 4;  // of eight calls: now all runs full, and now dry
     bool stays_, small_;
     std::string url_, senders_url_;
@@ -791,7 +769,6 @@ class run {
     std::optional<few_fds> lower_;
     std::uint64_t lost_before_ = 0;  // as the receivers count that have gone
     std::uint64_t slack_ = 0;        // so many may be counted by receivers, and by no sender
-    model::call_log calls_;
 };
 
 }  // namespace
