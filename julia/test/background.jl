@@ -1,6 +1,19 @@
 # Ctrl-C beside a task that receives in the background, in Julias of their own; and a thread of its own for that.
 isdefined(@__MODULE__, :held) || include("support.jl")
 
+# What the user waits for, and what comes of it.
+const wait_thrice = """
+    for _ in 1:3
+        try
+            say("waiting")
+            sleep($patience)
+            say("not interrupted")
+        catch e
+            say(typeof(e))
+        end
+    end
+    """
+
 test("Ctrl-C ends what the user waits for, and a task that receives in the background goes on") do url
     with_julia("""
         r = Receiver("$url")
@@ -8,15 +21,7 @@ test("Ctrl-C ends what the user waits for, and a task that receives in the backg
             say(String(m))
             m.tag == 1 && break
         end
-        for _ in 1:3
-            try
-                say("waiting")
-                sleep($patience)
-                say("not interrupted")
-            catch e
-                say(typeof(e))
-            end
-        end
+        $wait_thrice
         wait(receiving)
         """) do julia
         Sender(url) do s
@@ -43,15 +48,7 @@ test("Ctrl-C ends what the user waits for also where messages come faster than t
             work(began=time_ns()) = while time_ns() - began < 2_000_000 end
             receiving = @async $verb
             while LibIPC.stats(r).messages < 200 sleep(0.01) end  # all is compiled
-            for _ in 1:3
-                try
-                    say("waiting")
-                    sleep($patience)
-                    say("not interrupted")
-                catch e
-                    say(typeof(e))
-                end
-            end
+            $wait_thrice
             say(istaskdone(receiving) ? receiving.exception : "still receiving")
             """) do julia
             Sender(url; capacity=65536) do s
