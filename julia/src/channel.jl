@@ -32,8 +32,8 @@ String(take!(r))    # "word"
 """
 function Base.take!(r::Receiver)
     h = r.handle
-    begin_verb(h, nothing)
     if one_thread()
+        begin_verb(h, nothing)
         v = verb(() -> take_now(h))
         v === nothing || return v
     end

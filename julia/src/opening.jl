@@ -203,9 +203,8 @@ end
 # Inside. Whether no receiver is there for what h has sent.
 function is_alone(h::Handle)
     ipc_sender_arm(h.pointer)  # so that it looks
-    out = Ref(blank(RawSenderCounters))
-    GC.@preserve out ipc_sender_stats(h.pointer, Base.unsafe_convert(Ptr{RawSenderCounters}, out))
-    return out[].links == 0 && out[].unlinked == 0
+    _, counted = read_counters(h, ipc_sender_stats, RawSenderCounters)
+    return counted.links == 0 && counted.unlinked == 0
 end
 
 Base.isopen(x::Union{Receiver,Sender}) = is_open(x.handle)

@@ -301,16 +301,17 @@ size_of_next(h::Handle) = unsafe_load(h.next).size % Int
 # The size of the next message if it is there, or -1.
 @inline function size_if_there(h::Handle)
     tryenter(h) || return -1
-    size = look(h) == IPC_MESSAGE ? size_of_next(h) : -1
+    size = look_at_size(h)
     leave(h)
     return size
 end
+@inline look_at_size(h::Handle) = look(h) == IPC_MESSAGE ? size_of_next(h) : -1
 
 # Copies the next message to where there is room for so many bytes, if it is there and can be done now. Returns its size,
 # or -1.
 @inline function copy_next(h::Handle, to::Ptr{UInt8}, room::Int)
     tryenter(h) || return -1
-    size = look(h) == IPC_MESSAGE ? size_of_next(h) : -1
+    size = look_at_size(h)
     if 0 <= size <= room
         unsafe_copyto!(to, unsafe_load(h.next).data, size)
         consume(h)

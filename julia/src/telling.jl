@@ -33,12 +33,16 @@ stats(r::Receiver) = named(counters(r, ipc_receiver_stats, RawReceiverCounters))
 stats(s::Sender) = named(counters(s, ipc_sender_stats, RawSenderCounters))
 
 function counters(x, read::F, ::Type{T}) where {F,T}
-    out = Ref(blank(T))
-    code = while_open(x) do h
-        GC.@preserve out read(h.pointer, Base.unsafe_convert(Ptr{T}, out))
-    end
+    code, counted = while_open(h -> read_counters(h, read, T), x)
     code < 0 && throw_error(x.handle, code)
-    return out[]
+    return counted
+end
+
+# Alone inside.
+function read_counters(h::Handle, read::F, ::Type{T}) where {F,T}
+    out = Ref(blank(T))
+    code = GC.@preserve out read(h.pointer, Base.unsafe_convert(Ptr{T}, out))
+    return code, out[]
 end
 
 function while_open(f, x)
