@@ -52,22 +52,12 @@ struct rx_model : model::stream::receiver {
     std::size_t on_its_way = 0;  // bytes of datagrams since nothing was left
 };
 
-// A pipe or a socketpair for one sender and one receiver, which are opened together.
-struct by_inherited_pipe {
-    static constexpr bool socket = false, tells_release = false, lossless = true;
-    static std::string url(const std::string &) { return ""; }
-};
-struct by_inherited_socket {
-    static constexpr bool socket = true, tells_release = true, lossless = true;
-    static std::string url(const std::string &) { return ""; }
-};
-
 // Whether what lies between the two sides is whole.
 template <class T, bool Whole>
 class run : public model::random_calls {
     static constexpr bool connects = T::tells_release, datagrams = !T::lossless;
     static constexpr bool tcp = std::is_same_v<T, over_tcp>;
-    static constexpr bool inherited = requires { T::socket; };
+    static constexpr bool inherited = requires { T::make(); };  // its two ends are opened together
     static constexpr model::stream::way way{T::lossless, connects, Whole && !tcp && !datagrams, Whole};
     using between_type = std::conditional_t<datagrams, unsure_datagrams, cut_connections>;
 
@@ -76,12 +66,12 @@ class run : public model::random_calls {
     explicit run(std::uint64_t seed)
         : random_calls(seed),
           stays_(!inherited && seed % 2 == 0),
-          small_(connects && !inherited && seed % 4 == 3),
-          url_(T::url(test_.folder())) {
-        senders_url_ = url_;
-        if (Whole) return;
-        url_.starts_with("unix:") ? senders_url_ += "-between" : senders_url_ = T::url(test_.folder());
-        between_.emplace(senders_url_, url_);
+          small_(connects && !inherited && seed % 4 == 3) {
+        if constexpr (!inherited) url_ = senders_url_ = T::url(test_.folder());
+        if constexpr (!Whole) {
+            url_.starts_with("unix:") ? senders_url_ += "-between" : senders_url_ = T::url(test_.folder());
+            between_.emplace(senders_url_, url_);
+        }
     }
     ~run() {
         lower_.reset();
@@ -241,12 +231,9 @@ class run : public model::random_calls {
     void open_pair() {
         if (lowered()) raise();
         if (rx_model *r = receiver()) close(*r);
-        int ends[2];
-        if constexpr (inherited)
-            expect((T::socket ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) : pipe2(ends, O_CLOEXEC)) == 0,
-                   "no pair");
-        url_ = "fd://" + std::to_string(ends[0]);
-        senders_url_ = "fd://" + std::to_string(ends[1]);
+        ends pair = ends_of<T>("");
+        url_ = pair.receiver;
+        senders_url_ = pair.sender;
         add_sender();
         add_receiver();
     }
@@ -774,7 +761,7 @@ class run : public model::random_calls {
 }  // namespace
 
 TEST_CASE_TEMPLATE("whatever is called, in whichever order, over a stream, each result is one that the model allows", T,
-                   STREAMS, by_inherited_pipe, by_inherited_socket) {
+                   STREAMS, INHERITED) {
     model::run_seeds<run<T, true>>(SLOWER == 1 ? 4 : 2, steps);
 }
 
