@@ -1,12 +1,16 @@
 #include "failure.hpp"
 
+#include <cerrno>
 #include <cstring>
 
 namespace libipc {
 
 std::string errno_words(int error) {
     const char *words = strerrordesc_np(error);
-    return words ? words : fmt::format("error {}", error);
+    if (!words) return fmt::format("error {}", error);
+    if (error == EMFILE) return fmt::format("{}; close some descriptors, or raise `ulimit -n`", words);
+    if (error == ENFILE) return fmt::format("{}; close some descriptors, or raise fs.file-max", words);
+    return words;
 }
 
 std::string quoted(std::string_view text) {

@@ -25,7 +25,7 @@ template <class... Args>
     throw failure(code, fmt::format(words, std::forward<Args>(args)...));
 }
 
-// -errno in words, without the global buffer of strerror.
+// -errno in words, and what to do where that is always the same. Without the global buffer of strerror.
 std::string errno_words(int error);
 
 // A caller's text as it may stand in words for people: in backticks, cut where it gets long, without control
@@ -34,7 +34,7 @@ std::string quoted(std::string_view text);
 
 // What a function that makes a descriptor returned, or a failure.
 inline fd made(int r, const char *what) {
-    if (r < 0) fail(r, "cannot make {}: {}; close some descriptors, or raise `ulimit -n`", what, errno_words(-r));
+    if (r < 0) fail(r, "cannot make {}: {}", what, errno_words(-r));
     return fd(r);
 }
 

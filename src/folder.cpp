@@ -54,9 +54,9 @@ fd open_own_folder(const std::string &path, const char *what) {
     if (!folder) {
         int error = errno;
         if (lstat(path.c_str(), &s) == 0) check_folder(s, path, what);  // better words, if they apply
-        fail(-error, "cannot open the {} {}: {}; {}", what, quoted(path), errno_words(error),
-             error == EMFILE || error == ENFILE ? "close some descriptors, or raise `ulimit -n`"
-                                                : "set IPC_DIR to a folder of yours with mode 0700");
+        bool lacks = error == EMFILE || error == ENFILE;
+        fail(-error, "cannot open the {} {}: {}{}", what, quoted(path), errno_words(error),
+             lacks ? "" : "; set IPC_DIR to a folder of yours with mode 0700");
     }
     if (fstat(folder.get(), &s) != 0)
         fail(-errno, "cannot look at the {} {}: {}; set IPC_DIR to a folder elsewhere", what, quoted(path),

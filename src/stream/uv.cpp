@@ -1,6 +1,7 @@
 #include "uv.hpp"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 
 #include <cerrno>
 #include <memory>
@@ -19,8 +20,11 @@ static void *load() {
     int own = dlsym(RTLD_DEFAULT, "uv_loop_init") ? RTLD_DEEPBIND : 0;
     errno = 0;
     if (void *loaded = dlopen(file_name, flags | own)) return loaded;
-    int code = errno == EMFILE || errno == ENFILE || errno == ENOMEM ? errno : EOPNOTSUPP;
+    int code = errno == ENOMEM ? ENOMEM : EOPNOTSUPP;
     const char *words = dlerror();
+    // The loader looks in several places, and errno need not be of the one where it had no descriptor.
+    int spare = open("/", O_PATH | O_CLOEXEC);
+    made(spare < 0 ? -errno : spare, "a descriptor for libuv");
     fail(-code, "pipe://, fd://, unix://, tcp:// and udp:// need libuv (Debian: libuv1), which cannot be loaded: {}",
          words ? words : file_name);
 }
