@@ -84,15 +84,21 @@ void connection::tell_released() {
     }
     if (!has_origin_) return say({kind::released, 0, had_, had_});
     origin &o = its_origin();
-    o.acknowledged = o.box.released_sequence();
-    o.acknowledged_at = o.box.released();
+    note_told(o.last_sequence);
     say({kind::released, 0, o.box.delivered_sequence(), o.acknowledged});
+}
+
+// It is told of all that is released, up to this one: it knows of no later one as sent.
+void connection::note_told(std::uint64_t sent) {
+    origin &o = its_origin();
+    o.acknowledged = std::min(o.box.released_sequence(), sent);
+    o.acknowledged_at = o.box.released();
 }
 
 void connection::refuse(const refusal &why) {
     ++from().counters.refused;
     if (answer_) greeting();
-    if (!raw()) answer_with(why.words, 0, 0);
+    if (!raw()) answer_with(why.words, {});
     hang_up(false);
 }
 
@@ -245,11 +251,13 @@ void connection::whole() {
             origin &o = its_origin();
             if (h.sequence <= o.last_sequence) return refuse("sequence numbers go backwards");
             if (h.sequence <= had_) {  // it came over an earlier connection, and the sender could not know
-                o.box.pass_over(h.sequence);
-                o.last_sequence = h.sequence;
+                o.box.give_up();
+                o.box.account(o.last_sequence = h.sequence);
                 return;
             }
+            if (o.ended || o.end_known) return refuse("a message comes after its sender's end");
             from().lose(origin_, h.sequence - std::max(o.last_sequence, had_) - 1);
+            o.box.account(h.sequence - 1);
             return from().keep(origin_, h.size, h.tag, h.sequence, o.sender);
         }
         case kind::end:
@@ -310,45 +318,60 @@ void connection::greet_framed() {
     if (home_->site_->where.capacity) most = *home_->site_->where.capacity;
     std::uint64_t capacity = std::clamp(h.capacity, std::min(layout::least_capacity, most), most);
     connections::past &before = home_->meet(h.sender);
-    origin_ = from().add(h.sender, capacity, h.pid, connections::staging_bytes);
+    bool again = from().is_of(before.origin, h.sender);
+    if (again)
+        from().resume(before.origin, h.pid);
+    else
+        before.origin = from().add(h.sender, capacity, h.pid, connections::staging_bytes);
+    origin_ = before.origin;
     sender_ = h.sender;
     before.here = true;
     before.slot = slot;
     // What was lost since the sender was here last, and what it has not been told of, is counted and told.
     std::uint64_t sent = head.sequence - 1, tried = std::max(sent, head.tag);
-    if (before.lost_to <= h.settled) before.lost = 0;
+    if (before.lost_to <= h.answered) before.lost = 0;
     std::uint64_t last = std::max(before.last, h.settled);
     // Who was forgotten since may have got it before: it is not given out again.
     std::uint64_t lost_to = before.known || !home_->forgets_ ? sent : tried;
     before.known = true;
     origin &o = its_origin();
     if (last < lost_to) {
-        from().lose(origin_, lost_to - last);
-        before.lost += lost_to - last;
+        std::uint64_t lost = lost_to - last, counted = last == h.settled ? h.counted : 0;
+        lost -= std::min(lost, counted);
+        from().lose(origin_, lost);
+        before.lost += lost;
         before.lost_to = last = lost_to;
     }
     before.last = had_ = last;
-    o.end_known = before.ended;
-    o.death_known = before.ended || before.died;
-    o.last_sequence = o.acknowledged = sent;
+    if (!again) {
+        o.end_known = before.ended;
+        o.death_known = before.ended || before.died;
+    }
+    o.box.account(o.last_sequence = sent);
     // Told when what follows the hello is read: see may_take_back().
-    answer_ = told{std::min(last, sent), before.lost};
+    answer_ = told{sent, before.lost, before.lost_to};
 }
 
 void connection::greeting() {
-    told t = *std::exchange(answer_, std::nullopt);
-    answer_with("", t.had, t.lost);
+    answer_with("", *std::exchange(answer_, std::nullopt));
 }
 
-void connection::answer_with(const char *words, std::uint64_t had, std::uint64_t lost) {
+void connection::answer_with(const char *words, const told &t) {
     answer a{};
     a.receiver = home_->site_->id;
     a.refused = *words != 0;
     a.pid = getpid();
     std::strncpy(a.words, words, sizeof a.words - 1);
-    a.lost = lost;
-    std::uint64_t most = has_origin_ ? its_origin().box.most() : 0;
-    say({kind::answer, sizeof a, most, had}, std::as_bytes(std::span(&a, 1)));
+    a.lost = t.lost;
+    a.lost_to = t.lost_to;
+    header h{kind::answer, sizeof a, 0, t.sent};
+    if (has_origin_) {
+        note_told(t.sent);
+        h.tag = its_origin().box.most();
+        h.sequence = its_origin().acknowledged;
+        a.delivered = its_origin().box.delivered_sequence();
+    }
+    say(h, std::as_bytes(std::span(&a, 1)));
 }
 
 // Without waiting. What the socket doesn't take comes out when it takes something again; meanwhile nothing else is

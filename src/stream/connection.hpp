@@ -75,6 +75,10 @@ class connection final : public watched {
     }
 
   private:
+    struct told {
+        std::uint64_t sent;  // before its hello
+        std::uint64_t lost, lost_to;
+    };
     intake &from() const;
     origin &its_origin() const;
     bool raw() const;
@@ -88,6 +92,7 @@ class connection final : public watched {
     void whole();
     void finish(bool ended);
     void tell_released();
+    void note_told(std::uint64_t sent);
     void hear_hello();
     bool greet();
     void greet_raw();     // throws
@@ -95,7 +100,7 @@ class connection final : public watched {
     void greeting();
     int unread() const;
     bool may_take_back() const;
-    void answer_with(const char *words, std::uint64_t had, std::uint64_t lost);
+    void answer_with(const char *words, const told &t);
     void say(const header &h, std::span<const std::byte> payload = {});
     bool flush();
 
@@ -111,9 +116,6 @@ class connection final : public watched {
     std::uint32_t origin_ = 0;
     bool has_origin_ = false;
     std::uint64_t had_ = 0;  // all of its messages up to this one came before, or are lost
-    struct told {
-        std::uint64_t had, lost;
-    };
     std::optional<told> answer_;  // to its hello, which it has not got yet
     std::int64_t heard_ns_ = 0;
     bool greeted_ = false;

@@ -199,7 +199,8 @@ connections::past &connections::meet(std::uint64_t sender) {
     past *p = past_.find(sender);
     if (p && p->here) all_[p->slot]->replace();
     if (!p && past_.full()) {
-        while (past_.at_oldest().here) past_.touch(past_.oldest());
+        auto in_use = [&](const past &o) { return o.here || intake_->is_of(o.origin, past_.oldest()); };
+        while (in_use(past_.at_oldest())) past_.touch(past_.oldest());
         forgets_ |= past_.at_oldest().known;
         past_.erase(past_.oldest());
     }

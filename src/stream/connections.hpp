@@ -51,6 +51,7 @@ class connections : public source {
         std::uint64_t last = 0;     // all up to it were received, or are lost
         std::uint64_t lost = 0;     // so many of those before `lost_to` are, and it has not been told
         std::uint64_t lost_to = 0;  // it has, if it says that all up to here are settled
+        std::uint32_t origin = 0;   // its own, if that one is still of this sender
         std::size_t slot = 0;
         bool here = false;
         bool known = false;

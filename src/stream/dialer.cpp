@@ -76,7 +76,7 @@ void dialer::close(std::int64_t retry_ns) {
     if (state_ == state::up) retry_ns_ = 0;
     state_ = state::idle;
     if (outbox_->ended() && settled() >= outbox_->sent()) return;  // there is nothing to say to another receiver
-    settled_ = std::max(settled_, delivered_);  // what the receiver's user has got, and holds, is not lost with it
+    settle(delivered_, delivered_, outbox_->sent());  // what the receiver's user has got, and holds, is not lost with it
     retry_ns_ = std::clamp(2 * retry_ns_, std::max(first_retry_ns, retry_ns), std::max(last_retry_ns, retry_ns));
     site_->alarm_in(retry_ns_);
 }
@@ -97,7 +97,7 @@ void dialer::connected() {
         watch();
         return pump();
     }
-    hello h{site_->id, outbox_->ring().capacity(), settled_, getpid(), 0};
+    hello h{site_->id, outbox_->ring().capacity(), settled_, answered_, counted_, getpid(), 0};
     owe({kind::hello, sizeof h, tried_, outbox_->sent() + 1}, std::as_bytes(std::span(&h, 1)));
     // The receiver that was told may be another one.
     if (outbox_->ended()) owe({kind::end, 0, 0, outbox_->sent()});
@@ -190,22 +190,30 @@ void dialer::heard() {
         receiver_ = a.receiver;
         pid_ = a.pid;
         most_ = h.tag;
-        // What was sent over an earlier connection either has arrived or is lost.
         std::uint64_t sent = outbox_->sent_before_trial();
-        lost_ += std::min(a.lost, std::max(sent, tried_) - settled_);
-        settled_ = sent;
+        std::uint64_t last = std::max(sent, tried_), most = last - settled_;
+        std::uint64_t lost = std::min(a.lost, most - std::min(counted_, most));
+        answered_ = std::clamp(a.lost_to, answered_, std::max(answered_, last));
+        lost_ += lost;
+        counted_ += lost;
+        settle(h.sequence, a.delivered, sent);
         outbox_->end_trial(most_);
         state_ = state::up;
         retry_ns_ = 0;
         return;
     }
     if (h.what == kind::released && (state_ == state::up || state_ == state::parting)) {
-        settled_ = std::clamp(h.sequence, settled_, outbox_->sent());
-        delivered_ = std::clamp(h.tag, settled_, outbox_->sent());
-        return;
+        return settle(h.sequence, h.tag, outbox_->sent());
     }
     ++refused_;
     close(refused_retry_ns);
+}
+
+// All up to these are released and delivered, or lost; of more than was sent, nobody can know that.
+void dialer::settle(std::uint64_t released, std::uint64_t delivered, std::uint64_t sent) {
+    settled_ = std::clamp(released, settled_, std::max(settled_, sent));
+    delivered_ = std::clamp(delivered, settled_, std::max(settled_, sent));
+    if (settled_ >= answered_) counted_ = 0;
 }
 
 // True if all is written; `done` says how much is.

@@ -38,7 +38,8 @@ class dialer : public outlet {
     template <class Archive>
     void hand_over(Archive &a) {
         a(socket_, point_, state_, adopted_, blocked_, silent_, retry_ns_, done_, owed_, owed_from_, owed_to_, in_);
-        a(control_, most_, receiver_, pid_, settled_, tried_, delivered_, asked_, lost_, refused_);
+        a(control_, most_, receiver_, pid_, settled_, answered_, counted_, tried_, delivered_, asked_, lost_,
+          refused_);
         a.rebuilt(site_, outbox_);
     }
 
@@ -65,6 +66,7 @@ class dialer : public outlet {
     void read();
     void heard();
     void pass_over();
+    void settle(std::uint64_t released, std::uint64_t delivered, std::uint64_t sent);
     void close(std::int64_t retry_ns);
     bool write(std::span<iovec> parts, std::size_t &done);
     bool flush();
@@ -87,6 +89,8 @@ class dialer : public outlet {
     std::uint64_t receiver_ = 0;
     std::int32_t pid_ = 0;
     std::uint64_t settled_ = 0;    // as outlet says it
+    std::uint64_t answered_ = 0;   // it was told of what is lost up to this one
+    std::uint64_t counted_ = 0;    // ... and so many of those after settled_ are among lost_
     std::uint64_t tried_ = 0;      // sequence of the last that was on trial, and may have been taken
     std::uint64_t delivered_ = 0;  // sequence
     std::uint64_t asked_ = 0;

@@ -1,7 +1,7 @@
 // How messages travel on a stream of bytes (unix, tcp, an inherited socket): frames of a fixed header and a payload,
 // all numbers little-endian.
 //
-//     0  magic "ipcf"   4  version 1   5  kind   6  zero, 2 bytes   8  size of the payload   16  tag   24  sequence
+//     0  magic "ipcf"   4  version 2   5  kind   6  zero, 2 bytes   8  size of the payload   16  tag   24  sequence
 //
 // The sender says hello and waits for the answer; then come messages, and the end at last. The receiver tells from time
 // to time what it has released; the sender may ask. Pure: no system call, nothing of the rest of src/stream.
@@ -20,7 +20,7 @@ enum class kind : std::uint8_t {
     end = 2,       // no more will come
     hello = 3,     // from the sender; sequence: of the first message to come; tag: the last that went over a connection
                    // that broke before its answer came, and may come again. Payload: hello
-    answer = 4,    // from the receiver; sequence: the last it had of this sender; tag: the largest message it takes.
+    answer = 4,    // from the receiver; sequence: all up to it are released, or lost; tag: the largest message it takes.
                    // Payload: answer
     released = 5,  // from the receiver; sequence: all up to it are released; tag: all up to it are delivered
     ask = 6,       // from the sender: tell me `released` now, and again until it has reached `sequence`
@@ -34,12 +34,14 @@ struct header {
 };
 
 inline constexpr std::size_t header_bytes = 32;
-inline constexpr std::uint8_t framing_version = 1;
+inline constexpr std::uint8_t framing_version = 2;
 
 struct hello {
     std::uint64_t sender;
     std::uint64_t capacity;  // bytes of its ring: no message is larger than half of it
     std::uint64_t settled;   // all messages up to it are released, or counted as lost
+    std::uint64_t answered;  // it was told of what is lost up to this one
+    std::uint64_t counted;   // ... and has counted so many of those after `settled`
     std::int32_t pid;
     std::uint32_t reserved;
 };
@@ -47,10 +49,12 @@ struct answer {
     std::uint64_t receiver;
     std::uint32_t refused;
     std::int32_t pid;
-    char words[232];     // why it refused
-    std::uint64_t lost;  // of this sender's messages, so many are lost that it has not been told of
+    char words[216];          // why it refused
+    std::uint64_t delivered;  // all messages of this sender up to it are, or are lost
+    std::uint64_t lost;       // so many are lost that it has not been told of
+    std::uint64_t lost_to;    // ... of those up to this one
 };
-static_assert(sizeof(hello) == 32 && sizeof(answer) == 256);
+static_assert(sizeof(hello) == 48 && sizeof(answer) == 256);
 inline constexpr std::size_t most_control_bytes = sizeof(answer);  // payload of any frame that is no message
 
 void put(const header &h, std::byte *out);  // header_bytes

@@ -89,6 +89,7 @@ void inbox::keep(std::uint64_t size, std::uint64_t tag, std::uint64_t sequence, 
     r.flags = flags;
     r.released = 0;
     head_ += r.length;
+    accounted_ = std::max(accounted_, sequence);
 }
 
 void inbox::take(ipc_message &out) {
@@ -104,6 +105,7 @@ void inbox::take(ipc_message &out) {
     starts_word(next_) |= std::uint64_t{1} << (next_ % capacity_ / unit % 64);
     next_ += r.length;
     delivered_sequence_ = r.sequence;
+    catch_up();
     ++held_;
 }
 
@@ -123,6 +125,7 @@ std::int32_t inbox::release(std::uint64_t position) {
         }
         tail_ += r.length;
     }
+    catch_up();
     return 0;
 }
 

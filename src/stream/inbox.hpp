@@ -4,6 +4,7 @@
 
 #include <ipc/ipc.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -29,10 +30,10 @@ class inbox {
     void keep(std::uint64_t size, std::uint64_t tag, std::uint64_t sequence, std::uint64_t sender, std::uint32_t flags);
     // It will never be.
     void give_up() { placed_ = 0; }
-    // ... as it came before, and nothing has come since: it counts as released.
-    void pass_over(std::uint64_t sequence) {
-        give_up();
-        delivered_sequence_ = released_sequence_ = sequence;
+    // Of what came before this one, and of itself, nothing more comes.
+    void account(std::uint64_t sequence) {
+        accounted_ = std::max(accounted_, sequence);
+        catch_up();
     }
 
     bool waiting() const { return next_ != head_; }
@@ -45,20 +46,24 @@ class inbox {
     std::uint64_t received() const { return head_; }
     std::uint64_t delivered() const { return next_; }
     std::uint64_t released() const { return tail_; }
-    // Sequences of the last message delivered, and of the last before which all are released.
+    // All up to these are delivered or lost, and released or lost.
     std::uint64_t delivered_sequence() const { return delivered_sequence_; }
     std::uint64_t released_sequence() const { return released_sequence_; }
 
     // The memory stays where it is: messages that are held, and the one that is coming, have their addresses in it.
     template <class Archive>
     void hand_over(Archive &a) {
-        a(memory_, starts_, capacity_, most_, key_, head_, next_, tail_, placed_, skipped_, held_, delivered_sequence_,
-          released_sequence_);
+        a(memory_, starts_, capacity_, most_, key_, head_, next_, tail_, placed_, skipped_, held_, accounted_,
+          delivered_sequence_, released_sequence_);
     }
 
   private:
     struct record;
     record &at(std::uint64_t position) const;
+    void catch_up() {
+        if (next_ == head_) delivered_sequence_ = accounted_;
+        if (tail_ == head_) released_sequence_ = accounted_;
+    }
     std::uint64_t &starts_word(std::uint64_t position) const;
 
     mapping memory_;
@@ -68,6 +73,7 @@ class inbox {
     std::uint64_t placed_ = 0;   // bytes from head_ to the end of the placed message; 0: none is
     std::uint64_t skipped_ = 0;  // ... of them left empty before it, at the end of the memory
     std::uint64_t held_ = 0;
+    std::uint64_t accounted_ = 0;  // all up to it are here, or were, or are lost
     std::uint64_t delivered_sequence_ = 0, released_sequence_ = 0;
 };
 

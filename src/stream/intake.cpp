@@ -71,10 +71,24 @@ void intake::finish(std::uint32_t index, bool ended) {
     if (!o.used || o.gone) return;
     if (o.box.placed()) o.box.give_up();
     o.gone = true;
-    o.ended = ended;
-    o.told = ended ? o.end_known : o.death_known;
+    o.ended |= ended;
+    o.told = o.ended ? o.end_known : o.death_known;
     if (!o.told) active_.push_back(index, hooks<&origin::active>());
     note_bare(index);
+}
+
+void intake::resume(std::uint32_t index, std::int32_t pid) {
+    origin &o = *origins_[index];
+    bare_.remove(index, hooks<&origin::bare>());
+    if (!o.box.waiting()) retire(index);
+    o.gone = o.told = false;
+    o.pid = pid;
+}
+
+// It has nothing more for the user.
+void intake::retire(std::uint32_t index) {
+    if (active_.first() == index) turn_left_ = 0;
+    active_.remove(index, hooks<&origin::active>());
 }
 
 void intake::note_bare(std::uint32_t index) {
@@ -83,6 +97,7 @@ void intake::note_bare(std::uint32_t index) {
 }
 
 void intake::tell(origin &o) {
+    (o.ended ? o.end_known : o.death_known) = true;
     o.told = true;
     ++(o.ended ? counters.ends : counters.deaths);
 }
@@ -97,8 +112,7 @@ bool intake::finish_unknown() try {
 void intake::drop(std::uint32_t index) {
     origin &o = *origins_[index];
     if (!o.used) return;
-    if (active_.first() == index) turn_left_ = 0;
-    active_.remove(index, hooks<&origin::active>());
+    retire(index);
     owed_.remove(index, hooks<&origin::owed>());
     bare_.remove(index, hooks<&origin::bare>());
     all_.remove(index, hooks<&origin::known>());
@@ -108,13 +122,6 @@ void intake::drop(std::uint32_t index) {
     o.generation = generation;
     free_.push_back(index, hooks<&origin::known>());
     --counters.links;
-}
-
-// Its sender is here again, and has something. What it sent before is given out before that.
-bool intake::comes_again(std::uint32_t index) const {
-    for (std::uint32_t i = active_.first(); i != chain::none; i = origins_[i]->active.after)
-        if (i != index && origins_[i]->sender == origins_[index]->sender) return true;
-    return false;
 }
 
 std::int32_t intake::take(ipc_message &out, std::uint32_t &index) {
@@ -131,7 +138,6 @@ std::int32_t intake::take(ipc_message &out, std::uint32_t &index) {
         ++counters.messages;
         counters.bytes += out.size;
         --turn_left_;
-        if (turn_left_ == 0 && o.gone && more() && comes_again(index)) turn_left_ = messages_a_turn;
         if (turn_left_ != 0 && more()) return IPC_MESSAGE;
     }
     // Its turn is over, or it has nothing more.

@@ -31,10 +31,10 @@ struct origin {
     std::uint64_t last_sequence = 0;    // received whole
     std::uint64_t lost = 0;             // messages that it sent and that never came
     bool gone = false;                  // nothing more comes
-    bool ended = false;                 // ... because it said so
+    bool ended = false;                 // it said so, even if it came again since
     bool told = false;                  // the user knows
-    bool end_known = false;             // the user was told of its end, or of its death, before it came again
-    bool death_known = false;           // ... and nothing came since
+    bool end_known = false;             // ... of its end
+    bool death_known = false;           // ... of its death, and nothing came since
     bool starved = false;               // its source waits until room() is called
     std::uint64_t asked = 0;            // it wants to be told until all up to here are released
     std::uint64_t acknowledged = 0;     // it was told that all up to here are
@@ -94,6 +94,12 @@ class intake {
     // Its last placed message is whole.
     void keep(std::uint32_t index, std::uint64_t size, std::uint64_t tag, std::uint64_t sequence, std::uint64_t sender,
               std::uint32_t flags = 0);
+    // This is one of that sender.
+    bool is_of(std::uint32_t index, std::uint64_t sender) const {
+        return index < origins_.size() && origins_[index]->used && origins_[index]->sender == sender;
+    }
+    // ... and it is gone, and comes again: what it sends now follows what it sent before.
+    void resume(std::uint32_t index, std::int32_t pid);
     // Nothing more comes from it; `ended` if it said so.
     void finish(std::uint32_t index, bool ended);
     // Nothing comes, ever, and who might have sent it is not known. (This takes memory; false: there was none.)
@@ -128,7 +134,7 @@ class intake {
     void change_box(origin &o, F f);
     void note_bare(std::uint32_t index);
     void tell(origin &o);
-    bool comes_again(std::uint32_t index) const;
+    void retire(std::uint32_t index);
 
     std::vector<std::unique_ptr<origin>> origins_;
     chain all_, free_;  // by origin::known

@@ -61,7 +61,7 @@ inline int listen_bare(const std::string &url, int type = SOCK_STREAM) {
 
 inline std::string frame(unsigned char kind, std::uint64_t size, std::uint64_t tag, std::uint64_t sequence) {
     std::string f(32, '\0');
-    std::memcpy(f.data(), "ipcf\1", 5);
+    std::memcpy(f.data(), "ipcf\2", 5);
     f[5] = static_cast<char>(kind);
     std::memcpy(&f[8], &size, 8);
     std::memcpy(&f[16], &tag, 8);
@@ -69,9 +69,10 @@ inline std::string frame(unsigned char kind, std::uint64_t size, std::uint64_t t
     return f;
 }
 
-inline std::string hello(std::uint64_t id = 77, std::uint64_t capacity = 1 << 20) {
-    std::uint64_t words[4] = {id, capacity, 0, 0};
-    return frame(3, 32, 0, 1) + std::string(reinterpret_cast<char *>(words), 32);
+inline constexpr std::size_t hello_bytes = 32 + 48;
+inline std::string hello(std::uint64_t id = 77, std::uint64_t capacity = 1 << 20, std::uint64_t next = 1) {
+    std::uint64_t words[6] = {id, capacity};
+    return frame(3, sizeof words, 0, next) + std::string(reinterpret_cast<char *>(words), sizeof words);
 }
 
 // A chunk as chunks.hpp has it, of a process in a pid namespace that nobody knows.

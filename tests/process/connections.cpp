@@ -123,14 +123,14 @@ TEST_CASE_TEMPLATE("a sender that stops in the middle of a message is dead, and 
     std::string url = T::url(test.folder());
     rx r(url);
     // Cut at each byte of what comes after the hello, up to the payload, and here and there in that.
-    for (std::size_t cut = 65; cut < 632; cut += cut < 140 ? 1 : 97) {
+    for (std::size_t cut = hello_bytes + 1; cut < hello_bytes + 568; cut += cut < hello_bytes + 76 ? 1 : 97) {
         std::string all = hello(1000 + cut) + frame(1, 4, 9, 1) + "good" + frame(1, 1000, 9, 2) + std::string(500, 'x');
         int peer = connect_bare(url);
         REQUIRE(send(peer, all.data(), cut, MSG_NOSIGNAL) == static_cast<ssize_t>(cut));
         close(peer);
         ipc_message m;
         int got = r.receive(m);
-        if (cut >= 100) {
+        if (cut >= hello_bytes + 36) {
             REQUIRE(got == IPC_MESSAGE);
             CHECK(m.size == 4);
             r.release(m);
@@ -761,15 +761,6 @@ TEST_CASE_TEMPLATE("a raw sender that has ended connects to nobody else", T, CON
     }
 }
 
-namespace {
-
-std::string hello_again(std::uint64_t id, std::uint64_t next, std::uint64_t capacity = 1 << 20) {
-    std::uint64_t words[4] = {id, capacity, 0, 0};
-    return frame(3, 32, 0, next) + std::string(reinterpret_cast<char *>(words), 32);
-}
-
-}  // namespace
-
 TEST_CASE_TEMPLATE("what lies in a broken connection is read before its sender's next one", T, CONNECTIONS) {
     scratch test;
     std::string url = T::url(test.folder());
@@ -781,10 +772,10 @@ TEST_CASE_TEMPLATE("what lies in a broken connection is read before its sender's
     std::size_t wrote = 0;
     for (ssize_t n; (n = send(before, all.data() + wrote, all.size() - wrote, MSG_DONTWAIT | MSG_NOSIGNAL)) > 0;)
         wrote += static_cast<std::size_t>(n);
-    std::uint64_t whole = (wrote - 64) / (size + 32);
+    std::uint64_t whole = (wrote - hello_bytes) / (size + 32);
     shutdown(before, SHUT_WR);
     int again = connect_bare(url);
-    std::string more = hello_again(77, whole + 1, 64 << 20) + frame(1, 4, 5, whole + 1) + "more";
+    std::string more = hello(77, 64 << 20, whole + 1) + frame(1, 4, 5, whole + 1) + "more";
     REQUIRE(send(again, more.data(), more.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(more.size()));
     std::uint64_t came = 0;
     ipc_message m;
@@ -918,18 +909,50 @@ TEST_CASE_TEMPLATE("what came by a connection that broke is given out before wha
     s.end();
     REQUIRE(eventually([&] {
         bool all_out = s.stats().used == 0, any = between.pass(4096);
-        return r.links().size() == 2 && all_out && !any;
+        return r.links().size() == 1 && r.links()[0].state == IPC_LINK_ENDED && all_out && !any;
     }));
-    r.stats();
     std::uint64_t last = 0;
     ipc_message m;
     int got;
-    while ((got = r.receive(m)) == IPC_MESSAGE || got == IPC_DIED) {
-        if (got == IPC_DIED) continue;
+    while ((got = r.receive(m)) == IPC_MESSAGE) {
         CHECK(m.sequence > last);
         last = m.sequence;
         r.release(m);
     }
-    CHECK(got == IPC_END);
+    CHECK(got == IPC_END);  // and no death before
     CHECK(last == count + 10);
+}
+
+TEST_CASE_TEMPLATE("what lies unread when its connection breaks is waited for, and counted as lost if its receiver goes",
+                   T, CONNECTIONS) {
+    scratch test;
+    std::string behind = T::url(test.folder()), before = behind;
+    before.starts_with("unix:") ? before += "-between" : before = T::url(test.folder());
+    rx first(behind);
+    cut_connections between(before, behind);
+    tx s(before);
+    auto all_has_come = [&](rx &r) {
+        return eventually([&] {
+            while (between.pass(4096)) {
+            }
+            r.stats();
+            return s.links().size() == 1 && s.links()[0].peer == r.stats().id && s.stats().used == 0 &&
+                   !between.pass(4096);
+        });
+    };
+    s.send_all(1, 5);
+    REQUIRE(all_has_come(first));
+    for (int broken = 0; broken < 2; ++broken) {
+        between.cut(0, false, 0);
+        s.send(6 + broken);
+        REQUIRE(all_has_come(first));
+        CHECK(ipc_sender_flush(s, 0) == 6 + broken);
+    }
+    CHECK(first.take() == 1);
+    CHECK(first.close() == 0);
+    rx second(behind);
+    REQUIRE(all_has_come(second));
+    CHECK(s.stats().lost == 6);
+    CHECK(second.stats().lost == 6);
+    CHECK(ipc_sender_flush(s, 0) == 0);
 }

@@ -40,12 +40,12 @@ class program {
 constexpr char python_sender[] = R"(
 import os, socket, struct, sys
 def frame(kind, size=0, tag=0, sequence=0):
-    return struct.pack('<4sBBHQQQ', b'ipcf', 1, kind, 0, size, tag, sequence)
+    return struct.pack('<4sBBHQQQ', b'ipcf', 2, kind, 0, size, tag, sequence)
 s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
-s.sendall(frame(3, 32, 0, 1) + struct.pack('<QQQiI', 4242, 1 << 20, 0, os.getpid(), 0))
+s.sendall(frame(3, 48, 0, 1) + struct.pack('<QQQQQiI', 4242, 1 << 20, 0, 0, 0, os.getpid(), 0))
 head = s.recv(32, socket.MSG_WAITALL)
-magic, version, kind, zero, size, most, had = struct.unpack('<4sBBHQQQ', head)
-assert magic == b'ipcf' and kind == 4 and had == 0
+magic, version, kind, zero, size, most, released = struct.unpack('<4sBBHQQQ', head)
+assert magic == b'ipcf' and kind == 4 and released == 0
 receiver, refused, pid = struct.unpack('<QIi', s.recv(size, socket.MSG_WAITALL)[:16])
 assert refused == 0
 for n in range(1, 101):

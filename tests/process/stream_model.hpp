@@ -44,10 +44,8 @@ struct sender {
     std::uint64_t last_given = 0;   // the highest
     std::uint64_t gone = 0;         // up to this one they may have been with a receiver that went
     bool loose = false;             // what comes now may still go to that one
-    std::uint64_t linked_anew = 0;  // up to this one they may count as settled, as there was another connection since
     std::uint64_t untold = 0;    // up to this one they may have come, and the answer got lost: another may get them too
     std::uint64_t doubtful = 0;  // so many that were given may count as lost, as it was not told of them
-    std::uint64_t uncounted = 0;  // so many that nobody was given may count as settled, as a receiver went with them
     std::uint64_t too_large = ~std::uint64_t{0};  // a receiver was there that takes no message of more bytes
     bool may_die = false;                         // a receiver may be told so
     std::uint64_t settled = 0, lost = 0;          // as it said last
@@ -64,15 +62,9 @@ struct sender {
             if (!passed_over(n)) return false;
         return true;
     }
-    // A receiver goes that this one, after another connection broke, may think to have got more than it was given.
-    void lose_uncounted(std::uint64_t up_to) {
-        std::uint64_t missing = 0;
-        for (std::uint64_t n = 1; n <= up_to; ++n) missing += messages[n - 1].given_to == 0;
-        uncounted = std::max(uncounted, missing - std::min(missing, lost - std::min(lost, doubtful)));
-    }
     // Those that flush, stats and close may say are not released; or not taken by the system, if that is all they know.
     range unreleased(const way &w) const {
-        std::uint64_t done = w.counts && w.whole && !loose ? std::max(gone, linked_anew) : committed();
+        std::uint64_t done = w.counts && w.whole && !loose ? gone : committed();
         while (done < committed() && (messages[done].released || passed_over(done + 1))) ++done;
         return {committed() - done, committed() - std::max(settled, w.counts ? 0 : last_given)};
     }
@@ -81,7 +73,7 @@ struct sender {
     // ... once all else has come.
     range lost_at_last() const {
         std::uint64_t missing = committed() - given;
-        return {missing - std::min(missing, uncounted), missing + doubtful};
+        return {missing, missing + doubtful};
     }
 };
 

@@ -151,7 +151,7 @@ TEST_CASE("a header that contradicts itself is refused") {
         return get(bad, h);
     };
     CHECK(with(0, 'x') != nullptr);
-    CHECK(std::string(with(4, 2)).find("version") != std::string::npos);
+    CHECK(std::string(with(4, 1)).find("version") != std::string::npos);
     CHECK(with(5, 0) != nullptr);
     CHECK(with(5, 7) != nullptr);
     CHECK(with(6, 1) != nullptr);
