@@ -7,10 +7,10 @@ const MESSAGE, END, HELLO, ANSWER, RELEASED, ASK = 0x01:0x06
 number(x) = htol(UInt64(x))
 
 put(io, kind; payload=UInt8[], tag=0, sequence=0) =
-    write(io, "ipcf", 0x01, kind, 0x0000, number(sizeof(payload)), number(tag), number(sequence), payload)
+    write(io, "ipcf", 0x02, kind, 0x0000, number(sizeof(payload)), number(tag), number(sequence), payload)
 
 function get(io, expected)
-    read(io, 5) == b"ipcf\x01" && read(io, UInt8) == expected || error("the receiver says something else than expected")
+    read(io, 5) == b"ipcf\x02" && read(io, UInt8) == expected || error("the receiver says something else than expected")
     read(io, UInt16)
     size, tag, sequence = (ltoh(read(io, UInt64)) for _ in 1:3)
     return read(io, size), sequence
@@ -18,11 +18,12 @@ end
 
 function send_words(port, words)
     io = connect(ip"127.0.0.1", port)
-    hello = IOBuffer() # the sender's id, the capacity of its ring, what is settled, its process
-    write(hello, rand(UInt64), number(1 << 20), number(0), htol(Int32(getpid())), 0x00000000)
+    # The sender's id, the capacity of its ring, what earlier connections have settled (see framing.hpp), its process.
+    hello = IOBuffer()
+    write(hello, rand(UInt64), number(1 << 20), number(0), number(0), number(0), htol(Int32(getpid())), 0x00000000)
     put(io, HELLO; payload=take!(hello), sequence=1)
     answer, _ = get(io, ANSWER) # the receiver's id, whether it refused, its process, why
-    any(!=(0), answer[9:12]) && error("refused: ", rstrip(String(answer[17:end]), '\0'))
+    any(!=(0), answer[9:12]) && error("refused: ", rstrip(String(answer[17:232]), '\0'))
     for (n, word) in enumerate(words)
         put(io, MESSAGE; payload=word, tag=100n, sequence=n)
     end
