@@ -106,7 +106,7 @@ function open_library(file::String, path::String, who::String)
         C_NULL
     end
     # Not in the catch: the loader's words would be told twice.
-    handle == C_NULL && throw(LibraryError(path, path == soname ? not_found() : not_loaded(path, who, why)))
+    handle == C_NULL && rarely(throw_not_loaded, path, who, why)
     try
         return handle, functions_of(handle, path, who)
     catch
@@ -118,25 +118,34 @@ end
 # All functions of ipc.h.
 function functions_of(file::Ptr{Cvoid}, path::String, who::String)
     version = dlsym(file, :ipc_abi_version; throw_error=false)
-    version === nothing && throw(LibraryError(path,
-        "$path (named by $who) is a library, but not this package's libipc: it has no ipc_abi_version. Another project " *
-        "has a library of the same name. Set LIBIPC_LIBRARY to the libipc.so that comes with this package"))
+    version === nothing && rarely(throw_not_libipc, path, who)
     abi = ccall(version, UInt32, ())
-    abi == IPC_ABI_VERSION || throw(LibraryError(path,
-        "$path (named by $who) has version $abi of the C ABI, and this package needs version $IPC_ABI_VERSION: " *
-        (abi < IPC_ABI_VERSION ? "the library is older than the package; build it anew" :
-         "the package is older than the library; update the package") *
-        ", so that both are from the same checkout"))
+    abi == IPC_ABI_VERSION || rarely(throw_other_abi, path, who, abi)
     found, missed = Table(), Symbol[]
     for name in function_names
         pointer = dlsym(file, name; throw_error=false)
         pointer === nothing ? push!(missed, name) : setfield!(found, name, pointer)
     end
-    isempty(missed) || throw(LibraryError(path,
-        "$path (named by $who) lacks $(join(missed, ", ")): it is older than this package. Build it anew, so that both " *
-        "are from the same checkout"))
+    isempty(missed) || rarely(throw_too_old, path, who, missed)
     return found
 end
+
+throw_not_libipc(path, who) = throw(LibraryError(path,
+    "$path (named by $who) is a library, but not this package's libipc: it has no ipc_abi_version. Another project has a " *
+    "library of the same name. Set LIBIPC_LIBRARY to the libipc.so that comes with this package"))
+
+throw_other_abi(path, who, abi) = throw(LibraryError(path,
+    "$path (named by $who) has version $abi of the C ABI, and this package needs version $IPC_ABI_VERSION: " *
+    (abi < IPC_ABI_VERSION ? "the library is older than the package; build it anew" :
+     "the package is older than the library; update the package") *
+    ", so that both are from the same checkout"))
+
+throw_too_old(path, who, missed) = throw(LibraryError(path,
+    "$path (named by $who) lacks $(join(missed, ", ")): it is older than this package. Build it anew, so that both are " *
+    "from the same checkout"))
+
+throw_not_loaded(path, who, why) =
+    throw(LibraryError(path, path == soname ? not_found() : not_loaded(path, who, why)))
 
 not_found() = """
     libipc is not found. It is looked for as

@@ -1,10 +1,10 @@
 # Opening and closing, which are the same for both kinds of handle.
 
-# The handle, and the watch on it. The library is not exchanged meanwhile.
-function open_handle(open, receives::Bool, url::String, options)
+# The handle that open() makes, and the watch on it. The library is not exchanged meanwhile. Compiled once for both kinds.
+function open_handle(@nospecialize(open), receives::Bool)
     loaded()
     lock(the_library.lock) do
-        pointer = open_pointer(open, url, options)
+        pointer = open()::Ptr{Cvoid}
         watch = watched(pointer, receives)
         name = receives ? ipc_receiver_url(pointer) : ipc_sender_url(pointer)
         h = new_handle(pointer, receives, unsafe_string(name))
@@ -39,7 +39,11 @@ function warn_if_open_twice(h::Handle)
     for o in open_handles()
         twice |= o !== h && o.receives == h.receives && o.url == h.url
     end
-    twice || return
+    twice && rarely(warn_of_second, h)
+    return
+end
+
+function warn_of_second(h::Handle)
     noun, what = h.receives ? ("receiver", "it gets every message too, and senders wait for it") :
                  ("sender", "receivers wait for its end")
     @warn "this process has another $noun on $(h.url) open: until that one is closed or collected, $what"

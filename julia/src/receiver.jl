@@ -56,11 +56,10 @@ mutable struct Receiver <: AbstractChannel{Vector{UInt8}}
     onevent::Any
     exception::Exception  # what a closed one throws
     function Receiver(url::AbstractString; from::Symbol=:default, onevent=nothing)
-        haskey(FROM, from) ||
-            throw(ArgumentError("from=$(repr(from)): it is one of $(join(map(repr, keys(FROM)), ", "))"))
+        haskey(FROM, from) || rarely(throw_no_start, from)
         options = RawReceiverOptions(sizeof(RawReceiverOptions), FROM[from], IPC_OVERFLOW_BLOCK)
         return verb() do
-            handle, watch = open_handle(ipc_receiver_open, true, String(url), options)
+            handle, watch = open_handle(() -> open_pointer(ipc_receiver_open, String(url), options), true)
             r = finalizer(finish, new(handle, watch, onevent, closed_exception("Receiver")))
             warn_if_open_twice(handle)
             tell_own_senders(handle)
@@ -68,6 +67,9 @@ mutable struct Receiver <: AbstractChannel{Vector{UInt8}}
         end
     end
 end
+
+throw_no_start(from) =
+    throw(ArgumentError("from=$(repr(from)): it is one of $(join(map(repr, keys(FROM)), ", "))"))
 
 function Receiver(f::Function, url::AbstractString; options...)
     r = Receiver(url; options...)

@@ -34,18 +34,20 @@ mutable struct Sender <: AbstractChannel{Vector{UInt8}}
     function Sender(url::AbstractString; capacity::Union{Nothing,Integer}=nothing,
                     max_capacity::Union{Nothing,Integer}=nothing)
         for (name, bytes) in ((:capacity, capacity), (:max_capacity, max_capacity))
-            bytes === nothing || 0 < bytes <= typemax(Int) ||
-                throw(ArgumentError("$name=$bytes: give the bytes of the ring, or nothing for the default"))
+            bytes === nothing || 0 < bytes <= typemax(Int) || rarely(throw_no_capacity, name, bytes)
         end
         options = RawSenderOptions(sizeof(RawSenderOptions), something(capacity, 0), something(max_capacity, 0))
         return verb() do
-            handle, watch = open_handle(ipc_sender_open, false, String(url), options)
+            handle, watch = open_handle(() -> open_pointer(ipc_sender_open, String(url), options), false)
             s = finalizer(finish, new(handle, watch, closed_exception("Sender")))
             warn_if_open_twice(handle)
             return s
         end
     end
 end
+
+throw_no_capacity(name, bytes) =
+    throw(ArgumentError("$name=$bytes: give the bytes of the ring, or nothing for the default"))
 
 function Sender(f::Function, url::AbstractString; options...)
     s = Sender(url; options...)

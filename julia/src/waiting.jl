@@ -106,6 +106,7 @@ end
 # Sleeps once, without holding it, unless there is something to be seen. An interrupt is no more than a reason to look again.
 @noinline function sleep_armed(x)
     h = x.handle
+    x.watch.watcher === nothing && prepare_to_wait(x.watch)
     locked(() -> arm(h), h) == 1 || return
     unlock(h)
     try

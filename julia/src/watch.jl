@@ -1,5 +1,5 @@
-# What a task sleeps on: the handle's fd and an alarm, as one fd with one watcher, made once. (A watcher made for each wait
-# costs more, and may never wake.) The alarm is no Timer: that runs a task, and Julia throws Ctrl-C into the task that ran
+# What a task sleeps on: the handle's fd and an alarm, as one fd with one watcher, made once, for the first sleep: making it
+# takes 50 ms of compiling. (A watcher made for each wait costs more, and may never wake.) The alarm is no Timer: that runs a task, and Julia throws Ctrl-C into the task that ran
 # last, which must be the one that waits.
 
 const EPOLL_CLOEXEC = 0o2000000
@@ -10,7 +10,7 @@ const TFD_CLOEXEC = 0o2000000
 const TFD_TIMER_ABSTIME = 1
 
 mutable struct Watch
-    watcher::FDWatcher
+    watcher::Union{Nothing,FDWatcher}
     epoll::Cint
     timer::Cint
     due_ns::Int64  # when the alarm rings; typemax(Int64): not at all
@@ -26,7 +26,7 @@ mutable struct Watch
                                (EPOLLIN, 0)) < 0
                 systemerror("epoll_ctl", failed)
             end
-            return new(FDWatcher(RawFD(epoll), true, false), epoll, timer, typemax(Int64))
+            return new(nothing, epoll, timer, typemax(Int64))
         catch
             foreach(close_fd, (epoll, timer))
             rethrow()
@@ -38,13 +38,15 @@ close_fd(fd::Cint) = fd < 0 || ccall(:close, Cint, (Cint,), fd)
 
 # Before the handle's fd, and the watcher first.
 function Base.close(w::Watch)
-    close(w.watcher)
+    w.watcher === nothing || close(w.watcher)
     foreach(close_fd, (w.epoll, w.timer))
     w.epoll = w.timer = -1
     return
 end
 
-Base.wait(w::Watch) = wait(w.watcher)
+# The handle is held.
+@noinline prepare_to_wait(w::Watch) = (w.watcher = FDWatcher(RawFD(w.epoll), true, false); nothing)
+Base.wait(w::Watch) = wait(w.watcher::FDWatcher)
 
 # Wakes all that sleep at that time_ns(), or earlier if one of them has asked for it.
 function set_alarm(w::Watch, at_ns::Int64, now_ns::Int64)
