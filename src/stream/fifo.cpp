@@ -331,9 +331,10 @@ bool fifo_source::take(const chunk &c, std::span<const std::byte> payload) {
 
 // If the pipes are empty: whoever is dead has nothing in them any more.
 void fifo_source::bury() {
+    if (!somebody_died_) return;
     for (auto &w : ways_)
         if (int left = 0; w->pipe && ioctl(w->pipe.get(), FIONREAD, &left) == 0 && left != 0) return;
-    if (!std::exchange(somebody_died_, false)) return;
+    somebody_died_ = false;
     writers_.each([&](auto &w) {
         if (w->dead) intake_->finish(w->origin, false);
     });
