@@ -15,9 +15,14 @@ std::string errno_words(int error) {
 
 std::string quoted(std::string_view text) {
     constexpr std::size_t most = 100;
-    std::string shown = "`";
-    for (char c : text.substr(0, most)) shown += static_cast<unsigned char>(c) < ' ' || c == '\x7f' ? '?' : c;
-    return shown + (text.size() > most ? "...`" : "`");
+    std::string shown(text.substr(0, most));
+    for (std::size_t i = 0; i < shown.size(); ++i) {
+        auto c = static_cast<unsigned char>(shown[i]);
+        if (c < ' ' || c == 0x7f) shown[i] = '?';
+        // From U+0080 to U+009F, which a terminal may obey, too.
+        if (c == 0xc2 && i + 1 < shown.size() && (shown[i + 1] & 0xe0) == 0x80) shown[i] = shown[i + 1] = '?';
+    }
+    return "`" + shown + (text.size() > most ? "...`" : "`");
 }
 
 }  // namespace libipc

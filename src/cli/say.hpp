@@ -38,8 +38,12 @@ inline void say_text(std::string_view text) noexcept {
 // A name, or what else came from outside, as it harms no terminal.
 inline std::string cleaned(std::string_view text) {
     std::string shown(text);
-    for (char &c : shown)
-        if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
+    for (std::size_t i = 0; i < shown.size(); ++i) {
+        auto c = static_cast<unsigned char>(shown[i]);
+        if (c < ' ' || c == 0x7f) shown[i] = '?';
+        // From U+0080 to U+009F, which a terminal may obey, too.
+        if (c == 0xc2 && i + 1 < shown.size() && (shown[i + 1] & 0xe0) == 0x80) shown[i] = shown[i + 1] = '?';
+    }
     return shown;
 }
 

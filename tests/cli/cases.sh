@@ -490,6 +490,8 @@ case_names_with_control_characters_harm_no_terminal() {
     until_true test -S "$bad"
     ipc list >>words
     is "$(grep -c $'\e' words || true)" 0
+    exits 1 ipc send shm://t $'\xc2\x9b2J' 2>words
+    is "$(cat words)" "ipc: cannot open ??2J: No such file or directory"
 }
 
 case_the_example_for_another_machine_listens_to_it() {
