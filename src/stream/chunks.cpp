@@ -11,7 +11,7 @@ namespace libipc::stream {
 namespace {
 
 constexpr char magic[4] = {'i', 'p', 'c', 'c'};
-constexpr std::uint8_t version = 1;
+constexpr std::uint8_t version = 2;
 
 struct wire_chunk {
     char magic[4];
@@ -26,11 +26,11 @@ struct wire_chunk {
 static_assert(sizeof(wire_chunk) == chunk_header_bytes);
 
 std::uint32_t check_of(const wire_chunk &w) {
-    unsigned char bytes[offsetof(wire_chunk, check)];
-    std::memcpy(bytes, &w, sizeof bytes);
-    std::uint32_t sum = 2166136261u;
-    for (unsigned char b : bytes) sum = (sum ^ b) * 16777619u;
-    return sum;
+    std::uint64_t words[offsetof(wire_chunk, check) / 8];
+    std::memcpy(words, &w, sizeof words);
+    std::uint64_t sum = 14695981039346656037u;
+    for (std::uint64_t word : words) sum = (sum ^ word) * 1099511628211u;
+    return static_cast<std::uint32_t>(sum ^ sum >> 32);
 }
 
 }  // namespace

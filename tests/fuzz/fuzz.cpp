@@ -21,6 +21,8 @@
 #include <string>
 #include <vector>
 
+#include "../chunk_check.hpp"
+
 namespace {
 
 [[noreturn]] void fail(const std::string &words) {
@@ -170,8 +172,7 @@ constexpr std::size_t chunk_header = 64;
 // Else nothing behind the check is ever reached.
 void check_again(std::string &bytes) {
     for (std::size_t at = 0; (at = bytes.find("ipcc", at)) != bytes.npos && at + chunk_header <= bytes.size(); ++at) {
-        std::uint32_t sum = 2166136261u;
-        for (std::size_t i = 0; i < 56; ++i) sum = (sum ^ static_cast<unsigned char>(bytes[at + i])) * 16777619u;
+        std::uint32_t sum = chunk_check(&bytes[at]);
         std::memcpy(&bytes[at + 56], &sum, sizeof sum);
     }
 }

@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "../chunk_check.hpp"
 #include "support.hpp"
 
 // Where a unix, tcp or udp endpoint is.
@@ -79,18 +80,16 @@ inline std::string hello(std::uint64_t id = 77, std::uint64_t capacity = 1 << 20
 inline std::string bare_chunk(std::uint64_t sender, std::uint64_t sequence, const std::string &payload) {
     struct {
         char magic[4] = {'i', 'p', 'c', 'c'};
-        std::uint8_t version = 1, kind = 1;
+        std::uint8_t version = 2, kind = 1;
         std::uint16_t bytes;
         std::uint64_t sender, sequence, tag, size, offset = 0;
-        std::uint32_t pid = 1, pid_namespace = 1, check = 2166136261u, zero = 0;
+        std::uint32_t pid = 1, pid_namespace = 1, check = 0, zero = 0;
     } c;
     static_assert(sizeof c == 64);
     c.bytes = static_cast<std::uint16_t>(payload.size());
     c.sender = sender;
     c.sequence = c.tag = sequence;
     c.size = payload.size();
-    unsigned char header[56];
-    std::memcpy(header, &c, sizeof header);
-    for (unsigned char b : header) c.check = (c.check ^ b) * 16777619u;
+    c.check = chunk_check(&c);
     return std::string(reinterpret_cast<const char *>(&c), sizeof c) + payload;
 }

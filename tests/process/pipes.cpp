@@ -14,6 +14,7 @@
 #include <memory>
 #include <thread>
 
+#include "../chunk_check.hpp"
 #include "lowered_limit.hpp"
 #include "refusal.hpp"
 #include "refused_call.hpp"
@@ -214,13 +215,11 @@ TEST_CASE_FIXTURE(scratch, "a forged chunk that says another size than the first
     auto forge = [&](std::uint64_t size, std::uint64_t offset, std::uint16_t bytes) {
         std::string c(64 + bytes, 'f');
         std::memset(c.data(), 0, 64);
-        std::memcpy(c.data(), "ipcc\1\1", 6);
+        std::memcpy(c.data(), "ipcc\2\1", 6);
         std::memcpy(&c[6], &bytes, 2);
         std::uint64_t words[5] = {77, 1, 5, size, offset};  // sender, sequence, tag, ...
         std::memcpy(&c[8], words, sizeof words);
-        std::uint32_t sum = 2166136261u;
-        for (int i = 0; i < 56; ++i)
-            sum = (sum ^ static_cast<unsigned char>(c[static_cast<std::size_t>(i)])) * 16777619u;
+        std::uint32_t sum = chunk_check(c.data());
         std::memcpy(&c[56], &sum, 4);
         REQUIRE(write(fd, c.data(), c.size()) == static_cast<ssize_t>(c.size()));
     };
