@@ -201,10 +201,10 @@
  *
  *   Ends and deaths. IPC_END is the sender's word, as always. IPC_DIED is told when a connection breaks without it, or,
  *   on a pipe, when the writing process is gone; also if it was in the middle of a message, which never comes then. A
- *   sender whose connection breaks makes a new one, and goes on under the same id: so it may come after its IPC_DIED,
- *   which is told again only if a message came between. On udp nobody learns of a death, and an IPC_END may be lost. On
- *   udp, and on a pipe, of more than 1,024 senders the one that was silent for longest is told to have died, and may come
- *   again.
+ *   sender whose connection breaks makes a new one, and goes on under the same id. If it is here again before its IPC_DIED
+ *   was received, none is told; else it may come after that, which is told again only if a message came between. On udp
+ *   nobody learns of a death, and an IPC_END may be lost. On udp, and on a pipe, of more than 1,024 senders the one that was
+ *   silent for longest is told to have died, and may come again.
  *
  *   Bounds. A receiver knows 4,096 senders at a time, and takes 12 KiB for each beside what came of it (`capacity`), and
  *   2 MiB in all for those that have gone. If all places are taken, those that have gone and left nothing unread are
@@ -214,10 +214,10 @@
  *   says so once; on a pipe it gets less room, or none: then its messages are passed over, and counted (`lost`).
  *
  *   flush, and close with linger, wait until the receiver has released everything, on unix, tcp and socketpairs: the
- *   sender asks, and the receiver answers in its next call. What went over a connection that broke is not waited for: the
- *   receiver has received it, or it is counted (`lost`). Nor is an end, if nobody is there to hear it. On pipes, on udp and with framing=raw there is no way back: they
- *   wait until the system has taken everything. fd:// has nobody to wait for when the other end is closed: reserve returns
- *   -EPIPE then.
+ *   sender asks, and the receiver answers in its next call. What came over a connection that broke is waited for, too; what
+ *   was lost with it is counted (`lost`) when the next one is made. An end is not waited for, if nobody is there to hear it.
+ *   On pipes, on udp and with framing=raw there is no way back: they wait until the system has taken everything. fd:// has
+ *   nobody to wait for when the other end is closed: reserve returns -EPIPE then.
  *
  *   udp. A message is a datagram: lost, doubled or overtaken as the network likes. Nothing is put right; all is counted
  *   (`lost`, `duplicated`, `reordered`, `foreign`) and marked (IPC_DUPLICATE, IPC_LATE). A sender does not wait for a
