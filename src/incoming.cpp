@@ -287,7 +287,7 @@ layout::status_link incoming::shown(bool gone) {
         seen_until_ = end_of_committed(from, frames);
         if (end_of_committed(seen_until_, 1) == seen_until_) committed = seen_until_;
     }
-    return {sender_, pid_, ended_ || gone ? IPC_LINK_ENDED : IPC_LINK_UP, 0, committed, at_.position, released_,
+    return {sender_,  pid_, ended_ || gone ? IPC_LINK_ENDED : IPC_LINK_UP, 0, committed, at_.position, released_,
             skipped_, 0};
 }
 

@@ -36,7 +36,7 @@ std::uint32_t check_of(const wire_chunk &w) {
 }  // namespace
 
 void put(const chunk &c, std::byte *out) {
-    wire_chunk w{{},      version, static_cast<std::uint8_t>(c.what),
+    wire_chunk w{{},      version,         static_cast<std::uint8_t>(c.what),
                  c.bytes, c.sender,        c.sequence,
                  c.tag,   c.size,          c.offset,
                  c.pid,   c.pid_namespace, 0,
@@ -49,8 +49,7 @@ void put(const chunk &c, std::byte *out) {
 bool get(const std::byte *in, chunk &c) {
     wire_chunk w;
     std::memcpy(&w, in, sizeof w);
-    if (std::memcmp(w.magic, magic, sizeof magic) != 0 || w.version != version || w.zero != 0 ||
-        w.check != check_of(w))
+    if (std::memcmp(w.magic, magic, sizeof magic) != 0 || w.version != version || w.zero != 0 || w.check != check_of(w))
         return false;
     auto what = static_cast<kind>(w.what);
     if ((what != kind::message && what != kind::end) || w.sender == 0 || w.offset > w.size ||

@@ -352,9 +352,7 @@ void connection::greet_framed() {
     answer_ = told{sent, before.lost, before.lost_to};
 }
 
-void connection::greeting() {
-    answer_with("", *std::exchange(answer_, std::nullopt));
-}
+void connection::greeting() { answer_with("", *std::exchange(answer_, std::nullopt)); }
 
 void connection::answer_with(const char *words, const told &t) {
     answer a{};

@@ -115,7 +115,7 @@ class connection final : public watched {
     std::uint64_t sender_ = 0;
     std::uint32_t origin_ = 0;
     bool has_origin_ = false;
-    std::uint64_t had_ = 0;  // all of its messages up to this one came before, or are lost
+    std::uint64_t had_ = 0;       // all of its messages up to this one came before, or are lost
     std::optional<told> answer_;  // to its hello, which it has not got yet
     std::int64_t heard_ns_ = 0;
     bool greeted_ = false;

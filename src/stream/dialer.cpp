@@ -76,7 +76,8 @@ void dialer::close(std::int64_t retry_ns) {
     if (state_ == state::up) retry_ns_ = 0;
     state_ = state::idle;
     if (outbox_->ended() && settled() >= outbox_->sent()) return;  // there is nothing to say to another receiver
-    settle(delivered_, delivered_, outbox_->sent());  // what the receiver's user has got, and holds, is not lost with it
+    settle(delivered_, delivered_,
+           outbox_->sent());  // what the receiver's user has got, and holds, is not lost with it
     retry_ns_ = std::clamp(2 * retry_ns_, std::max(first_retry_ns, retry_ns), std::max(last_retry_ns, retry_ns));
     site_->alarm_in(retry_ns_);
 }

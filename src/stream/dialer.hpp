@@ -38,8 +38,7 @@ class dialer : public outlet {
     template <class Archive>
     void hand_over(Archive &a) {
         a(socket_, point_, state_, adopted_, blocked_, silent_, retry_ns_, done_, owed_, owed_from_, owed_to_, in_);
-        a(control_, most_, receiver_, pid_, settled_, answered_, counted_, tried_, delivered_, asked_, lost_,
-          refused_);
+        a(control_, most_, receiver_, pid_, settled_, answered_, counted_, tried_, delivered_, asked_, lost_, refused_);
         a.rebuilt(site_, outbox_);
     }
 

@@ -17,11 +17,11 @@ namespace libipc::stream {
 
 enum class kind : std::uint8_t {
     message = 1,
-    end = 2,       // no more will come
-    hello = 3,     // from the sender; sequence: of the first message to come; tag: the last that went over a connection
-                   // that broke before its answer came, and may come again. Payload: hello
-    answer = 4,    // from the receiver; sequence: all up to it are released, or lost; tag: the largest message it takes.
-                   // Payload: answer
+    end = 2,     // no more will come
+    hello = 3,   // from the sender; sequence: of the first message to come; tag: the last that went over a connection
+                 // that broke before its answer came, and may come again. Payload: hello
+    answer = 4,  // from the receiver; sequence: all up to it are released, or lost; tag: the largest message it takes.
+                 // Payload: answer
     released = 5,  // from the receiver; sequence: all up to it are released; tag: all up to it are delivered
     ask = 6,       // from the sender: tell me `released` now, and again until it has reached `sequence`
 };

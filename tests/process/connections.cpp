@@ -923,8 +923,9 @@ TEST_CASE_TEMPLATE("what came by a connection that broke is given out before wha
     CHECK(last == count + 10);
 }
 
-TEST_CASE_TEMPLATE("what lies unread when its connection breaks is waited for, and counted as lost if its receiver goes",
-                   T, CONNECTIONS) {
+TEST_CASE_TEMPLATE(
+    "what lies unread when its connection breaks is waited for, and counted as lost if its receiver goes", T,
+    CONNECTIONS) {
     scratch test;
     std::string behind = T::url(test.folder()), before = behind;
     before.starts_with("unix:") ? before += "-between" : before = T::url(test.folder());

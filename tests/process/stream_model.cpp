@@ -64,9 +64,7 @@ class run : public model::random_calls {
   public:
     // Every second time the receiver stays, and a sender goes when all is at rest, so that both sides count alike.
     explicit run(std::uint64_t seed)
-        : random_calls(seed),
-          stays_(!inherited && seed % 2 == 0),
-          small_(connects && !inherited && seed % 4 == 3) {
+        : random_calls(seed), stays_(!inherited && seed % 2 == 0), small_(connects && !inherited && seed % 4 == 3) {
         if constexpr (!inherited) url_ = senders_url_ = T::url(test_.folder());
         if constexpr (!Whole) {
             url_.starts_with("unix:") ? senders_url_ += "-between" : senders_url_ = T::url(test_.folder());

@@ -40,10 +40,10 @@ struct sender {
     bool open = true, ended = false;
     std::vector<message> messages;  // by sequence, from 1
     std::uint64_t bytes = 0;
-    std::uint64_t given = 0;        // so many different ones were, to whomever
-    std::uint64_t last_given = 0;   // the highest
-    std::uint64_t gone = 0;         // up to this one they may have been with a receiver that went
-    bool loose = false;             // what comes now may still go to that one
+    std::uint64_t given = 0;       // so many different ones were, to whomever
+    std::uint64_t last_given = 0;  // the highest
+    std::uint64_t gone = 0;        // up to this one they may have been with a receiver that went
+    bool loose = false;            // what comes now may still go to that one
     std::uint64_t untold = 0;    // up to this one they may have come, and the answer got lost: another may get them too
     std::uint64_t doubtful = 0;  // so many that were given may count as lost, as it was not told of them
     std::uint64_t too_large = ~std::uint64_t{0};  // a receiver was there that takes no message of more bytes
