@@ -29,21 +29,30 @@ trap 'exit 143' TERM HUP
 
 export IPC_DIR=$work/ipc JULIA_DEPOT_PATH=$work/julia:
 
+# slower SECONDS: more of them on a busy machine, by how many processes run, or have run in the last minute, for each processor
+slower() {
+    awk -v seconds="$1" -v processors="$(nproc)" \
+        '{ busy = $1 > $4 + 0 ? $1 : $4 + 0; print seconds * (1 + int(busy / processors)) }' /proc/loadavg
+}
 # ended PROCESS SECONDS: waits until it has ended; true if it ended well
 ended() {
-    local tenths=$(($2 * 10))
+    local seconds tenths
+    seconds=$(slower "$2")
+    tenths=$((seconds * 10))
     while kill -0 "$1" 2>/dev/null; do
-        [ $((tenths--)) -gt 0 ] || die "$(tr '\0' ' ' <"/proc/$1/cmdline") has not ended after $2 seconds"
+        [ $((tenths--)) -gt 0 ] || die "$(tr '\0' ' ' <"/proc/$1/cmdline") has not ended after $seconds seconds"
         sleep 0.1
     done
     wait "$1"
 }
 # reported STEP SECONDS: waits until Julia has reported the step, and sets pid, value and what to what it said
 reported() {
-    local tenths=$(($2 * 10))
+    local seconds tenths
+    seconds=$(slower "$2")
+    tenths=$((seconds * 10))
     until read -r _ pid value what < <(grep "^$1 " "$work/report" 2>/dev/null); do
         kill -0 "$julia_pid" 2>/dev/null || die "Julia has ended before step $1"
-        [ $((tenths--)) -gt 0 ] || die "Julia has not come to step $1 after $2 seconds"
+        [ $((tenths--)) -gt 0 ] || die "Julia has not come to step $1 after $seconds seconds"
         sleep 0.1
     done
 }
