@@ -81,7 +81,8 @@ void intake::resume(std::uint32_t index, std::int32_t pid) {
     origin &o = *origins_[index];
     bare_.remove(index, hooks<&origin::bare>());
     if (!o.box.waiting()) retire(index);
-    o.gone = o.told = false;
+    o.gone = o.told = o.starved = false;
+    o.asked = 0;  // it asks again, if it still wants to know
     o.pid = pid;
 }
 
@@ -124,6 +125,14 @@ void intake::drop(std::uint32_t index) {
     --counters.links;
 }
 
+// Its sender was forgotten, is here again under another index, and has something. What it sent before is given out
+// first.
+bool intake::comes_again(std::uint32_t index) const {
+    for (std::uint32_t i = active_.first(); i != chain::none; i = origins_[i]->active.after)
+        if (i != index && origins_[i]->sender == origins_[index]->sender) return true;
+    return false;
+}
+
 std::int32_t intake::take(ipc_message &out, std::uint32_t &index) {
     if (active_.empty()) return 0;
     index = active_.first();
@@ -138,6 +147,7 @@ std::int32_t intake::take(ipc_message &out, std::uint32_t &index) {
         ++counters.messages;
         counters.bytes += out.size;
         --turn_left_;
+        if (turn_left_ == 0 && o.gone && more() && comes_again(index)) turn_left_ = messages_a_turn;
         if (turn_left_ != 0 && more()) return IPC_MESSAGE;
     }
     // Its turn is over, or it has nothing more.

@@ -135,6 +135,7 @@ class intake {
     void note_bare(std::uint32_t index);
     void tell(origin &o);
     void retire(std::uint32_t index);
+    bool comes_again(std::uint32_t index) const;
 
     std::vector<std::unique_ptr<origin>> origins_;
     chain all_, free_;  // by origin::known

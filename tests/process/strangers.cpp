@@ -2,6 +2,7 @@
 // afterwards. LIBIPC_ALL=1 in the environment brings more of them.
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -173,6 +174,35 @@ TEST_CASE_FIXTURE(scratch, "more writers than a FIFO's receiver can watch die un
     CHECK(r.read(2) == "died 1");
     CHECK(r.stats().lost == 0);
     CHECK(r.stats().deaths >= writers - 1'024);
+    close(way);
+}
+
+TEST_CASE_FIXTURE(scratch, "a writer that was forgotten among many comes again behind what it wrote before") {
+    std::string path = folder() + "/fifo", url = "pipe://" + path;
+    rx r(url);
+    int way = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    auto write_one = [&](std::uint64_t sender, std::uint64_t sequence) {
+        std::string bytes = bare_chunk(sender, sequence, "x");
+        REQUIRE(write(way, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
+        int left = 0;
+        REQUIRE(eventually([&] { return r.stats().id != 0 && ioctl(way, FIONREAD, &left) == 0 && left == 0; }));
+    };
+    constexpr std::uint64_t many = 40, known = 1'024;  // more than a turn; of so many
+    for (std::uint64_t n = 1; n <= many; ++n) write_one(5'000, n);
+    for (std::uint64_t other = 1; other <= known; ++other) write_one(other, 1);
+    write_one(5'000, many + 1);
+    ipc_message m;
+    std::uint64_t last = 0;
+    bool died = false;
+    for (int got; (got = r.receive(m, 0)) > 0;) {
+        if (got == IPC_MESSAGE) r.release(m);
+        if (m.sender != 5'000) continue;
+        if (got == IPC_DIED) CHECK(last == many);
+        died |= got == IPC_DIED;
+        if (got == IPC_MESSAGE) CHECK(m.sequence == ++last);
+    }
+    CHECK(died);
+    CHECK(last == many + 1);
     close(way);
 }
 
