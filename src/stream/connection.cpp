@@ -226,6 +226,8 @@ bool connection::feed(std::span<const std::byte> input) {
                     refuse("a message comes before its sender's hello");
                 } else if (!has_origin_ || its_origin().gone) {
                     refuse("a message comes after its sender's end");
+                } else if (in_.head().sequence <= had_) {
+                    in_.skip();  // it came before: it needs no room
                 } else if (origin &o = its_origin(); in_.head().size > o.box.most()) {
                     refuse(
                         "a message of {} bytes is larger than this receiver takes ({}); open it with a larger capacity",
@@ -251,7 +253,6 @@ void connection::whole() {
             origin &o = its_origin();
             if (h.sequence <= o.last_sequence) return refuse("sequence numbers go backwards");
             if (h.sequence <= had_) {  // it came over an earlier connection, and the sender could not know
-                o.box.give_up();
                 o.box.account(o.last_sequence = h.sequence);
                 return;
             }
@@ -363,7 +364,7 @@ void connection::answer_with(const char *words, const told &t) {
     a.lost = t.lost;
     a.lost_to = t.lost_to;
     header h{kind::answer, sizeof a, 0, t.sent};
-    if (has_origin_) {
+    if (has_origin_ && !a.refused) {
         note_told(t.sent);
         h.tag = its_origin().box.most();
         h.sequence = its_origin().acknowledged;

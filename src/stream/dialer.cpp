@@ -214,7 +214,7 @@ void dialer::heard() {
 void dialer::settle(std::uint64_t released, std::uint64_t delivered, std::uint64_t sent) {
     settled_ = std::clamp(released, settled_, std::max(settled_, sent));
     delivered_ = std::clamp(delivered, settled_, std::max(settled_, sent));
-    if (settled_ >= answered_) counted_ = 0;
+    counted_ = std::min(counted_, answered_ - std::min(settled_, answered_));  // no more than there are after settled_
 }
 
 // True if all is written; `done` says how much is.

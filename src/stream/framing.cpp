@@ -66,7 +66,7 @@ parser::step parser::take(std::span<const std::byte> &input) {
     if (phase_ == phase::broken) return step::broken;
     if (phase_ == phase::unplaced) return step::header;
     auto n = static_cast<std::size_t>(std::min<std::uint64_t>(left_, input.size()));
-    if (n != 0) std::memcpy(payload_ + (head_.size - left_), input.data(), n);
+    if (n != 0 && payload_) std::memcpy(payload_ + (head_.size - left_), input.data(), n);
     left_ -= n;
     input = input.subspan(n);
     if (left_ != 0) return step::more;

@@ -3,8 +3,7 @@
 //
 //     0  magic "ipcf"   4  version 2   5  kind   6  zero, 2 bytes   8  size of the payload   16  tag   24  sequence
 //
-// The sender says hello and waits for the answer; then come messages, and the end at last. The receiver tells from time
-// to time what it has released; the sender may ask. Pure: no system call, nothing of the rest of src/stream.
+// PROTOCOL.md says who says what when. Pure: no system call, nothing of the rest of src/stream.
 #pragma once
 
 #include <cstddef>
@@ -78,9 +77,11 @@ class parser {
         payload_ = payload;
         phase_ = phase::payload;
     }
+    // Nobody wants what follows it.
+    void skip() { place(nullptr); }
     // The rest of a placed payload, to be read into without a detour; filled() says how much was.
     std::span<std::byte> wanted() const {
-        if (phase_ != phase::payload) return {};
+        if (phase_ != phase::payload || !payload_) return {};
         return {payload_ + (head_.size - left_), static_cast<std::size_t>(left_)};
     }
     void filled(std::size_t bytes) { left_ -= bytes; }
