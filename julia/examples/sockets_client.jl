@@ -23,7 +23,7 @@ function send_words(port, words)
     write(hello, rand(UInt64), number(1 << 20), number(0), number(0), number(0), htol(Int32(getpid())), 0x00000000)
     put(io, HELLO; payload=take!(hello), sequence=1)
     answer, _ = get(io, ANSWER) # the receiver's id, whether it refused, its process, why
-    any(!=(0), answer[9:12]) && error("refused: ", rstrip(String(answer[17:232]), '\0'))
+    any(!=(0), answer[9:12]) && error("refused: ", rstrip(String(answer[17:224]), '\0'))
     for (n, word) in enumerate(words)
         put(io, MESSAGE; payload=word, tag=100n, sequence=n)
     end

@@ -82,10 +82,15 @@ void connection::tell_released() {
         acknowledgement_owed_ = true;
         return watch();
     }
-    if (!has_origin_) return say({kind::released, 0, had_, had_});
+    if (!has_origin_) return say_released(had_, had_, 0);
     origin &o = its_origin();
     note_told(o.last_sequence);
-    say({kind::released, 0, o.box.delivered_sequence(), o.acknowledged});
+    say_released(o.acknowledged, o.box.delivered_sequence(), o.box.lost_after());
+}
+
+void connection::say_released(std::uint64_t sequence, std::uint64_t delivered, std::uint64_t lost_after) {
+    released r{lost_after};
+    say({kind::released, sizeof r, delivered, sequence}, std::as_bytes(std::span(&r, 1)));
 }
 
 // It is told of all that is released, up to this one: it knows of no later one as sent.
@@ -369,6 +374,7 @@ void connection::answer_with(const char *words, const told &t) {
         h.tag = its_origin().box.most();
         h.sequence = its_origin().acknowledged;
         a.delivered = its_origin().box.delivered_sequence();
+        a.lost_after = its_origin().box.lost_after();
     }
     say(h, std::as_bytes(std::span(&a, 1)));
 }

@@ -92,6 +92,7 @@ class connection final : public watched {
     void whole();
     void finish(bool ended);
     void tell_released();
+    void say_released(std::uint64_t sequence, std::uint64_t delivered, std::uint64_t lost_after);
     void note_told(std::uint64_t sent);
     void hear_hello();
     bool greet();

@@ -76,8 +76,8 @@ void dialer::close(std::int64_t retry_ns) {
     if (state_ == state::up) retry_ns_ = 0;
     state_ = state::idle;
     if (outbox_->ended() && settled() >= outbox_->sent()) return;  // there is nothing to say to another receiver
-    settle(delivered_, delivered_,
-           outbox_->sent());  // what the receiver's user has got, and holds, is not lost with it
+    // What the receiver's user has got, and holds, is not lost with it.
+    settle(delivered_, delivered_, counted_, outbox_->sent());
     retry_ns_ = std::clamp(2 * retry_ns_, std::max(first_retry_ns, retry_ns), std::max(last_retry_ns, retry_ns));
     site_->alarm_in(retry_ns_);
 }
@@ -196,25 +196,26 @@ void dialer::heard() {
         std::uint64_t lost = std::min(a.lost, most - std::min(counted_, most));
         answered_ = std::clamp(a.lost_to, answered_, std::max(answered_, last));
         lost_ += lost;
-        counted_ += lost;
-        settle(h.sequence, a.delivered, sent);
+        settle(h.sequence, a.delivered, a.lost_after, sent);
         outbox_->end_trial(most_);
         state_ = state::up;
         retry_ns_ = 0;
         return;
     }
-    if (h.what == kind::released && (state_ == state::up || state_ == state::parting)) {
-        return settle(h.sequence, h.tag, outbox_->sent());
+    if (h.what == kind::released && h.size == sizeof(released) && (state_ == state::up || state_ == state::parting)) {
+        released r;
+        std::memcpy(&r, control_.data(), sizeof r);
+        return settle(h.sequence, h.tag, r.lost_after, outbox_->sent());
     }
     ++refused_;
     close(refused_retry_ns);
 }
 
 // All up to these are released and delivered, or lost; of more than was sent, nobody can know that.
-void dialer::settle(std::uint64_t released, std::uint64_t delivered, std::uint64_t sent) {
+void dialer::settle(std::uint64_t released, std::uint64_t delivered, std::uint64_t lost_after, std::uint64_t sent) {
     settled_ = std::clamp(released, settled_, std::max(settled_, sent));
     delivered_ = std::clamp(delivered, settled_, std::max(settled_, sent));
-    counted_ = std::min(counted_, answered_ - std::min(settled_, answered_));  // no more than there are after settled_
+    counted_ = lost_after;
 }
 
 // True if all is written; `done` says how much is.

@@ -65,7 +65,7 @@ class dialer : public outlet {
     void read();
     void heard();
     void pass_over();
-    void settle(std::uint64_t released, std::uint64_t delivered, std::uint64_t sent);
+    void settle(std::uint64_t released, std::uint64_t delivered, std::uint64_t lost_after, std::uint64_t sent);
     void close(std::int64_t retry_ns);
     bool write(std::span<iovec> parts, std::size_t &done);
     bool flush();
@@ -89,7 +89,7 @@ class dialer : public outlet {
     std::int32_t pid_ = 0;
     std::uint64_t settled_ = 0;    // as outlet says it
     std::uint64_t answered_ = 0;   // it was told of what is lost up to this one
-    std::uint64_t counted_ = 0;    // ... and so many of those after settled_ are among lost_
+    std::uint64_t counted_ = 0;    // so many of those after delivered_ are among lost_
     std::uint64_t tried_ = 0;      // sequence of the last that was on trial, and may have been taken
     std::uint64_t delivered_ = 0;  // sequence
     std::uint64_t asked_ = 0;

@@ -21,7 +21,8 @@ enum class kind : std::uint8_t {
                  // that broke before its answer came, and may come again. Payload: hello
     answer = 4,  // from the receiver; sequence: all up to it are released, or lost; tag: the largest message it takes.
                  // Payload: answer
-    released = 5,  // from the receiver; sequence: all up to it are released; tag: all up to it are delivered
+    released = 5,  // from the receiver; sequence: all up to it are released; tag: all up to it are delivered. Payload:
+                   // released
     ask = 6,       // from the sender: tell me `released` now, and again until it has reached `sequence`
 };
 
@@ -48,10 +49,14 @@ struct answer {
     std::uint64_t receiver;
     std::uint32_t refused;
     std::int32_t pid;
-    char words[216];          // why it refused
-    std::uint64_t delivered;  // all messages of this sender up to it are, or are lost
-    std::uint64_t lost;       // so many are lost that it has not been told of
-    std::uint64_t lost_to;    // ... of those up to this one
+    char words[208];           // why it refused
+    std::uint64_t delivered;   // all messages of this sender up to it are, or are lost
+    std::uint64_t lost;        // so many are lost that it has not been told of
+    std::uint64_t lost_to;     // ... of those up to this one
+    std::uint64_t lost_after;  // so many of those after `delivered` are lost
+};
+struct released {
+    std::uint64_t lost_after;  // as in the answer
 };
 static_assert(sizeof(hello) == 48 && sizeof(answer) == 256);
 inline constexpr std::size_t most_control_bytes = sizeof(answer);  // payload of any frame that is no message

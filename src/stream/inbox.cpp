@@ -90,6 +90,7 @@ void inbox::keep(std::uint64_t size, std::uint64_t tag, std::uint64_t sequence, 
     r.released = 0;
     head_ += r.length;
     accounted_ = std::max(accounted_, sequence);
+    ++unread_;
 }
 
 void inbox::take(ipc_message &out) {
@@ -105,6 +106,7 @@ void inbox::take(ipc_message &out) {
     starts_word(next_) |= std::uint64_t{1} << (next_ % capacity_ / unit % 64);
     next_ += r.length;
     delivered_sequence_ = r.sequence;
+    --unread_;
     catch_up();
     ++held_;
 }

@@ -50,10 +50,13 @@ class inbox {
     std::uint64_t delivered_sequence() const { return delivered_sequence_; }
     std::uint64_t released_sequence() const { return released_sequence_; }
 
+    // So many of those after the last delivered are lost.
+    std::uint64_t lost_after() const { return accounted_ - delivered_sequence_ - unread_; }
+
     // The memory stays where it is: messages that are held, and the one that is coming, have their addresses in it.
     template <class Archive>
     void hand_over(Archive &a) {
-        a(memory_, starts_, capacity_, most_, key_, head_, next_, tail_, placed_, skipped_, held_, accounted_,
+        a(memory_, starts_, capacity_, most_, key_, head_, next_, tail_, placed_, skipped_, held_, unread_, accounted_,
           delivered_sequence_, released_sequence_);
     }
 
@@ -73,6 +76,7 @@ class inbox {
     std::uint64_t placed_ = 0;   // bytes from head_ to the end of the placed message; 0: none is
     std::uint64_t skipped_ = 0;  // ... of them left empty before it, at the end of the memory
     std::uint64_t held_ = 0;
+    std::uint64_t unread_ = 0;     // messages
     std::uint64_t accounted_ = 0;  // all up to it are here, or were, or are lost
     std::uint64_t delivered_sequence_ = 0, released_sequence_ = 0;
 };

@@ -812,9 +812,9 @@ TEST_CASE_TEMPLATE("a message that came over an earlier connection is released f
         return poll(&p, 1, 0) == 1;
     }));
     r.stats();
-    std::string said = read_exactly(again, 288 + 32);
-    REQUIRE(said.size() == 320);
-    CHECK(said.substr(288) == frame(5, 0, 1, 1));
+    std::string said = read_exactly(again, 288 + 40);
+    REQUIRE(said.size() == 328);
+    CHECK(said.substr(288) == frame(5, 8, 1, 1) + std::string(8, '\0'));
     CHECK(r.receive(m, briefly) == -ETIMEDOUT);
     close(again);
 }

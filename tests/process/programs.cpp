@@ -54,7 +54,8 @@ for n in range(1, 101):
 s.sendall(frame(6, 0, 0, 100))
 while True:
     magic, version, kind, zero, size, delivered, released = struct.unpack('<4sBBHQQQ', s.recv(32, socket.MSG_WAITALL))
-    assert kind == 5
+    assert kind == 5 and size == 8
+    s.recv(size, socket.MSG_WAITALL)
     if released == 100: break
 s.sendall(frame(2, 0, 0, 100))
 )";

@@ -101,7 +101,7 @@ TEST_CASE("the page on the protocol has the kinds of frames as they are") {
         CHECK(std::stoul(kinds[row][0]) == static_cast<unsigned long>(all.at(kinds[row][1])));
 }
 
-TEST_CASE("the page on the protocol has the hello and the answer as they are") {
+TEST_CASE("the page on the protocol has what follows a header as it is") {
     auto of_hello = fields_of(table_of("hello")), of_answer = fields_of(table_of("answer"));
     CHECK(of_hello.at("").offset == sizeof(hello));
     CHECK_FIELD(of_hello, hello, sender);
@@ -119,6 +119,10 @@ TEST_CASE("the page on the protocol has the hello and the answer as they are") {
     CHECK_FIELD(of_answer, answer, delivered);
     CHECK_FIELD(of_answer, answer, lost);
     CHECK_FIELD(of_answer, answer, lost_to);
+    CHECK_FIELD(of_answer, answer, lost_after);
+    auto of_released = fields_of(table_of("released"));
+    CHECK(of_released.at("").offset == sizeof(released));
+    CHECK_FIELD(of_released, released, lost_after);
 }
 
 TEST_CASE("the page on the protocol has the header of a chunk as it is") {
