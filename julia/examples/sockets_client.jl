@@ -20,7 +20,7 @@ function send_words(port, words)
     io = connect(ip"127.0.0.1", port)
     # The sender's id, the capacity of its ring, what earlier connections have settled (see framing.hpp), its process.
     hello = IOBuffer()
-    write(hello, rand(UInt64), number(1 << 20), number(0), number(0), number(0), htol(Int32(getpid())), 0x00000000)
+    write(hello, rand(UInt64), number(1 << 20), number(0), number(0), number(0), number(0), htol(Int32(getpid())), 0x00000000)
     put(io, HELLO; payload=take!(hello), sequence=1)
     answer, _ = get(io, ANSWER) # the receiver's id, whether it refused, its process, why
     any(!=(0), answer[9:12]) && error("refused: ", rstrip(String(answer[17:224]), '\0'))

@@ -335,7 +335,7 @@ void connection::greet_framed() {
     before.slot = slot;
     // What was lost since the sender was here last, and what it has not been told of, is counted and told.
     std::uint64_t sent = head.sequence - 1, tried = std::max(sent, head.tag);
-    if (before.lost_to <= h.answered) before.lost = 0;
+    if (h.receiver == home_->site_->id && before.lost_to <= h.answered) before.lost = 0;
     std::uint64_t last = std::max(before.last, h.settled);
     // Who was forgotten since may have got it before: it is not given out again.
     std::uint64_t lost_to = before.known || !home_->forgets_ ? sent : tried;

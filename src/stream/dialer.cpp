@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "../failure.hpp"
 #include "address.hpp"
@@ -98,7 +99,7 @@ void dialer::connected() {
         watch();
         return pump();
     }
-    hello h{site_->id, outbox_->ring().capacity(), settled_, answered_, counted_, getpid(), 0};
+    hello h{site_->id, outbox_->ring().capacity(), settled_, answered_, counted_, receiver_, getpid(), 0};
     owe({kind::hello, sizeof h, tried_, outbox_->sent() + 1}, std::as_bytes(std::span(&h, 1)));
     // The receiver that was told may be another one.
     if (outbox_->ended()) owe({kind::end, 0, 0, outbox_->sent()});
@@ -188,7 +189,7 @@ void dialer::heard() {
             ++refused_;
             return close(refused_retry_ns);
         }
-        receiver_ = a.receiver;
+        if (std::exchange(receiver_, a.receiver) != a.receiver) answered_ = 0;
         pid_ = a.pid;
         most_ = h.tag;
         std::uint64_t sent = outbox_->sent_before_trial();

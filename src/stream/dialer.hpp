@@ -88,7 +88,7 @@ class dialer : public outlet {
     std::uint64_t receiver_ = 0;
     std::int32_t pid_ = 0;
     std::uint64_t settled_ = 0;    // as outlet says it
-    std::uint64_t answered_ = 0;   // it was told of what is lost up to this one
+    std::uint64_t answered_ = 0;   // receiver_ has told of what is lost up to this one
     std::uint64_t counted_ = 0;    // so many of those after delivered_ are among lost_
     std::uint64_t tried_ = 0;      // sequence of the last that was on trial, and may have been taken
     std::uint64_t delivered_ = 0;  // sequence

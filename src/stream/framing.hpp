@@ -40,8 +40,9 @@ struct hello {
     std::uint64_t sender;
     std::uint64_t capacity;  // bytes of its ring: no message is larger than half of it
     std::uint64_t settled;   // all messages up to it are released, or counted as lost
-    std::uint64_t answered;  // it was told of what is lost up to this one
-    std::uint64_t counted;   // ... and has counted so many of those after `settled`
+    std::uint64_t answered;  // `receiver` has told it of what is lost up to this one
+    std::uint64_t counted;   // it has counted so many as lost of those after `settled`
+    std::uint64_t receiver;  // whose answer was the last; 0: nobody's
     std::int32_t pid;
     std::uint32_t reserved;
 };
@@ -58,7 +59,7 @@ struct answer {
 struct released {
     std::uint64_t lost_after;  // as in the answer
 };
-static_assert(sizeof(hello) == 48 && sizeof(answer) == 256);
+static_assert(sizeof(hello) == 56 && sizeof(answer) == 256);
 inline constexpr std::size_t most_control_bytes = sizeof(answer);  // payload of any frame that is no message
 
 void put(const header &h, std::byte *out);  // header_bytes

@@ -70,9 +70,9 @@ inline std::string frame(unsigned char kind, std::uint64_t size, std::uint64_t t
     return f;
 }
 
-inline constexpr std::size_t hello_bytes = 32 + 48;
+inline constexpr std::size_t hello_bytes = 32 + 56;
 inline std::string hello(std::uint64_t id = 77, std::uint64_t capacity = 1 << 20, std::uint64_t next = 1) {
-    std::uint64_t words[6] = {id, capacity};
+    std::uint64_t words[7] = {id, capacity};
     return frame(3, sizeof words, 0, next) + std::string(reinterpret_cast<char *>(words), sizeof words);
 }
 

@@ -1006,6 +1006,44 @@ TEST_CASE_TEMPLATE("what is lost before and after what lies unread is counted on
     CHECK(second.stats().lost == 2);
 }
 
+TEST_CASE_TEMPLATE("losses that the next receiver told in an answer that got lost are told in the one after it", T,
+                   CONNECTIONS) {
+    scratch test;
+    std::string behind = T::url(test.folder()), before = behind;
+    before.starts_with("unix:") ? before += "-between" : before = T::url(test.folder());
+    rx first(behind);
+    cut_connections between(before, behind);
+    tx s(before);
+    auto all_has_come = [&](rx &r) {
+        return eventually([&] {
+            while (between.pass(4096)) {
+            }
+            r.stats();
+            return s.links().size() == 1 && s.links()[0].peer == r.stats().id && s.stats().used == 0 &&
+                   !between.pass(4096);
+        });
+    };
+    s.send_all(1, 5);
+    REQUIRE(all_has_come(first));
+    s.send(6);
+    REQUIRE(eventually([&] { return s.stats().used == 0; }));
+    between.cut(0, false, 0);
+    REQUIRE(eventually([&] { return s.links().empty(); }));
+    REQUIRE(all_has_come(first));
+    CHECK(s.stats().lost == 1);  // told by the first, up to the last one
+    CHECK(first.close() == 0);
+    rx second(behind);
+    REQUIRE(eventually([&] {
+        s.stats();
+        between.pass(4096);
+        return second.links().size() == 1;
+    }));
+    between.cut(0, true, 0);
+    REQUIRE(all_has_come(second));
+    CHECK(second.stats().lost == 5);
+    CHECK(s.stats().lost == 6);
+}
+
 TEST_CASE_TEMPLATE("what comes again and was had needs no room", T, CONNECTIONS) {
     scratch test;
     std::string url = T::url(test.folder());

@@ -42,7 +42,7 @@ import os, socket, struct, sys
 def frame(kind, size=0, tag=0, sequence=0):
     return struct.pack('<4sBBHQQQ', b'ipcf', 2, kind, 0, size, tag, sequence)
 s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
-s.sendall(frame(3, 48, 0, 1) + struct.pack('<QQQQQiI', 4242, 1 << 20, 0, 0, 0, os.getpid(), 0))
+s.sendall(frame(3, 56, 0, 1) + struct.pack('<QQQQQQiI', 4242, 1 << 20, 0, 0, 0, 0, os.getpid(), 0))
 head = s.recv(32, socket.MSG_WAITALL)
 magic, version, kind, zero, size, most, released = struct.unpack('<4sBBHQQQ', head)
 assert magic == b'ipcf' and kind == 4 and released == 0

@@ -109,6 +109,7 @@ TEST_CASE("the page on the protocol has what follows a header as it is") {
     CHECK_FIELD(of_hello, hello, settled);
     CHECK_FIELD(of_hello, hello, answered);
     CHECK_FIELD(of_hello, hello, counted);
+    CHECK_FIELD(of_hello, hello, receiver);
     CHECK_FIELD(of_hello, hello, pid);
     CHECK_FIELD(of_hello, hello, reserved);
     CHECK(of_answer.at("").offset == sizeof(answer));
