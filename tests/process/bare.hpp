@@ -3,10 +3,12 @@
 #pragma once
 
 #include <arpa/inet.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -58,6 +60,20 @@ inline int listen_bare(const std::string &url, int type = SOCK_STREAM) {
     REQUIRE(bind(s, a.get(), a.size) == 0);
     if (type == SOCK_STREAM) REQUIRE(listen(s, 10) == 0);
     return s;
+}
+
+// What the peer says, as far as it comes in time.
+inline std::string read_exactly(int from, std::size_t count) {
+    std::string got;
+    while (got.size() < count) {
+        char bytes[4096];
+        pollfd p{from, POLLIN, 0};
+        if (poll(&p, 1, static_cast<int>(limit_ns / 1'000'000)) != 1) break;
+        ssize_t n = recv(from, bytes, std::min(sizeof bytes, count - got.size()), 0);
+        if (n <= 0) break;
+        got.append(bytes, static_cast<std::size_t>(n));
+    }
+    return got;
 }
 
 inline std::string frame(unsigned char kind, std::uint64_t size, std::uint64_t tag, std::uint64_t sequence) {
