@@ -90,8 +90,7 @@ class proxy {
 template <class T>
 std::array<std::size_t, 2> converse(const std::vector<cut> &cuts) {
     scratch test;
-    std::string behind = T::url(test.folder()), before = behind;
-    before.starts_with("unix:") ? before += "-proxy" : before = T::url(test.folder());
+    std::string behind = T::url(test.folder()), before = second_url<T>(behind, test.folder());
     rx r(behind);
     proxy between(before, behind, cuts);
     tx s(before);

@@ -9,6 +9,34 @@
 #include "cut_connections.hpp"
 #include "transports.hpp"
 
+namespace {
+
+// A sender, and what lies between it and the receivers behind.
+template <class T>
+struct cut_sender {
+    bool all_is_out() {
+        return eventually([&] { return s.stats().used == 0; });
+    }
+    // ... and through to this one.
+    bool all_has_come(rx &r) {
+        return eventually([&] {
+            while (between.pass(4096)) {
+            }
+            r.stats();
+            return s.links().size() == 1 && s.links()[0].peer == r.stats().id && s.stats().used == 0 &&
+                   !between.pass(4096);
+        });
+    }
+
+    scratch test;
+    std::string behind = T::url(test.folder());
+    std::string before = second_url<T>(behind, test.folder());
+    cut_connections between{before, behind};
+    tx s{before};
+};
+
+}  // namespace
+
 TEST_CASE_TEMPLATE("what lies in a broken connection is read before its sender's next one", T, CONNECTIONS) {
     scratch test;
     std::string url = T::url(test.folder());
@@ -69,26 +97,17 @@ TEST_CASE_TEMPLATE("a message that came over an earlier connection is released f
 
 TEST_CASE_TEMPLATE("what came by a connection that broke is given out before what comes by the next one", T,
                    CONNECTIONS) {
-    scratch test;
-    std::string behind = T::url(test.folder()), before = behind;
-    before.starts_with("unix:") ? before += "-between" : before = T::url(test.folder());
-    rx r(behind);
-    cut_connections between(before, behind);
-    tx s(before);
+    cut_sender<T> c;
+    tx &s = c.s;
+    rx r(c.behind);
     constexpr std::uint64_t count = 100;  // more than a sender's turn is
-    auto all_has_come = [&] {
-        while (between.pass(4096)) {
-        }
-        return r.links().size() == 1 && r.links()[0].peer == s.stats().id && s.links().size() == 1 &&
-               s.stats().used == 0 && !between.pass(4096);
-    };
     s.send_all(1, count);
-    REQUIRE(eventually(all_has_come));
-    between.cut(0, false, 0);
+    REQUIRE(c.all_has_come(r));
+    c.between.cut(0, false, 0);
     s.send_all(count + 1, count + 10);
     s.end();
     REQUIRE(eventually([&] {
-        bool all_out = s.stats().used == 0, any = between.pass(4096);
+        bool all_out = s.stats().used == 0, any = c.between.pass(4096);
         return r.links().size() == 1 && r.links()[0].state == IPC_LINK_ENDED && all_out && !any;
     }));
     std::uint64_t last = 0;
@@ -106,33 +125,21 @@ TEST_CASE_TEMPLATE("what came by a connection that broke is given out before wha
 TEST_CASE_TEMPLATE(
     "what lies unread when its connection breaks is waited for, and counted as lost if its receiver goes", T,
     CONNECTIONS) {
-    scratch test;
-    std::string behind = T::url(test.folder()), before = behind;
-    before.starts_with("unix:") ? before += "-between" : before = T::url(test.folder());
-    rx first(behind);
-    cut_connections between(before, behind);
-    tx s(before);
-    auto all_has_come = [&](rx &r) {
-        return eventually([&] {
-            while (between.pass(4096)) {
-            }
-            r.stats();
-            return s.links().size() == 1 && s.links()[0].peer == r.stats().id && s.stats().used == 0 &&
-                   !between.pass(4096);
-        });
-    };
+    cut_sender<T> c;
+    tx &s = c.s;
+    rx first(c.behind);
     s.send_all(1, 5);
-    REQUIRE(all_has_come(first));
+    REQUIRE(c.all_has_come(first));
     for (int broken = 0; broken < 2; ++broken) {
-        between.cut(0, false, 0);
+        c.between.cut(0, false, 0);
         s.send(6 + broken);
-        REQUIRE(all_has_come(first));
+        REQUIRE(c.all_has_come(first));
         CHECK(ipc_sender_flush(s, 0) == 6 + broken);
     }
     CHECK(first.take() == 1);
     CHECK(first.close() == 0);
-    rx second(behind);
-    REQUIRE(all_has_come(second));
+    rx second(c.behind);
+    REQUIRE(c.all_has_come(second));
     CHECK(s.stats().lost == 6);
     CHECK(second.stats().lost == 6);
     CHECK(ipc_sender_flush(s, 0) == 0);
@@ -140,86 +147,62 @@ TEST_CASE_TEMPLATE(
 
 TEST_CASE_TEMPLATE("what is lost before and after what lies unread is counted once, by the receiver that misses it", T,
                    CONNECTIONS) {
-    scratch test;
-    std::string behind = T::url(test.folder()), before = behind;
-    before.starts_with("unix:") ? before += "-between" : before = T::url(test.folder());
-    rx first(behind);
-    cut_connections between(before, behind);
-    tx s(before);
-    auto all_has_come = [&](rx &r) {
-        return eventually([&] {
-            while (between.pass(4096)) {
-            }
-            r.stats();
-            return s.links().size() == 1 && s.links()[0].peer == r.stats().id && s.stats().used == 0 &&
-                   !between.pass(4096);
-        });
-    };
+    cut_sender<T> c;
+    tx &s = c.s;
+    rx first(c.behind);
     s.send(1);
-    REQUIRE(all_has_come(first));
+    REQUIRE(c.all_has_come(first));
     s.send_all(2, 11);
-    REQUIRE(eventually([&] { return s.stats().used == 0; }));  // they are on their way
-    between.cut(0, false, 0);
+    REQUIRE(c.all_is_out());  // and on its way
+    c.between.cut(0, false, 0);
     s.send(12);
-    REQUIRE(all_has_come(first));
+    REQUIRE(c.all_has_come(first));
     s.send(13);
-    REQUIRE(eventually([&] { return s.stats().used == 0; }));
-    between.cut(0, false, 0);
+    REQUIRE(c.all_is_out());
+    c.between.cut(0, false, 0);
     s.send(14);
-    REQUIRE(all_has_come(first));
+    REQUIRE(c.all_has_come(first));
     CHECK(s.stats().lost == 11);
     CHECK(first.stats().lost == 11);
     CHECK(first.take() == 1);
     CHECK(first.take() == 12);
     CHECK(eventually([&] {
         int left = static_cast<int>(ipc_sender_flush(s, 0));
-        between.pass(4096);
+        c.between.pass(4096);
         first.stats();
         return left == 2;  // 13, which is lost after it, and 14
     }));
     s.send(15);
-    REQUIRE(all_has_come(first));
+    REQUIRE(c.all_has_come(first));
     CHECK(first.close() == 0);
-    rx second(behind);
-    REQUIRE(all_has_come(second));
+    rx second(c.behind);
+    REQUIRE(c.all_has_come(second));
     CHECK(s.stats().lost == 13);
     CHECK(second.stats().lost == 2);
 }
 
 TEST_CASE_TEMPLATE("losses that the next receiver told in an answer that got lost are told in the one after it", T,
                    CONNECTIONS) {
-    scratch test;
-    std::string behind = T::url(test.folder()), before = behind;
-    before.starts_with("unix:") ? before += "-between" : before = T::url(test.folder());
-    rx first(behind);
-    cut_connections between(before, behind);
-    tx s(before);
-    auto all_has_come = [&](rx &r) {
-        return eventually([&] {
-            while (between.pass(4096)) {
-            }
-            r.stats();
-            return s.links().size() == 1 && s.links()[0].peer == r.stats().id && s.stats().used == 0 &&
-                   !between.pass(4096);
-        });
-    };
+    cut_sender<T> c;
+    tx &s = c.s;
+    rx first(c.behind);
     s.send_all(1, 5);
-    REQUIRE(all_has_come(first));
+    REQUIRE(c.all_has_come(first));
     s.send(6);
-    REQUIRE(eventually([&] { return s.stats().used == 0; }));
-    between.cut(0, false, 0);
+    REQUIRE(c.all_is_out());
+    c.between.cut(0, false, 0);
     REQUIRE(eventually([&] { return s.links().empty(); }));
-    REQUIRE(all_has_come(first));
+    REQUIRE(c.all_has_come(first));
     CHECK(s.stats().lost == 1);  // told by the first, up to the last one
     CHECK(first.close() == 0);
-    rx second(behind);
+    rx second(c.behind);
     REQUIRE(eventually([&] {
         s.stats();
-        between.pass(4096);
+        c.between.pass(4096);
         return second.links().size() == 1;
     }));
-    between.cut(0, true, 0);
-    REQUIRE(all_has_come(second));
+    c.between.cut(0, true, 0);
+    REQUIRE(c.all_has_come(second));
     CHECK(second.stats().lost == 5);
     CHECK(s.stats().lost == 6);
 }

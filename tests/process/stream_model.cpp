@@ -67,7 +67,7 @@ class run : public model::random_calls {
         : random_calls(seed), stays_(!inherited && seed % 2 == 0), small_(connects && !inherited && seed % 4 == 3) {
         if constexpr (!inherited) url_ = senders_url_ = T::url(test_.folder());
         if constexpr (!Whole) {
-            url_.starts_with("unix:") ? senders_url_ += "-between" : senders_url_ = T::url(test_.folder());
+            senders_url_ = second_url<T>(url_, test_.folder());
             between_.emplace(senders_url_, url_);
         }
     }

@@ -104,6 +104,12 @@ ends ends_of(const std::string &folder) {
     }
 }
 
+// Another place of the same transport, for what lies between a sender and its receiver.
+template <class T>
+std::string second_url(const std::string &first, const std::string &folder) {
+    return first.starts_with("unix:") ? first + "-between" : T::url(folder);
+}
+
 // An inherited end is one process's, and has no name by which another sender could come, or the next receiver: cases of
 // those run over what is named.
 #define NAMED over_shm, over_unix, over_tcp, over_pipe, over_udp
