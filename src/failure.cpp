@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "printable.hpp"
+
 namespace libipc {
 
 std::string errno_words(int error) {
@@ -15,14 +17,7 @@ std::string errno_words(int error) {
 
 std::string quoted(std::string_view text) {
     constexpr std::size_t most = 100;
-    std::string shown(text.substr(0, most));
-    for (std::size_t i = 0; i < shown.size(); ++i) {
-        auto c = static_cast<unsigned char>(shown[i]);
-        if (c < ' ' || c == 0x7f) shown[i] = '?';
-        // From U+0080 to U+009F, which a terminal may obey, too.
-        if (c == 0xc2 && i + 1 < shown.size() && (shown[i + 1] & 0xe0) == 0x80) shown[i] = shown[i + 1] = '?';
-    }
-    return "`" + shown + (text.size() > most ? "...`" : "`");
+    return "`" + printable(text.substr(0, most)) + (text.size() > most ? "...`" : "`");
 }
 
 }  // namespace libipc

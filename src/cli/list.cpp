@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "../printable.hpp"
 #include "command.hpp"
 #include "list_text.hpp"
 #include "say.hpp"
@@ -69,7 +70,7 @@ picture look(const list_options &o) {
         p.text = as_table(found, ids, here.folder);
     else
         p.notes = fmt::format("no {} of this user is open, in whichever runtime folder\n",
-                              o.url.empty() ? "channel" : "handle on " + cleaned(o.url)) +
+                              o.url.empty() ? "channel" : "handle on " + libipc::printable(o.url)) +
                   p.notes;
     return p;
 }

@@ -13,6 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "../printable.hpp"
+
 namespace cli {
 
 inline void say_text(std::string_view text) noexcept {
@@ -35,31 +37,19 @@ inline void say_text(std::string_view text) noexcept {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-// A name, or what else came from outside, as it harms no terminal.
-inline std::string cleaned(std::string_view text) {
-    std::string shown(text);
-    for (std::size_t i = 0; i < shown.size(); ++i) {
-        auto c = static_cast<unsigned char>(shown[i]);
-        if (c < ' ' || c == 0x7f) shown[i] = '?';
-        // From U+0080 to U+009F, which a terminal may obey, too.
-        if (c == 0xc2 && i + 1 < shown.size() && (shown[i + 1] & 0xe0) == 0x80) shown[i] = shown[i + 1] = '?';
-    }
-    return shown;
-}
-
 namespace detail {
 
 template <class T>
 auto shown(const T &value) {
     if constexpr (std::convertible_to<const T &, std::string_view>)
-        return cleaned(value);
+        return libipc::printable(value);
     else
         return value;
 }
 
 }  // namespace detail
 
-// Texts among the values are cleaned.
+// Texts among the values are made printable.
 template <class... Values>
 void say(fmt::format_string<Values...> format, Values &&...values) {
     say_text([&](const auto &...shown) {

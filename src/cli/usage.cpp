@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../printable.hpp"
 #include "say.hpp"
 
 namespace cli {
@@ -89,11 +90,11 @@ std::string words_of(const CLI::App &app, const CLI::Error &error) {
     std::vector<CLI::App *> commands = app.get_subcommands();
     if (commands.empty())
         return fmt::format("ipc: {}\nThe commands are {}; `ipc --help` says more.\n",
-                           cleaned(what_is_wrong(app, error)), fmt::join(names_of_commands(app), ", "));
+                           libipc::printable(what_is_wrong(app, error)), fmt::join(names_of_commands(app), ", "));
     const CLI::App &command = *commands.front();
     std::string name = "ipc " + command.get_name();
     std::string how = CLI::Formatter().make_usage(&command, name);
-    return fmt::format("{}: {}\n{}\n`{} --help` says more.\n", name, cleaned(what_is_wrong(command, error)),
+    return fmt::format("{}: {}\n{}\n`{} --help` says more.\n", name, libipc::printable(what_is_wrong(command, error)),
                        how.substr(0, how.find('\n')), name);
 }
 
