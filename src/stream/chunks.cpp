@@ -25,6 +25,7 @@ struct wire_chunk {
 };
 static_assert(sizeof(wire_chunk) == chunk_header_bytes);
 
+// FNV-1a of 64 bits (Fowler, Noll, Vo), which takes eight bytes at a time here, and its halves xored.
 std::uint32_t check_of(const wire_chunk &w) {
     std::uint64_t words[offsetof(wire_chunk, check) / 8];
     std::memcpy(words, &w, sizeof words);

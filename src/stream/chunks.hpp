@@ -1,13 +1,6 @@
 // How messages travel where several senders share one way (a FIFO), or where each piece arrives by itself or not at all
-// (a datagram): chunks of a fixed header and a part of a message, all numbers little-endian.
-//
-//     0  magic "ipcc"    4  version 2    5  kind (1 message, 2 end)    6  bytes of payload in this chunk
-//     8  sender   16  sequence   24  tag   32  size of the message   40  offset in it
-//    48  pid, and 52 its pid namespace (the inode's number)    56  check of bytes 0 to 55    60  zero
-//
-// The check is FNV-1a of 64 bits (Fowler, Noll, Vo), which takes eight bytes at a time here, and its halves xored.
-//
-// On a FIFO a chunk is written at once and has at most PIPE_BUF bytes: so those of several senders never mix. Pure.
+// (a datagram): chunks of a fixed header and a part of a message. PROTOCOL.md has the bytes. On a FIFO a chunk is
+// written at once and has at most PIPE_BUF bytes: so those of several senders never mix. Pure.
 #pragma once
 
 #include <climits>

@@ -1,9 +1,5 @@
-// How messages travel on a stream of bytes (unix, tcp, an inherited socket): frames of a fixed header and a payload,
-// all numbers little-endian.
-//
-//     0  magic "ipcf"   4  version 2   5  kind   6  zero, 2 bytes   8  size of the payload   16  tag   24  sequence
-//
-// PROTOCOL.md says who says what when. Pure: no system call, nothing of the rest of src/stream.
+// How messages travel on a stream of bytes (unix, tcp, an inherited socket): frames of a fixed header and a payload.
+// PROTOCOL.md has the bytes, and who says what when. Pure: no system call, nothing of the rest of src/stream.
 #pragma once
 
 #include <cstddef>
