@@ -324,11 +324,13 @@ void connection::greet_framed() {
     if (home_->site_->where.capacity) most = *home_->site_->where.capacity;
     std::uint64_t capacity = std::clamp(h.capacity, std::min(layout::least_capacity, most), most);
     connections::past &before = home_->meet(h.sender);
-    bool again = from().is_of(before.origin, h.sender);
-    if (again)
+    if (from().is_of(before.origin, h.sender)) {
         from().resume(before.origin, h.pid);
-    else
+    } else {
         before.origin = from().add(h.sender, capacity, h.pid, connections::staging_bytes);
+        from()[before.origin].end_known = before.ended;
+        from()[before.origin].death_known = before.ended || before.died;
+    }
     origin_ = before.origin;
     sender_ = h.sender;
     before.here = true;
@@ -349,10 +351,6 @@ void connection::greet_framed() {
         before.lost_to = last = lost_to;
     }
     before.last = had_ = last;
-    if (!again) {
-        o.end_known = before.ended;
-        o.death_known = before.ended || before.died;
-    }
     o.box.account(o.last_sequence = sent);
     // Told when what follows the hello is read: see may_take_back().
     answer_ = told{sent, before.lost, before.lost_to};
