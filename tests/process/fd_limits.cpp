@@ -38,13 +38,13 @@ rlim_t needs(Open opens) {
 TEST_CASE_TEMPLATE("a sender that finds too few descriptors says so, however far it got", T, NAMED) {
     scratch s;
     std::string url = T::url(s.folder());
-    CHECK(needs([&] { return try_sender(url); }) > 2);
+    CHECK(needs([&] { return try_sender(url); }) > 3);
 }
 
 TEST_CASE_TEMPLATE("a receiver that finds too few descriptors says so, however far it got", T, NAMED) {
     scratch s;
     std::string url = T::url(s.folder());
-    CHECK(needs([&] { return try_receiver(url); }) > 2);
+    CHECK(needs([&] { return try_receiver(url); }) > 3);
 }
 
 TEST_CASE_FIXTURE(scratch, "a receiver that opened with the last descriptors is found by a sender that waits") {
