@@ -214,10 +214,11 @@
  *   says so once; on a pipe it gets less room, or none: then its messages are passed over, and counted (`lost`).
  *
  *   flush, and close with linger, wait until the receiver has released everything, on unix, tcp and socketpairs: the
- *   sender asks, and the receiver answers in its next call. What came over a connection that broke is waited for, too, unless
- *   it was received before that; what was lost with it is counted (`lost`) when the next one is made. An end is not waited for, if nobody is there to hear it.
- *   On pipes, on udp and with framing=raw there is no way back: they wait until the system has taken everything. fd:// has
- *   nobody to wait for when the other end is closed: reserve returns -EPIPE then.
+ *   sender asks, and the receiver answers in its next call. What came over a connection that broke is waited for, too,
+ *   unless it was received before that; what was lost with it is counted (`lost`) when the next one is made. An end is not
+ *   waited for, if nobody is there to hear it. On pipes, on udp and with framing=raw there is no way back: they wait until
+ *   the system has taken everything. fd:// has nobody to wait for when the other end is closed: reserve returns -EPIPE
+ *   then.
  *
  *   udp. A message is a datagram: lost, doubled or overtaken as the network likes. Nothing is put right; all is counted
  *   (`lost`, `duplicated`, `reordered`, `foreign`) and marked (IPC_DUPLICATE, IPC_LATE). A sender does not wait for a

@@ -70,8 +70,8 @@ Base.showerror(io::IO, e::ConcurrencyError) =
     print(io, "ConcurrencyError: two tasks use the handle on ", e.url, " at the same time. recv and send are for one ",
           "task at a time; take! and put! are for any number of them. Or open a handle for each task")
 
-# Calls f, which is compiled when it is called, and not with its caller, as it would be by a plain call. For words: they take
-# longer to compile than what they are about.
+# Calls f, which is compiled when it is called, and not with its caller, as it would be by a plain call. For what a first
+# handle need not wait for: words, above all, take longer to compile than what they are about.
 @noinline rarely(@nospecialize(f), @nospecialize(arguments...)) = Base.invokelatest(f, arguments...)
 
 closed_exception(noun::String) = InvalidStateException("$noun is closed.", :closed)

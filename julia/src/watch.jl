@@ -1,6 +1,6 @@
-# What a task sleeps on: the handle's fd and an alarm, as one fd with one watcher, made once, for the first sleep: making it
-# takes 50 ms of compiling. (A watcher made for each wait costs more, and may never wake.) The alarm is no Timer: that runs a task, and Julia throws Ctrl-C into the task that ran
-# last, which must be the one that waits.
+# What a task sleeps on: the handle's fd and an alarm, as one fd with one watcher, made once, for the first sleep: the first
+# of all takes 50 ms of compiling. (A watcher made for each wait costs more, and may never wake.) The alarm is no Timer: that
+# runs a task, and Julia throws Ctrl-C into the task that ran last, which must be the one that waits.
 
 const EPOLL_CLOEXEC = 0o2000000
 const EPOLL_CTL_ADD = 1

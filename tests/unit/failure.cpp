@@ -41,7 +41,8 @@ TEST_CASE("a caller's text is shown in backticks, in one line and not at any len
     CHECK(quoted("camera") == "`camera`");
     CHECK(quoted("") == "``");
     CHECK(quoted("a\nb\x1b[2J\x7f") == "`a?b?[2J?`");
-    CHECK(quoted("\xc2\x9b" "2J") == "`??2J`");
+    CHECK(quoted("\xc2\x9b"
+                 "2J") == "`??2J`");
     CHECK(quoted("\xc2\xa0\xc2") == "`\xc2\xa0\xc2`");
     CHECK(quoted("\xc3\xa4") == "`\xc3\xa4`");
     CHECK(quoted(std::string(100, 'x')) == "`" + std::string(100, 'x') + "`");
