@@ -12,8 +12,8 @@
 #include <string_view>
 #include <utility>
 
-#include "failure.hpp"
-#include "os.hpp"
+#include "system/failure.hpp"
+#include "system/os.hpp"
 
 // A handle: the core's object, and in debug builds who is inside.
 template <class Core>

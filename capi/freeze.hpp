@@ -2,8 +2,8 @@
 #pragma once
 
 #include "entry.hpp"
-#include "handoff.hpp"
-#include "ownership.hpp"
+#include "handle/handoff.hpp"
+#include "handle/ownership.hpp"
 #include "tagged.hpp"
 
 namespace libipc {

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "entry.hpp"
-#include "handoff.hpp"
-#include "layout.hpp"
-#include "listing.hpp"
+#include "handle/handoff.hpp"
+#include "handle/listing.hpp"
+#include "memory/layout.hpp"
 
 // The start of this library in memory, its ELF header; the linker provides it. Bytes, as more follows than a header.
 extern "C" __attribute__((visibility("hidden"))) const char __ehdr_start[];

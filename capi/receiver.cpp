@@ -1,12 +1,12 @@
 // The ipc_receiver_ functions: handle, check, core.
-#include "receiver.hpp"
+#include "shm/receiver.hpp"
 
 #include <algorithm>
 #include <climits>
 
 #include "entry.hpp"
 #include "freeze.hpp"
-#include "sandbox.hpp"
+#include "handle/sandbox.hpp"
 #include "stream/receiver.hpp"
 #include "tagged.hpp"
 

@@ -1,13 +1,13 @@
 // The ipc_sender_ functions: handle, check, core.
-#include "sender.hpp"
+#include "shm/sender.hpp"
 
 #include <algorithm>
 #include <climits>
 
 #include "entry.hpp"
 #include "freeze.hpp"
-#include "layout.hpp"
-#include "sandbox.hpp"
+#include "handle/sandbox.hpp"
+#include "memory/layout.hpp"
 #include "stream/sender.hpp"
 #include "tagged.hpp"
 

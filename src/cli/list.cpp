@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "../printable.hpp"
+#include "../system/printable.hpp"
 #include "command.hpp"
 #include "list_text.hpp"
 #include "say.hpp"

@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-#include "../printable.hpp"
+#include "../system/printable.hpp"
 
 namespace cli {
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "../printable.hpp"
+#include "../system/printable.hpp"
 #include "say.hpp"
 
 namespace cli {

@@ -8,8 +8,8 @@
 #include <charconv>
 #include <cstring>
 
-#include "../failure.hpp"
-#include "../os.hpp"
+#include "system/failure.hpp"
+#include "system/os.hpp"
 
 namespace libipc::stream {
 

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "../url.hpp"
+#include "handle/url.hpp"
 
 namespace libipc::stream {
 

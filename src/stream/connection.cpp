@@ -8,9 +8,9 @@
 #include <array>
 #include <cerrno>
 
-#include "../failure.hpp"
-#include "../layout.hpp"
 #include "connections.hpp"
+#include "memory/layout.hpp"
+#include "system/failure.hpp"
 
 namespace libipc::stream {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "../failure.hpp"
+#include "system/failure.hpp"
 
 namespace libipc::stream {
 

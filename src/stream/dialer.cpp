@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <utility>
 
-#include "../failure.hpp"
 #include "address.hpp"
+#include "system/failure.hpp"
 
 namespace libipc::stream {
 

@@ -10,8 +10,8 @@
 #include <cerrno>
 #include <ctime>
 
-#include "../failure.hpp"
-#include "../layout.hpp"
+#include "memory/layout.hpp"
+#include "system/failure.hpp"
 
 namespace libipc::stream {
 

@@ -2,7 +2,7 @@
 
 #include <cerrno>
 
-#include "../layout.hpp"
+#include "memory/layout.hpp"
 
 namespace libipc::stream {
 

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../memory.hpp"
+#include "memory/mapping.hpp"
 
 namespace libipc::stream {
 

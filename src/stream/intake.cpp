@@ -2,8 +2,8 @@
 
 #include <cerrno>
 
-#include "../failure.hpp"
-#include "../layout.hpp"
+#include "memory/layout.hpp"
+#include "system/failure.hpp"
 
 namespace libipc::stream {
 

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "../status.hpp"
 #include "chain.hpp"
+#include "handle/status.hpp"
 #include "inbox.hpp"
 #include "site.hpp"
 

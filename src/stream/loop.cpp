@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "../failure.hpp"
+#include "system/failure.hpp"
 
 namespace libipc::stream {
 

@@ -18,8 +18,8 @@
 #include <memory>
 #include <utility>
 
-#include "../events.hpp"
 #include "uv.hpp"
+#include "waiting/events.hpp"
 
 namespace libipc::stream {
 

@@ -3,7 +3,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#include "../failure.hpp"
+#include "system/failure.hpp"
 
 namespace libipc::stream {
 

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <utility>
 
-#include "../memory.hpp"
-#include "../ring.hpp"
+#include "memory/mapping.hpp"
+#include "memory/ring.hpp"
 
 namespace libipc::stream {
 

@@ -8,7 +8,7 @@
 
 #include <cerrno>
 
-#include "../failure.hpp"
+#include "system/failure.hpp"
 
 namespace libipc::stream {
 

@@ -5,13 +5,13 @@
 
 #include <cstdint>
 
-#include "../handoff.hpp"
-#include "../ownership.hpp"
-#include "../spin.hpp"
-#include "../status.hpp"
+#include "handle/handoff.hpp"
+#include "handle/ownership.hpp"
+#include "handle/status.hpp"
 #include "intake.hpp"
 #include "site.hpp"
 #include "transports.hpp"
+#include "waiting/spin.hpp"
 
 namespace libipc::stream {
 

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "../os.hpp"
 #include "chain.hpp"
+#include "system/os.hpp"
 
 namespace libipc::stream {
 

@@ -5,9 +5,9 @@
 
 #include <cstdint>
 
-#include "../handoff.hpp"
-#include "../ownership.hpp"
-#include "../status.hpp"
+#include "handle/handoff.hpp"
+#include "handle/ownership.hpp"
+#include "handle/status.hpp"
 #include "outbox.hpp"
 #include "outlet.hpp"
 #include "site.hpp"

@@ -4,8 +4,8 @@
 
 #include <cerrno>
 
-#include "../failure.hpp"
-#include "../os.hpp"
+#include "system/failure.hpp"
+#include "system/os.hpp"
 
 namespace libipc::stream {
 

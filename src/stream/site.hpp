@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <optional>
 
-#include "../events.hpp"
-#include "../url.hpp"
+#include "handle/url.hpp"
 #include "loop.hpp"
+#include "waiting/events.hpp"
 
 namespace libipc::stream {
 

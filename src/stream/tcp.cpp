@@ -6,7 +6,7 @@
 
 #include <cerrno>
 
-#include "../failure.hpp"
+#include "system/failure.hpp"
 
 namespace libipc::stream {
 

@@ -7,8 +7,8 @@
 #include <array>
 #include <cerrno>
 
-#include "../failure.hpp"
-#include "../layout.hpp"
+#include "memory/layout.hpp"
+#include "system/failure.hpp"
 
 namespace libipc::stream {
 

@@ -23,7 +23,7 @@ inline std::uint64_t ticks_after() {
     return __rdtscp(&cpu);
 }
 inline void pause() { _mm_pause(); }
-// As src/fence.hpp has it, and why.
+// As src/system/fence.hpp has it, and why.
 inline void prefetch_for_writing(const void *p) { asm volatile("prefetchw %0" : : "m"(*static_cast<const char *>(p))); }
 #else
 inline std::uint64_t ticks() { return static_cast<std::uint64_t>(monotonic_ns()); }

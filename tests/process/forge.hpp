@@ -1,5 +1,5 @@
 // Peers that are no libipc: they speak its wire format by hand, rightly until a test makes them wrong. The format is
-// src/layout.hpp's, the one header of src/ that tests of several processes include, and only through this one.
+// src/memory/layout.hpp's, the one header of src/ that tests of several processes include, and only through this one.
 //
 // Nothing here waits for a peer: a handle of the library that lives in the same thread acts when it is called.
 #pragma once
@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "../../src/layout.hpp"
+#include "../../src/memory/layout.hpp"
 #include "support.hpp"
 
 namespace forge {

@@ -1,4 +1,4 @@
-#include "bitmap.hpp"
+#include "memory/bitmap.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "failure.hpp"
+#include "system/failure.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "folder.hpp"
+#include "shm/folder.hpp"
 
 using namespace libipc;
 

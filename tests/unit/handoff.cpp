@@ -1,5 +1,5 @@
 // What a handle's state consists of, and that nothing is taken before all is.
-#include "handoff.hpp"
+#include "handle/handoff.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -15,12 +15,12 @@
 #include <type_traits>
 #include <vector>
 
-#include "failure.hpp"
-#include "ownership.hpp"
-#include "receiver.hpp"
-#include "sender.hpp"
+#include "handle/ownership.hpp"
+#include "shm/receiver.hpp"
+#include "shm/sender.hpp"
 #include "stream/receiver.hpp"
 #include "stream/sender.hpp"
+#include "system/failure.hpp"
 
 using namespace libipc;
 

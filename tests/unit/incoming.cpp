@@ -1,4 +1,4 @@
-#include "incoming.hpp"
+#include "shm/incoming.hpp"
 
 #include <unistd.h>
 
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "fence.hpp"
 #include "link.hpp"
+#include "system/fence.hpp"
 
 using namespace libipc;
 using layout::kind;

@@ -1,6 +1,6 @@
 // What lies where in shared memory. A test that fails here because layout.hpp was changed on purpose wants a new
 // layout::version with the change.
-#include "layout.hpp"
+#include "memory/layout.hpp"
 
 #include <doctest/doctest.h>
 

@@ -8,7 +8,7 @@
 #include <ostream>
 #include <set>
 
-#include "layout.hpp"
+#include "memory/layout.hpp"
 
 struct link_state {
     std::uint32_t asleep = 0, unfenced = 0;

@@ -1,4 +1,4 @@
-#include "outgoing.hpp"
+#include "shm/outgoing.hpp"
 
 #include <vector>
 

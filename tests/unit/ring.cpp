@@ -1,11 +1,11 @@
-#include "ring.hpp"
+#include "memory/ring.hpp"
 
 #include <doctest/doctest.h>
 
 #include <cstring>
 #include <vector>
 
-#include "memory.hpp"
+#include "memory/mapping.hpp"
 
 using namespace libipc;
 using layout::kind;

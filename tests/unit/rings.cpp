@@ -1,4 +1,4 @@
-#include "rings.hpp"
+#include "shm/rings.hpp"
 
 #include <doctest/doctest.h>
 

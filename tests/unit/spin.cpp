@@ -1,5 +1,5 @@
 // When a wait looks before it sleeps. How long is a matter of speed, and of tests/bench.
-#include "spin.hpp"
+#include "waiting/spin.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,15 +1,15 @@
 // What a URL is taken apart into. How a wrong one is refused, and in which words, is seen from outside:
 // tests/process/bad_urls.cpp.
-#include "url.hpp"
+#include "handle/url.hpp"
 
 #include <doctest/doctest.h>
 #include <ipc/ipc.h>
 
 #include <cerrno>
 
-#include "failure.hpp"
-#include "layout.hpp"
-#include "memory.hpp"
+#include "memory/layout.hpp"
+#include "memory/mapping.hpp"
+#include "system/failure.hpp"
 
 using namespace libipc;
 

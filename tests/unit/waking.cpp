@@ -1,5 +1,5 @@
 // The parts of the waking protocol, each alone. That together they lose no wake-up is shown by waking_model.cpp.
-#include "waking.hpp"
+#include "waiting/waking.hpp"
 
 #include <doctest/doctest.h>
 

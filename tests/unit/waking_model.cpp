@@ -1,5 +1,6 @@
-// The protocol of src/waking.hpp as a model, searched through all interleavings of both sides and of their store
-// buffers: no wake-up is lost; and each part of it that is left out is missed, by a search that finds the lost wake-up.
+// The protocol of src/waiting/waking.hpp as a model, searched through all interleavings of both sides and of their
+// store buffers: no wake-up is lost; and each part of it that is left out is missed, by a search that finds the lost
+// wake-up.
 //
 // The processor is x86's: each side has a first-in first-out buffer of stores (TSO). A load sees the own buffer first,
 // then memory. A fence or a locked instruction waits until the own buffer is empty; a membarrier moreover for a moment

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <new>
 
-#include "fence.hpp"
-#include "os.hpp"
+#include "system/fence.hpp"
+#include "system/os.hpp"
 #include "url.hpp"
 
 namespace libipc {

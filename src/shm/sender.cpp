@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "failure.hpp"
 #include "litter.hpp"
+#include "system/failure.hpp"
 
 namespace libipc {
 

@@ -18,10 +18,10 @@
 #include <tuple>
 #include <utility>
 
-#include "failure.hpp"
-#include "folder.hpp"
-#include "layout.hpp"
-#include "os.hpp"
+#include "memory/layout.hpp"
+#include "shm/folder.hpp"
+#include "system/failure.hpp"
+#include "system/os.hpp"
 
 namespace libipc {
 

@@ -7,9 +7,9 @@
 #include <cerrno>
 #include <cstddef>
 
-#include "failure.hpp"
-#include "layout.hpp"
+#include "memory/layout.hpp"
 #include "ownership.hpp"
+#include "system/failure.hpp"
 
 namespace libipc::handoff {
 
@@ -36,7 +36,8 @@ reader::reader(std::span<const std::byte> state, const header &head, std::uint64
     if (head.shape != shape)
         fail(IPC_EVERSION,
              "the copy of libipc that froze it has other members in its handles than this one, though both have "
-             "handoff version {}; raise that version in src/handoff.hpp, and open the handles anew in the new copy",
+             "handoff version {}; raise that version in src/handle/handoff.hpp, and open the handles anew in the new "
+             "copy",
              version);
 }
 

@@ -8,10 +8,10 @@
 #include <span>
 
 #include "early.hpp"
-#include "layout.hpp"
-#include "memory.hpp"
-#include "os.hpp"
-#include "waking.hpp"
+#include "memory/layout.hpp"
+#include "memory/mapping.hpp"
+#include "system/os.hpp"
+#include "waiting/waking.hpp"
 
 namespace libipc {
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "memory.hpp"
-#include "ring.hpp"
+#include "memory/mapping.hpp"
+#include "memory/ring.hpp"
 
 namespace libipc {
 

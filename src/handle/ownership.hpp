@@ -9,7 +9,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "memory.hpp"
+#include "memory/mapping.hpp"
 
 namespace libipc {
 

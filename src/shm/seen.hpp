@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "early.hpp"
-#include "os.hpp"
 #include "outgoing.hpp"
+#include "system/os.hpp"
 
 namespace libipc {
 

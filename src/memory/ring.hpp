@@ -37,8 +37,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "fence.hpp"
 #include "layout.hpp"
+#include "system/fence.hpp"
 
 namespace libipc {
 

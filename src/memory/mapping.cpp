@@ -1,4 +1,4 @@
-#include "memory.hpp"
+#include "mapping.hpp"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -12,8 +12,8 @@
 #include <optional>
 #include <string_view>
 
-#include "failure.hpp"
 #include "layout.hpp"
+#include "system/failure.hpp"
 
 namespace libipc {
 

@@ -8,8 +8,8 @@
 #include <span>
 #include <string_view>
 
-#include "layout.hpp"
-#include "memory.hpp"
+#include "memory/layout.hpp"
+#include "memory/mapping.hpp"
 
 namespace libipc {
 

@@ -6,9 +6,9 @@
 
 #include <string_view>
 
-#include "events.hpp"
 #include "folder.hpp"
-#include "os.hpp"
+#include "system/os.hpp"
+#include "waiting/events.hpp"
 
 namespace libipc {
 

@@ -1,6 +1,6 @@
 #include "events.hpp"
 
-#include "failure.hpp"
+#include "system/failure.hpp"
 
 namespace libipc {
 

@@ -11,18 +11,18 @@
 #include <string>
 #include <vector>
 
-#include "events.hpp"
 #include "folder.hpp"
 #include "folder_watch.hpp"
-#include "handoff.hpp"
-#include "memory.hpp"
+#include "handle/handoff.hpp"
+#include "handle/ownership.hpp"
+#include "handle/status.hpp"
+#include "handle/url.hpp"
+#include "memory/mapping.hpp"
 #include "outgoing.hpp"
-#include "ownership.hpp"
 #include "rings.hpp"
 #include "seen.hpp"
-#include "spin.hpp"
-#include "status.hpp"
-#include "url.hpp"
+#include "waiting/events.hpp"
+#include "waiting/spin.hpp"
 
 namespace libipc {
 

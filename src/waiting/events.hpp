@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "os.hpp"
-#include "ownership.hpp"
+#include "handle/ownership.hpp"
+#include "system/os.hpp"
 
 namespace libipc {
 

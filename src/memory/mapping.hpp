@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "os.hpp"
+#include "system/os.hpp"
 
 namespace libipc {
 

@@ -12,8 +12,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "failure.hpp"
-#include "layout.hpp"
+#include "memory/layout.hpp"
+#include "system/failure.hpp"
 
 namespace libipc {
 

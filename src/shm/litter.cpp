@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "folder.hpp"
-#include "os.hpp"
+#include "system/os.hpp"
 
 namespace libipc {
 

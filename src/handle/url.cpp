@@ -7,9 +7,9 @@
 #include <cerrno>
 #include <charconv>
 
-#include "failure.hpp"
-#include "layout.hpp"
-#include "memory.hpp"
+#include "memory/layout.hpp"
+#include "memory/mapping.hpp"
+#include "system/failure.hpp"
 
 namespace libipc {
 

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "os.hpp"
+#include "system/os.hpp"
 
 namespace libipc {
 

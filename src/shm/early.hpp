@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "bitmap.hpp"
-#include "layout.hpp"
-#include "memory.hpp"
+#include "memory/bitmap.hpp"
+#include "memory/layout.hpp"
+#include "memory/mapping.hpp"
 
 namespace libipc {
 

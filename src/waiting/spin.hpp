@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "fence.hpp"
-#include "os.hpp"
+#include "system/fence.hpp"
+#include "system/os.hpp"
 
 namespace libipc {
 

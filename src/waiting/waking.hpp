@@ -15,9 +15,9 @@
 
 #include <cstdint>
 
-#include "fence.hpp"
-#include "layout.hpp"
-#include "os.hpp"
+#include "memory/layout.hpp"
+#include "system/fence.hpp"
+#include "system/os.hpp"
 
 namespace libipc {
 

@@ -8,12 +8,12 @@
 #include <functional>
 #include <vector>
 
-#include "bitmap.hpp"
-#include "layout.hpp"
-#include "memory.hpp"
-#include "os.hpp"
-#include "ring.hpp"
-#include "waking.hpp"
+#include "memory/bitmap.hpp"
+#include "memory/layout.hpp"
+#include "memory/mapping.hpp"
+#include "memory/ring.hpp"
+#include "system/os.hpp"
+#include "waiting/waking.hpp"
 
 namespace libipc {
 

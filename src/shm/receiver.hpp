@@ -11,15 +11,15 @@
 #include <string_view>
 #include <vector>
 
-#include "events.hpp"
 #include "folder.hpp"
 #include "folder_watch.hpp"
-#include "handoff.hpp"
+#include "handle/handoff.hpp"
+#include "handle/ownership.hpp"
+#include "handle/status.hpp"
+#include "handle/url.hpp"
 #include "incoming.hpp"
-#include "ownership.hpp"
-#include "spin.hpp"
-#include "status.hpp"
-#include "url.hpp"
+#include "waiting/events.hpp"
+#include "waiting/spin.hpp"
 
 namespace libipc {
 
