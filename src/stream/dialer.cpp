@@ -74,13 +74,12 @@ void dialer::close(std::int64_t retry_ns) {
         state_ = state::over;
         return;
     }
-    if (state_ == state::up) retry_ns_ = 0;
+    if (state_ == state::up) retry_.succeeded();
     state_ = state::idle;
     if (outbox_->ended() && settled() >= outbox_->sent()) return;  // there is nothing to say to another receiver
     // What the receiver's user has got, and holds, is not lost with it.
     settle(delivered_, delivered_, counted_, outbox_->sent());
-    retry_ns_ = std::clamp(2 * retry_ns_, std::max(first_retry_ns, retry_ns), std::max(last_retry_ns, retry_ns));
-    site_->alarm_in(retry_ns_);
+    site_->alarm_in(retry_.next(std::max(first_retry_ns, retry_ns), std::max(last_retry_ns, retry_ns)));
 }
 
 void dialer::alarm() {
@@ -95,7 +94,7 @@ void dialer::alarm() {
 void dialer::connected() {
     if (site_->where.raw) {
         state_ = state::up;
-        retry_ns_ = 0;
+        retry_.succeeded();
         watch();
         return pump();
     }
@@ -200,7 +199,7 @@ void dialer::heard() {
         settle(h.sequence, a.delivered, a.lost_after, sent);
         outbox_->end_trial(most_);
         state_ = state::up;
-        retry_ns_ = 0;
+        retry_.succeeded();
         return;
     }
     if (h.what == kind::released && h.size == sizeof(released) && (state_ == state::up || state_ == state::parting)) {
@@ -301,7 +300,7 @@ void dialer::pass_over() {
     if (state_ != state::up) return;
     outbox_->pop();
     state_ = state::parting;
-    retry_ns_ = 0;
+    retry_.succeeded();
     shutdown(socket_.get(), SHUT_WR);
 }
 

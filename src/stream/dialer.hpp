@@ -9,6 +9,7 @@
 #include "framing.hpp"
 #include "outlet.hpp"
 #include "site.hpp"
+#include "waiting/backoff.hpp"
 
 namespace libipc::stream {
 
@@ -37,7 +38,7 @@ class dialer : public outlet {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(socket_, point_, state_, adopted_, blocked_, silent_, retry_ns_, done_, owed_, owed_from_, owed_to_, in_);
+        a(socket_, point_, state_, adopted_, blocked_, silent_, retry_, done_, owed_, owed_from_, owed_to_, in_);
         a(control_, most_, receiver_, pid_, settled_, answered_, counted_, tried_, delivered_, asked_, lost_, refused_);
         a.rebuilt(site_, outbox_);
     }
@@ -77,7 +78,7 @@ class dialer : public outlet {
     bool adopted_ = false;
     bool blocked_ = false;  // the socket takes nothing now
     bool silent_ = false;   // its peer says no more, and may listen still
-    std::int64_t retry_ns_ = 0;
+    backoff retry_;
     std::size_t done_ = 0;                                            // bytes of the oldest frame that the socket has
     std::array<std::byte, 2 * header_bytes + sizeof(hello)> owed_{};  // of frames that are no messages
     std::size_t owed_from_ = 0, owed_to_ = 0;

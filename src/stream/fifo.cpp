@@ -409,10 +409,9 @@ void fifo_outlet::write_to(fd pipe) {
 void fifo_outlet::begin() {
     fd pipe;
     if (open(pipe) < 0) {
-        retry_ns_ = std::clamp(2 * retry_ns_, first_retry_ns, last_retry_ns);
-        return site_->alarm_in(retry_ns_);
+        return site_->alarm_in(retry_.next(first_retry_ns, last_retry_ns));
     }
-    retry_ns_ = 0;
+    retry_.succeeded();
     point_.begin(pipe.get());
     pipe_ = std::move(pipe);
     // A pipe that is written to is never readable; but that its reader goes is told to whoever waits for anything.

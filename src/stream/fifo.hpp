@@ -13,6 +13,7 @@
 #include "outlet.hpp"
 #include "roster.hpp"
 #include "site.hpp"
+#include "waiting/backoff.hpp"
 
 namespace libipc::stream {
 
@@ -165,7 +166,7 @@ class fifo_outlet : public outlet {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(pipe_, point_, signature_, blocked_, over_, adopted_, flag_known_, retry_ns_, done_);
+        a(pipe_, point_, signature_, blocked_, over_, adopted_, flag_known_, retry_, done_);
         a.rebuilt(site_, outbox_);
     }
 
@@ -190,7 +191,7 @@ class fifo_outlet : public outlet {
     bool over_ = false;
     bool adopted_ = false;
     bool flag_known_ = true;  // unless the system has said otherwise
-    std::int64_t retry_ns_ = 0;
+    backoff retry_;
     std::uint64_t done_ = 0;  // bytes of the oldest message that are in the pipe
 };
 

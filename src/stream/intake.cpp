@@ -2,16 +2,13 @@
 
 #include <cerrno>
 
+#include "handle/link_key.hpp"
 #include "memory/layout.hpp"
 #include "system/failure.hpp"
 
 namespace libipc::stream {
 
 namespace {
-
-constexpr unsigned index_bits = 20;  // of ipc_message.link; the rest is the generation
-constexpr std::uint32_t index_mask = (1u << index_bits) - 1;
-constexpr std::uint32_t generation_mask = (1u << (32 - index_bits)) - 1;
 
 // As for shared memory: enough to run along a few cache lines, too few for the others to notice.
 constexpr std::uint32_t messages_a_turn = 16;
@@ -31,7 +28,7 @@ std::uint32_t intake::add(std::uint64_t sender, std::uint64_t capacity, std::int
     inbox box(capacity, keys_ += 0x9e3779b97f4a7c15, spare);
     if (free_.empty()) {
         auto fresh = std::make_unique<origin>();
-        fresh->generation = static_cast<std::uint32_t>(keys_ >> 40) & generation_mask;
+        fresh->generation = link_key::first_generation(keys_);
         origins_.push_back(std::move(fresh));
         free_.push_back(static_cast<std::uint32_t>(origins_.size() - 1), hooks<&origin::known>());
     }
@@ -39,7 +36,7 @@ std::uint32_t intake::add(std::uint64_t sender, std::uint64_t capacity, std::int
     free_.remove(index, hooks<&origin::known>());
     all_.push_back(index, hooks<&origin::known>());
     origin &o = *origins_[index];
-    o.generation = o.generation % generation_mask + 1;  // never 0, as in what no receiver has filled
+    o.generation = link_key::next_generation(o.generation);
     o.used = true;
     o.sender = sender;
     o.pid = pid;
@@ -142,7 +139,7 @@ std::int32_t intake::take(ipc_message &out, std::uint32_t &index) {
     bool message = o.box.waiting();
     if (message) {
         o.box.take(out);
-        out.link = index | o.generation << index_bits;
+        out.link = link_key::pack(index, o.generation);
         ++held_;
         ++counters.messages;
         counters.bytes += out.size;
@@ -167,12 +164,12 @@ std::int32_t intake::take(ipc_message &out, std::uint32_t &index) {
 }
 
 std::int64_t intake::release(const ipc_message &message) {
-    if (!message.data || message.link >> index_bits == 0) return -EINVAL;
-    std::uint32_t index = message.link & index_mask;
+    if (!message.data || link_key::generation_of(message.link) == 0) return -EINVAL;
+    std::uint32_t index = link_key::index_of(message.link);
     if (index >= origins_.size()) return -ESTALE;
     origin &o = *origins_[index];
     // One that is dropped had all its messages released.
-    if (!o.used || o.generation != message.link >> index_bits) return -ESTALE;
+    if (!o.used || o.generation != link_key::generation_of(message.link)) return -ESTALE;
     std::int32_t r = 0;
     change_box(o, [&] { r = o.box.release(message.position); });
     if (r < 0) return r;

@@ -3,7 +3,12 @@
 #include <cerrno>
 #include <utility>
 
+#include "handle/core.hpp"
+#include "waiting/patience.hpp"
+
 namespace libipc::stream {
+
+static_assert(receiver_core<receiver>);
 
 namespace {
 
@@ -83,20 +88,17 @@ std::int32_t receiver::receive(ipc_message &out, std::int64_t timeout_ns) {
 }
 
 std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
-    std::int64_t start = now_ns(), now = start;
-    for (;;) {
-        if (std::int32_t r = take(out)) return r;
-        if (site_.waiting.take_interrupt()) return -ECANCELED;
-        if (site_.fd_error) return std::exchange(site_.fd_error, 0);
-        std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
-        if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
+    patience patience(timeout_ns);
+    auto ready = [&] {
+        std::int32_t r = take(out);
+        return r == 0 && !site_.waiting.interrupted() ? std::exchange(site_.fd_error, 0) : r;
+    };
+    return wait_until(site_.waiting, patience, ready, [&](std::int64_t left) {
         settle();
-        if (intake_.anything()) continue;
+        if (intake_.anything()) return 0;
         ++intake_.counters.waits;
-        int r = look(left);
-        now = now_ns();
-        if (r < 0) return site_.waiting.take_interrupt() ? -ECANCELED : r;  // the handler may have called interrupt
-    }
+        return look(left);
+    });
 }
 
 // Before a sleep: what is released is told.

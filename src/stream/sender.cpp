@@ -5,7 +5,12 @@
 #include <climits>
 #include <cstring>
 
+#include "handle/core.hpp"
+#include "waiting/patience.hpp"
+
 namespace libipc::stream {
+
+static_assert(sender_core<sender>);
 
 sender::sender(any_endpoint where, std::uint64_t capacity)
     : owner_(ownership::take_new()),
@@ -103,18 +108,14 @@ std::int32_t sender::wait(Done done, std::int64_t timeout_ns) {
         look(0);
         return done() ? 0 : -EAGAIN;
     }
-    std::int64_t start = now_ns(), now = start;
-    for (;;) {
-        if (done()) return 0;
-        if (site_.waiting.take_interrupt()) return -ECANCELED;
-        std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
-        if (timeout_ns > 0 && left <= 0) return -ETIMEDOUT;
+    patience patience(timeout_ns);
+    auto ready = [&] { return done() ? 1 : 0; };
+    std::int32_t r = wait_until(site_.waiting, patience, ready, [&](std::int64_t left) {
         ++counters_.waits;
         show();
-        int r = look(left);
-        now = now_ns();
-        if (r < 0) return site_.waiting.take_interrupt() ? -ECANCELED : r;  // the handler may have called interrupt
-    }
+        return look(left);
+    });
+    return std::min(r, 0);
 }
 
 bool sender::drained() {
@@ -152,10 +153,9 @@ std::int32_t sender::arm() {
 std::uint64_t sender::finish(std::int64_t linger_ns) {
     end();
     site_.waiting.take_interrupt();  // one from before would cost messages
-    std::int64_t start = now_ns();
-    std::int32_t r;
-    do r = flush(linger_ns < 0 ? -1 : std::max<std::int64_t>(linger_ns - (now_ns() - start), 0));
-    while (r == -EINTR);
+    patience patience(linger_ns);
+    while (flush(patience.left()) == -EINTR) {
+    }
     return unreleased();
 }
 

@@ -99,6 +99,9 @@ bool is_connected(int socket);
 // A message with descriptors on a SOCK_SEQPACKET socket: 0 or -errno. No SIGPIPE.
 int send_with_fds(int socket, std::span<const std::byte> bytes, std::span<const int> fds);
 
+// ECONNRESET comes once, before what is still queued: so often it is passed over.
+inline constexpr int most_resets = 3;
+
 struct received {
     int size;           // bytes of the message, though there may be room for fewer; or -errno
     bool fds_cut;       // it came with more descriptors than were taken

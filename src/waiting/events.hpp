@@ -27,13 +27,17 @@ struct event_tag {
     std::uint32_t index = 0;       // of the link
     std::uint32_t generation = 0;  // a late event of an earlier link in the same place is passed over
 
+    // What a tag keeps of a generation.
+    static constexpr std::uint32_t generation_mask = 0xffffff;
+
     std::uint64_t pack() const {
-        return static_cast<std::uint64_t>(kind) << 56 | std::uint64_t{generation & 0xffffff} << 32 | index;
+        return static_cast<std::uint64_t>(kind) << 56 | std::uint64_t{generation & generation_mask} << 32 | index;
     }
     static event_tag unpack(std::uint64_t data) {
         return {static_cast<of>(data >> 56), static_cast<std::uint32_t>(data),
-                static_cast<std::uint32_t>(data >> 32 & 0xffffff)};
+                static_cast<std::uint32_t>(data >> 32) & generation_mask};
     }
+    bool is_of(std::uint32_t now) const { return generation == (now & generation_mask); }
 };
 
 class events {
