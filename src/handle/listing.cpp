@@ -19,7 +19,7 @@
 #include <utility>
 
 #include "memory/layout.hpp"
-#include "shm/folder.hpp"
+#include "runtime_folder.hpp"
 #include "system/failure.hpp"
 #include "system/os.hpp"
 

@@ -9,7 +9,6 @@
 
 #include <cerrno>
 #include <charconv>
-#include <cstdlib>
 #include <cstring>
 
 #include "memory/layout.hpp"
@@ -102,26 +101,10 @@ bool is_ours(std::string_view name) {
 
 }  // namespace
 
-std::string receiver_name(const handle_name &name) { return name_text('r', name); }
-std::string sender_name(const handle_name &name) { return name_text('s', name); }
+std::string receiver_name_text(const handle_name &name) { return name_text('r', name); }
+std::string sender_name_text(const handle_name &name) { return name_text('s', name); }
 std::optional<handle_name> parse_receiver_name(std::string_view text) { return parse_name('r', text); }
 std::optional<handle_name> parse_sender_name(std::string_view text) { return parse_name('s', text); }
-
-std::string runtime_folder() {
-    if (const char *set = std::getenv("IPC_DIR"); set && *set) {
-        std::string path = set;
-        if (path.front() != '/')
-            fail(-EINVAL,
-                 "IPC_DIR is {}, a relative path, and would be another folder for each process; set it to an absolute "
-                 "one, or unset it",
-                 quoted(path));
-        while (path.size() > 1 && path.back() == '/') path.pop_back();  // with it, open() follows a symbolic link
-        return path;
-    }
-    // Of the places that anybody may write, the one that is the same for nearly all processes of a machine:
-    // /run/user/UID comes and goes with logins, and many a service has a /tmp of its own.
-    return fmt::format("/dev/shm/ipc-{}", geteuid());
-}
 
 channel_folder channel_folder::open(const std::string &runtime, const std::string &channel) {
     open_own_folder(runtime, "runtime folder");

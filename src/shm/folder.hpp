@@ -21,13 +21,10 @@ struct handle_name {
     std::uint32_t times;
 };
 
-std::string receiver_name(const handle_name &name);
-std::string sender_name(const handle_name &name);
+std::string receiver_name_text(const handle_name &name);
+std::string sender_name_text(const handle_name &name);
 std::optional<handle_name> parse_receiver_name(std::string_view text);
 std::optional<handle_name> parse_sender_name(std::string_view text);
-
-// $IPC_DIR, or else /dev/shm/ipc-UID; throws failure. A handle asks once: the environment may change while it lives.
-std::string runtime_folder();
 
 class channel_folder {
   public:

@@ -1,31 +1,27 @@
 #include "receiver.hpp"
 
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
+#include <vector>
 
+#include "handle/core.hpp"
 #include "litter.hpp"
+#include "packets.hpp"
 #include "system/failure.hpp"
+#include "waiting/patience.hpp"
 
 namespace libipc {
+
+static_assert(receiver_core<receiver>);
 
 namespace {
 
 using of = event_tag::of;
-
-// So many links are looked at in each call, whether something comes from them or not; in a larger crowd, those from
-// which nothing comes are armed, and cost nothing until they ring.
-constexpr std::size_t always_active = 8;
-constexpr std::uint32_t idle_looks_before_rest = 3;
-
-// So many messages of one sender are taken in a row before the next one has its turn: enough to run along a few cache
-// lines, too few for the others to notice.
-constexpr std::uint32_t messages_a_turn = 16;
+using stage = peer::stage;
 
 constexpr std::int64_t fd_retry_ns = 100'000'000;
 constexpr std::int64_t folder_look_ns = 1'000'000'000;
@@ -35,12 +31,10 @@ constexpr std::int64_t folder_retry_ns = 1'000'000;
 // was honest tries again.
 constexpr std::size_t most_silent = 32;
 
-// Each that waits to be accepted has descriptors on their way, of which a user may have 1,024: a receiver that makes no
-// call takes a fifth of them at most, and leaves some for others.
-constexpr int most_unaccepted = 64;
-
-constexpr std::uint64_t most_position = std::uint64_t{1} << 62;  // far from where counting would start again
-static_assert(most_fds == layout::hello_fds(layout::most_rings, true));
+// Whoever connects or talks without end keeps nobody up: the rest is taken at the next look. Packets are more than a
+// socket holds.
+constexpr int accepted_a_look = 64;
+constexpr int packets_a_look = 512;
 
 // A forked child may hold a copy of the socket: only shutdown tells the sender in any case.
 void hang_up(fd &socket) {
@@ -48,183 +42,64 @@ void hang_up(fd &socket) {
     socket.reset();
 }
 
-// How many descriptors belong to what says that it is a hello.
-std::size_t fds_of(const layout::hello &h) {
-    return layout::hello_fds(std::min<std::uint64_t>(h.rings, layout::most_rings), h.with_pid == 1);
-}
-
-void check_place(const layout::ring_place &place) {
-    if (place.capacity < layout::least_capacity || place.capacity > layout::most_capacity || place.capacity % 4096 != 0)
-        fail(-EINVAL, "a ring of {} bytes is none of ours", place.capacity);
-    if (place.base % layout::frame_align != 0 || place.base > most_position)
-        fail(-EINVAL, "a ring that begins at {} is none of ours", place.base);
-}
-
-// Throws words for the sender.
-void check_head(const layout::preamble &head, const received &got, std::uint64_t magic, const char *what,
-                std::size_t size) {
-    auto heard = static_cast<std::size_t>(got.size);
-    if (heard < sizeof(layout::preamble) || head.magic != magic)
-        fail(-EINVAL, "these are not the first bytes of a libipc sender's {}", what);
-    if (head.version != layout::version)
-        fail(IPC_EVERSION,
-             "the sender has memory layout {}, this receiver has {}: build both with the same version of libipc",
-             head.version, layout::version);
-    if (heard != size || head.size != size) fail(-EINVAL, "the {} has {} bytes instead of {}", what, heard, size);
-}
-
-void check_fds(const received &got, const char *what, std::size_t count) {
-    if (got.count != count || got.fds_cut)
-        fail(-EINVAL, "the {} came with {}{} descriptors instead of {}", what, got.fds_cut ? "more than " : "",
-             got.count, count);
-}
-
-void check_hello(const layout::hello &h, const received &got) {
-    check_head(h.head, got, layout::hello_magic, "hello", sizeof h);
-    if (h.rings == 0 || h.rings > layout::most_rings)
-        fail(-EINVAL, "{} rings are none of ours; a sender has 1 to {}", h.rings, layout::most_rings);
-    check_fds(got, "hello", fds_of(h));
-    bool good = (h.start | h.oldest | h.redelivered_until | h.committed) % layout::frame_align == 0 &&
-                h.oldest <= h.start && h.start <= h.committed && h.redelivered_until <= h.committed &&
-                h.committed <= most_position && h.start_sequence >= h.oldest_sequence && h.sender != 0 &&
-                h.ring[0].base <= h.oldest;
-    for (std::size_t i = 0; i < h.rings; ++i) {
-        check_place(h.ring[i]);
-        // Its part of the stream from `oldest` on lies in it. Only the first can begin before that.
-        std::uint64_t from = i == 0 ? h.oldest : h.ring[i].base;
-        std::uint64_t until = i + 1 < h.rings ? h.ring[i + 1].base : h.committed;
-        good = good && from <= until && until - from <= h.ring[i].capacity && (i + 1 == h.rings || from < until);
-    }
-    if (!good) fail(-EINVAL, "the positions in the hello contradict each other");
-}
-
-void check_notice(const layout::ring_notice &n, const received &got) {
-    check_head(n.head, got, layout::ring_magic, "ring", sizeof n);
-    check_fds(got, "ring", layout::ring_fds);
-    check_place(n.place);
-}
-
-// It has no data bell, and rings so.
-bool is_wake(const layout::notice &n, const received &got) {
-    return got.size == sizeof n && n.head.magic == layout::notice_magic && n.head.version == layout::version &&
-           n.head.size == sizeof n && n.what == layout::notice_kind::wake;
-}
-
-// Throws words for the sender.
-read_ring map_ring(const layout::ring_place &place, const fd &memory, int link_file, std::uint64_t bits_at) {
-    return {place, map_peer_ring(memory.get(), place.capacity),
-            map_link_part(link_file, bits_at, layout::bits_bytes(place.capacity))};
-}
-
-// What a process may lack now and have later, and not a fault of the peer's.
-bool is_lack(int code) {
-    return code == -EAGAIN || code == -ENOMEM || code == -ENOSPC || code == -EMFILE || code == -ENFILE;
-}
-
 }  // namespace
 
 receiver::receiver(endpoint where, std::int32_t from)
-    : where_(std::move(where)),
+    : self_(std::move(where)),
       from_(from),
-      id_(random_id()),
       owner_(ownership::take_new()),
       events_(owner_.page()),
-      membarrier_(register_membarrier()),
-      own_pid_(own_pidfd()),
-      runtime_(runtime_folder()),
-      status_(where_, id_, IPC_RECEIVER, runtime_) {
-    clear_litter(runtime_);
+      name_(self_.runtime, self_.where.name, self_.id),
+      status_(self_.where, self_.id, IPC_RECEIVER, self_.runtime) {
+    clear_litter(self_.runtime);
     try {
         listen();
-        for (const std::string &name : folder_.names())
+        for (const std::string &name : name_.folder().names())
             if (auto s = parse_sender_name(name); s && s->version != layout::version)
                 fail(IPC_EVERSION,
                      "a sender on {} has memory layout {}, this receiver has {}: build both with the same version of "
                      "libipc",
-                     where_.url, s->version, layout::version);
+                     self_.where.url, s->version, layout::version);
     } catch (...) {
-        if (!name_.empty()) {
-            folder_.unlink(name_);
-            folder_.remove_if_empty();
-        }
+        name_.remove(events_);
         throw;
     }
 }
 
 receiver::receiver(handoff::reader &state) {
     handoff::adopt(*this, state, [&] {
-        make_room_for(peers_.size());
-        for (auto &p : peers_)
-            if (p->link) p->link->make_room();
+        peers_.make_room(peers_.size());
+        turns_.make_room(peers_.size());
+        for (std::uint32_t i = 0; i < peers_.size(); ++i)
+            if (peers_[i].link) peers_[i].link->make_room();
     });
 }
 
 receiver::~receiver() {
     if (owner_.forgotten()) return;
     if (owner_.forked()) {
-        for (auto &p : peers_)
-            if (p->link) p->link->forget();
+        for (std::uint32_t i = 0; i < peers_.size(); ++i)
+            if (peers_[i].link) peers_[i].link->forget();
         status_.forget();
         return;
     }
     shut();
 }
 
-// ---- Names ----------------------------------------------------------------------------------------------------------
+// ---- Being found ----------------------------------------------------------------------------------------------------
 
 void receiver::listen() {
     libipc::fd knuckle(made(make_socket(SOCK_DGRAM), "a socket"));  // not last: unheard, we would not be found
-    libipc::fd socket;
-    channel_folder folder;
-    std::string temporary, name = receiver_name({layout::version, id_, times_});
-    // Whoever leaves last removes the folder, perhaps between our opening and our binding; a cleaner of /tmp deletes
-    // what it finds, perhaps between our binding and our renaming.
-    for (int tries = 0;; ++tries) {
-        socket = libipc::fd(made(make_socket(SOCK_SEQPACKET), "a socket"));
-        folder = channel_folder::open(runtime_, where_.name);
-        temporary = fmt::format(".new-{:016x}", random_id());
-        const char *attempt = "make a socket";
-        int r = folder.bind(socket.get(), temporary);
-        try {
-            if (r == 0) {
-                attempt = "rename a socket";
-                if (::listen(socket.get(), most_unaccepted) != 0) folder.fail("listen", -errno);
-                events_.add(socket.get(), {of::listener});
-                // Told before the name is there, so that a sender is not linked twice.
-                for (auto &p : peers_) tell(*p, layout::notice_kind::moved);
-                r = folder.rename(temporary, name);
-            }
-            if (r == 0) break;
-            if (r != -ENOENT || tries == 100) folder.fail(attempt, r);
-        } catch (...) {
-            folder.unlink(temporary);
-            throw;
-        }
-    }
-    if (listener_) {
-        take_newcomers();  // whoever had connected to the old name
-        events_.remove(listener_.get());
-    }
-    watch_.stop(events_);
-    listener_ = std::move(socket);
-    folder_ = std::move(folder);
-    name_ = std::move(name);
-    ++times_;
-    findable_ = true;
+    // Senders are told before the name is there, so that none is linked twice.
+    auto tell_all = [&] {
+        for (std::uint32_t i = 0; i < peers_.size(); ++i) tell(peers_[i], layout::notice_kind::moved);
+    };
+    receiver_name::fresh name = name_.make(events_, tell_all);
+    if (name_) take_newcomers();  // whoever had connected to the old one
+    name_.become(std::move(name), events_);
     watch();
     tell_unnamed();  // of names that went before this watch was there, it does not tell
-    knock(knuckle.get());
-}
-
-void receiver::knock(int socket) {
-    for (const std::string &name : folder_.names()) {
-        if (parse_sender_name(name)) {
-            // Full: it has been knocked on already. Refused: its owner is gone, and the name will never be used again.
-            if (folder_.knock(socket, name) == -ECONNREFUSED) folder_.unlink(name);
-        } else if (name != name_) {
-            folder_.unlink_if_dead(name);
-        }
-    }
+    name_.knock_on_senders(knuckle.get());
 }
 
 void receiver::tell(const peer &p, layout::notice_kind what) {
@@ -234,19 +109,20 @@ void receiver::tell(const peer &p, layout::notice_kind what) {
 }
 
 void receiver::watch() {
-    watch_ = folder_watch(folder_, events_);
-    counters_.watching = static_cast<bool>(watch_);
-    set_alarm(watch_ && !folder_.finds(name_) ? folder_retry_ns : 0);  // it went before the watch was there
+    if (!name_.watched()) name_.watch(events_);
+    counters_.watching = name_.watched();
+    set_alarm(name_.watched() && !name_.is_there() ? folder_retry_ns : 0);  // it went before the watch was there
 }
 
 // A sender does not watch the folder while it has a link: we do it for ours.
 void receiver::tell_unnamed() {
     std::vector<std::uint64_t> named;
-    for (const std::string &name : folder_.names())
+    for (const std::string &name : name_.folder().names())
         if (auto s = parse_sender_name(name)) named.push_back(s->id);
-    for (auto &p : peers_)
-        if (p->link && std::find(named.begin(), named.end(), p->link->sender()) == named.end())
-            tell(*p, layout::notice_kind::moved);
+    for (std::uint32_t i = 0; i < peers_.size(); ++i) {
+        const peer &p = peers_[i];
+        if (p.link && std::ranges::find(named, p.link->sender()) == named.end()) tell(p, layout::notice_kind::moved);
+    }
 }
 
 // Of senders that were linked just now: the watch may have told of a name while nobody was there to be told.
@@ -259,101 +135,89 @@ void receiver::look_for_names() try {
 
 // `told`: the watch, if there is one, has told of each name that went.
 void receiver::look_at_folder(bool told) try {
-    bool watched = static_cast<bool>(watch_);
-    check_names();
-    if (!watch_) watch();  // perhaps there may be one by now
+    bool watched = name_.watched();
+    check_name();
+    if (!name_.watched()) watch();  // perhaps there may be one by now
     if (!watched || !told) tell_unnamed();
 } catch (const std::bad_alloc &) {
     // Not thrown: other events are waiting to be handled.
 }
 
-void receiver::check_names() {
-    if (folder_.finds(name_)) {
-        if (!std::exchange(findable_, true)) set_alarm();  // it was moved away, and has come back
+void receiver::hear_watch() {
+    bool all = name_.hear_watch([&](std::string_view name) {
+        auto s = parse_sender_name(name);
+        if (!s) return;
+        bool linked = false;
+        for (std::uint32_t i = 0; i < peers_.size(); ++i) {
+            if (!peers_[i].link || peers_[i].link->sender() != s->id) continue;
+            tell(peers_[i], layout::notice_kind::moved);
+            linked = true;
+        }
+        names_gone_ |= !linked;
+    });
+    look_at_folder(all);
+}
+
+// Makes it again if it is not there.
+void receiver::check_name() {
+    if (name_.is_there()) {
+        if (!name_.note_findable(true)) set_alarm();  // it was moved away, and has come back
         return;
     }
     try {
         // Those who wait for the old name to be accepted would be hung up on.
-        if (paused_) fail(-EMFILE, "nobody can be accepted now");
+        if (shortage_.paused) fail(-EMFILE, "nobody can be accepted now");
         listen();
     } catch (const std::exception &) {
         // The folder's parent may be gone, or neither descriptor nor memory be free. Links go on; newcomers have to
         // wait.
-        findable_ = false;
+        name_.note_findable(false);
         set_alarm();
     }
 }
 
 // For what no event tells.
 void receiver::set_alarm(std::int64_t first_ns) {
-    std::int64_t period = lacks() ? fd_retry_ns : !watch_ || !findable_ ? folder_look_ns : 0;
+    std::int64_t period = shortage_.any() ? fd_retry_ns : !name_.watched() || !name_.findable() ? folder_look_ns : 0;
     events_.set_alarm(first_ns != 0 ? first_ns : period, period);
 }
 
-// ---- Links ----------------------------------------------------------------------------------------------------------
+// ---- Newcomers ------------------------------------------------------------------------------------------------------
+
+void receiver::take_newcomers() {
+    if (shortage_.paused) return;
+    if (int lack = accept(); lack < 0) pause_accepting(lack);
+}
 
 // Nobody is accepted until there is a descriptor, or memory, for one more.
 void receiver::pause_accepting(int error) {
-    paused_ = true;
-    lack_ = error;
+    shortage_.paused = true;
+    shortage_.to_tell = error;
     watch_listener(0);
     set_alarm();
 }
 
-// Nothing that is done with a link later asks for memory.
-void receiver::make_room_for(std::size_t peers) {
-    for (auto *list : {&free_, &silent_, &active_, &settled_, &resting_}) list->reserve(peers);
-}
-
-// A place for one more. Throws bad_alloc.
-void receiver::make_place() {
-    make_room_for(peers_.size() + 1);
-    peers_.push_back(std::make_unique<peer>());
-    // Each receiver starts at one of its own, so that another's messages are rarely taken for ours.
-    peers_.back()->generation = 1 + static_cast<std::uint32_t>(id_ % generations);
-    free_.push_back(static_cast<std::uint32_t>(peers_.size() - 1));
-}
-
 // 0, or what there is not enough of for one more.
 int receiver::accept() try {
-    // The rest is taken at the next look: whoever connects without end keeps nobody up.
-    for (int times = 0; times < 64; ++times) {
-        if (free_.empty()) {
-            if (peers_.size() > index_mask) return 0;
-            make_place();
-        }
-        int s = accept_from(listener_.get());
+    for (int times = 0; times < accepted_a_look && !peers_.full(); ++times) {
+        peers_.make_place(self_.id);
+        turns_.make_room(peers_.size());
+        int s = accept_from(name_.listener());
         if (s < 0) {
             if (s == -EINTR || s == -ECONNABORTED) continue;
             if (s == -ENOMEM || s == -ENOBUFS) return -ENOMEM;
             return s == -EMFILE || s == -ENFILE || is_refusal(s) ? s : 0;
         }
-        std::uint32_t index = free_.back();
-        free_.pop_back();
-        peer &p = *peers_[index];
-        p.used = true;
-        p.socket = libipc::fd(s);
-        silent_.push_back(index);
-        ucred who = peer_of(s);
-        p.process = who.pid;
-        if (who.uid != geteuid()) {
-            char words[sizeof layout::answer{}.words];  // whether there is memory or not: it must not come in
-            auto end = fmt::format_to_n(words, sizeof words,
-                                        "this receiver belongs to user {}, and takes no sender of user {}", geteuid(),
-                                        who.uid);
-            refuse(index, std::string_view(words, end.out));
-        } else if (int r = events_.try_add(s, {of::peer_socket, index, p.generation}); r < 0) {
-            set_aside(index, r);
-        } else {
-            greet(index);
-        }
+        std::uint32_t index = peers_.add(libipc::fd(s));
+        welcome(index);
         // Nobody needs fewer descriptors than a hello of one ring.
+        const peer &p = peers_[index];
         if (p.waits && p.fds_needed != 0 && p.fds_needed <= layout::hello_fds(1, true)) return p.lack;
         // Its hello may have come this moment.
-        if (silent_.size() > most_silent) {
-            std::uint32_t oldest = silent_.front();
+        if (peers_.silent().size() > most_silent) {
+            std::uint32_t oldest = peers_.silent().front();
             greet(oldest);
-            if (!silent_.empty() && silent_.front() == oldest) drop(oldest);
+            if (!peers_.silent().empty() && peers_.silent().front() == oldest) drop(oldest);
         }
     }
     return 0;
@@ -361,8 +225,25 @@ int receiver::accept() try {
     return -ENOMEM;
 }
 
+void receiver::welcome(std::uint32_t index) {
+    peer &p = peers_[index];
+    ucred who = peer_of(p.socket.get());
+    p.process = who.pid;
+    if (who.uid != geteuid()) {
+        char words[sizeof layout::answer{}.words];  // whether there is memory or not: it must not come in
+        auto end =
+            fmt::format_to_n(words, sizeof words, "this receiver belongs to user {}, and takes no sender of user {}",
+                             geteuid(), who.uid);
+        refuse(index, std::string_view(words, end.out));
+    } else if (int r = events_.try_add(p.socket.get(), {of::peer_socket, index, p.generation}); r < 0) {
+        set_aside(index, r);
+    } else {
+        greet(index);
+    }
+}
+
 void receiver::greet(std::uint32_t index) {
-    peer &p = *peers_[index];
+    peer &p = peers_[index];
     layout::hello hello;
     std::array<libipc::fd, most_fds> fds;
     received got = peek_greeting(index, hello, fds);
@@ -390,50 +271,34 @@ void receiver::greet(std::uint32_t index) {
         return set_aside(index, -ENOMEM);
     }
     drop_message(p.socket.get());
-    ++counters_.links;
-    take_in(index);
-    p.announced = 0;
-    std::erase(silent_, index);
-    heard more = heard::all;
-    auto hear_more = [&] { more = hear(index); };
-    p.link->start(hello, from_, std::ref(hear_more));  // by reference it takes no memory
-    counters_.skipped += p.link->skipped();
-    answer(p, hello.with_pid && own_pid_);
-    names_due_ = names_gone_;
-    activate(index);
-    act_on(index, more == heard::all ? hear(index) : more);
-    if (dead && p.used) lost(index);
+    begin(index, hello);
+    if (dead && p.here()) lost(index);
 }
 
 // The hello, or what is there instead of it; before it a sender may have said that it waits.
 received receiver::peek_greeting(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds) {
-    peer &p = *peers_[index];
+    peer &p = peers_[index];
     for (int resets = 0;;) {
         union {
             layout::hello hello;
             layout::waiting waiting;
         } said{};
         received got = peek_with_fds(p.socket.get(), std::as_writable_bytes(std::span(&said, 1)), fds);
-        if (got.size == -ECONNRESET && ++resets < 3) continue;  // comes once, before what is still queued
+        if (got.size == -ECONNRESET && ++resets < most_resets) continue;
         hello = said.hello;
-        const layout::waiting &w = said.waiting;
-        if (p.announced != 0 || got.size != sizeof w || w.head.magic != layout::waiting_magic ||
-            w.head.version != layout::version || w.head.size != sizeof w)
-            return got;
+        if (p.announced != 0 || !is_waiting(said.waiting, got)) return got;
         drop_message(p.socket.get());
-        p.announced = w.sender;
-        p.lack = w.lack < 0 && w.lack > -4096 ? w.lack : 0;
-        std::erase(silent_, index);
+        p.announced = said.waiting.sender;
+        p.lack = said.waiting.lack < 0 && said.waiting.lack > -4096 ? said.waiting.lack : 0;
+        peers_.has_spoken(index);
     }
 }
 
 // Makes a link of what came with a hello that is as it must be. Throws, and then undo_link() is to be called. True if
 // the sender is known to be dead.
 bool receiver::link_with(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds) {
-    peer &p = *peers_[index];
-    if (!is_anon_inode(fds[layout::space_bell_fd].get(), "anon_inode:[eventfd]"))
-        fail(-EINVAL, "the doorbell is not an eventfd");
-    if (!is_nonblocking(fds[layout::space_bell_fd].get())) fail(-EINVAL, "the doorbell would block whoever rings it");
+    peer &p = peers_[index];
+    check_space_bell(fds[layout::space_bell_fd]);
     int link_file = fds[layout::link_fd].get();
     check_peer_link(link_file, layout::link_bytes(hello.ring, hello.rings));
     std::vector<read_ring> rings;
@@ -445,7 +310,7 @@ bool receiver::link_with(std::uint32_t index, layout::hello &hello, std::span<li
     int bell = data_bell.get();
     hello.pid = peer_of(p.socket.get()).pid;
     p.link.emplace(hello, std::move(rings), std::move(words), std::move(data_bell),
-                   std::move(fds[layout::space_bell_fd]), membarrier_);
+                   std::move(fds[layout::space_bell_fd]), self_.membarrier);
     events_.add(bell, {of::data_bell, index, p.generation}, true);
     int pid = -ENOPROTOOPT;
     if (hello.with_pid) {
@@ -462,29 +327,47 @@ bool receiver::link_with(std::uint32_t index, layout::hello &hello, std::span<li
 }
 
 void receiver::undo_link(std::uint32_t index) {
-    peer &p = *peers_[index];
+    peer &p = peers_[index];
     if (p.pid) events_.remove(p.pid.get());
     p.pid.reset();
     if (p.link) events_.remove(p.link->data_bell());
     p.link.reset();
 }
 
+// Chooses where it starts, answers, and hears what was said behind the hello.
+void receiver::begin(std::uint32_t index, const layout::hello &hello) {
+    peer &p = peers_[index];
+    ++counters_.links;
+    take_in(index);
+    p.at = stage::linked;
+    p.announced = 0;
+    peers_.has_spoken(index);
+    heard more = heard::all;
+    auto hear_more = [&] { more = hear(index); };
+    p.link->start(hello, from_, std::ref(hear_more));  // by reference it takes no memory
+    counters_.skipped += p.link->skipped();
+    answer(p, hello.with_pid && self_.pid);
+    names_due_ = names_gone_;
+    activate(index);
+    act_on(index, more == heard::all ? hear(index) : more);
+}
+
 // If the sender is gone already, its hang-up tells. It can do without our descriptors, and not without the answer.
 void receiver::answer(const peer &p, bool with_pid) {
     layout::answer yes{};
     yes.head = {layout::answer_magic, layout::version, sizeof yes};
-    yes.receiver = id_;
-    yes.membarrier = membarrier_;
-    const int fds[] = {p.link->data_bell(), own_pid_.get()};
+    yes.receiver = self_.id;
+    yes.membarrier = self_.membarrier;
+    const int fds[] = {p.link->data_bell(), self_.pid.get()};
     auto bytes = std::as_bytes(std::span(&yes, 1));
-    if (send_with_fds(p.socket.get(), bytes, std::span(fds).first(with_pid && own_pid_ ? 2 : 1)) == -ETOOMANYREFS)
+    if (send_with_fds(p.socket.get(), bytes, std::span(fds).first(with_pid ? 2 : 1)) == -ETOOMANYREFS)
         send_with_fds(p.socket.get(), bytes, {});
 }
 
 void receiver::say_no(const peer &p, std::string_view words) {
     layout::answer no{};
     no.head = {layout::answer_magic, layout::version, sizeof no};
-    no.receiver = id_;
+    no.receiver = self_.id;
     no.refused = 1;
     words.copy(no.words, sizeof no.words - 1);
     send_with_fds(p.socket.get(), std::as_bytes(std::span(&no, 1)), {});
@@ -492,50 +375,30 @@ void receiver::say_no(const peer &p, std::string_view words) {
 }
 
 void receiver::refuse(std::uint32_t index, std::string_view words) {
-    say_no(*peers_[index], words);
+    say_no(peers_[index], words);
     drop(index);
 }
 
-// What it has said stays in its socket, which would be ready all the time: it is looked at again now and then.
-void receiver::set_aside(std::uint32_t index, int error) {
-    peer &p = *peers_[index];
-    p.lack = error;
-    if (std::exchange(p.waits, true)) return;
-    lack_ = error;
-    ++waiting_;
-    std::erase(silent_, index);
-    events_.remove(p.socket.get());
-    set_alarm();
-}
-
-void receiver::take_in(std::uint32_t index) {
-    peer &p = *peers_[index];
-    if (std::exchange(p.waits, false)) --waiting_;
-    p.lack = 0;
-    p.fds_needed = 0;
-}
+// ---- What senders say -----------------------------------------------------------------------------------------------
 
 void receiver::read_socket(std::uint32_t index) {
-    if (!peers_[index]->link) return greet(index);
+    if (!peers_[index].link) return greet(index);
     act_on(index, hear(index));
-    if (peers_[index]->link) follow(index);  // whoever receives no more must not keep the ring before
+    if (peers_[index].link) follow(index);  // whoever receives no more must not keep the ring before
 }
 
 // Reads what a sender has said after its hello: in which rings its stream may go on, and that we are to wake.
 receiver::heard receiver::hear(std::uint32_t index) {
-    peer &p = *peers_[index];
-    int resets = 0;
-    // More than a socket holds. The rest is read at the next look: whoever talks without end keeps nobody up.
-    for (int times = 0; times < 512; ++times) {
+    peer &p = peers_[index];
+    for (int times = 0, resets = 0; times < packets_a_look; ++times) {
         union {
             layout::ring_notice ring;
             layout::notice notice;
         } said{};
-        layout::ring_notice &notice = said.ring;
         std::array<libipc::fd, most_fds> fds;
         received got = peek_with_fds(p.socket.get(), std::as_writable_bytes(std::span(&said, 1)), fds);
         if (got.size == -EAGAIN || got.size == -EINTR) return heard::all;
-        if (got.size == -ECONNRESET && ++resets < 3) continue;
+        if (got.size == -ECONNRESET && ++resets < most_resets) continue;
         if (got.size <= 0) return heard::hang_up;
         if (is_wake(said.notice, got)) {
             drop_message(p.socket.get());
@@ -544,11 +407,7 @@ receiver::heard receiver::hear(std::uint32_t index) {
         }
         if (got.fds_cut && got.count < layout::ring_fds) return set_aside(index, -EMFILE), heard::part;
         try {
-            check_notice(notice, got);
-            check_peer_link(fds[1].get(), layout::bits_bytes(notice.place.capacity));
-            if (!p.link->announce(notice.after, map_ring(notice.place, fds[0], fds[1].get(), 0)))
-                fail(-EINVAL, "a ring that begins at {}, after the one at {}, is in no place of the stream",
-                     notice.place.base, notice.after);
+            take_ring(p, said.ring, got, fds);
         } catch (const failure &f) {
             if (is_lack(f.code)) return set_aside(index, f.code), heard::part;
             say_no(p, f.words);
@@ -561,20 +420,29 @@ receiver::heard receiver::hear(std::uint32_t index) {
     return heard::part;
 }
 
+// Throws failure and bad_alloc.
+void receiver::take_ring(peer &p, const layout::ring_notice &notice, const received &got, std::span<libipc::fd> fds) {
+    check_ring(notice, got);
+    check_peer_link(fds[1].get(), layout::bits_bytes(notice.place.capacity));
+    if (!p.link->announce(notice.after, map_ring(notice.place, fds[0], fds[1].get(), 0)))
+        fail(-EINVAL, "a ring that begins at {}, after the one at {}, is in no place of the stream", notice.place.base,
+             notice.after);
+}
+
 void receiver::act_on(std::uint32_t index, heard what) {
-    peer &p = *peers_[index];
+    peer &p = peers_[index];
     if (what != heard::part && p.waits) {
         take_in(index);
-        if (!p.gone) events_.try_add(p.socket.get(), {of::peer_socket, index, p.generation});
+        if (p.socket && !p.gone()) events_.try_add(p.socket.get(), {of::peer_socket, index, p.generation});
         activate(index);
     }
-    if (what == heard::hang_up || what == heard::nonsense || (p.gone && !p.waits)) lost(index);
+    if (what == heard::hang_up || what == heard::nonsense || (p.at == stage::gone && !p.waits)) lost(index);
 }
 
 // Goes on where the stream does. False if it is not known where. What it says is heard after that frame was seen, so
 // that nothing is missed that was said before it.
 bool receiver::follow(std::uint32_t index) {
-    peer &p = *peers_[index];
+    peer &p = peers_[index];
     while (p.link->at_continued()) {
         if (p.socket && !p.waits) act_on(index, hear(index));
         if (!p.link) return true;  // done with
@@ -583,27 +451,61 @@ bool receiver::follow(std::uint32_t index) {
     return true;
 }
 
+// ---- Want of something ----------------------------------------------------------------------------------------------
+
+// What it has said stays in its socket, which would be ready all the time: it is looked at again now and then.
+void receiver::set_aside(std::uint32_t index, int error) {
+    peer &p = peers_[index];
+    p.lack = error;
+    if (std::exchange(p.waits, true)) return;
+    shortage_.to_tell = error;
+    ++shortage_.waiting;
+    peers_.has_spoken(index);
+    events_.remove(p.socket.get());
+    set_alarm();
+}
+
+void receiver::take_in(std::uint32_t index) {
+    peer &p = peers_[index];
+    if (std::exchange(p.waits, false)) --shortage_.waiting;
+    p.lack = 0;
+    p.fds_needed = 0;
+}
+
+// Each on its own: a small one may fit where a large one does not.
+void receiver::retry_those_aside() {
+    for (std::uint32_t i = 0; i < peers_.size() && shortage_.waiting != 0; ++i)
+        if (peers_[i].waits) read_socket(i);
+    if (shortage_.paused && accept() == 0) {
+        shortage_.paused = false;
+        watch_listener(EPOLLIN);
+        if (!name_.findable()) check_name();
+    }
+    if (shortage_.any()) return;
+    shortage_.to_tell = 0;  // over before it was asked for
+    set_alarm();
+}
+
+// ---- Their going ----------------------------------------------------------------------------------------------------
+
 void receiver::lost(std::uint32_t index) {
-    peer &p = *peers_[index];
+    peer &p = peers_[index];
     if (!p.link) return drop(index);
-    p.gone = true;
     events_.remove(p.pid.get());
     p.pid.reset();
     if (!p.waits) {  // what is in the socket still is needed
         events_.remove(p.socket.get());
         hang_up(p.socket);
     }
-    if (p.told) return drop_if_done(index);
+    if (p.told()) return drop_if_done(index);
+    p.at = stage::gone;
     activate(index);
 }
 
 void receiver::drop(std::uint32_t index) {
-    peer &p = *peers_[index];
-    if (!p.used) return;
-    end_turn();
-    std::erase(silent_, index);
-    std::erase(active_, index);
-    std::erase(settled_, index);
+    peer &p = peers_[index];
+    if (!p.here()) return;
+    turns_.drop(index);
     take_in(index);
     if (p.link) {
         counters_.rings += p.link->rings();
@@ -614,60 +516,37 @@ void receiver::drop(std::uint32_t index) {
     events_.remove(p.socket.get());
     events_.remove(p.pid.get());
     hang_up(p.socket);
-    std::uint32_t generation = 1 + p.generation % generations;
-    p = peer{};
-    p.generation = generation;
-    free_.push_back(index);
+    peers_.clear(index);
 }
 
 void receiver::drop_if_done(std::uint32_t index) {
-    peer &p = *peers_[index];
-    if (p.told && p.link->held() == 0) drop(index);
+    const peer &p = peers_[index];
+    if (p.told() && p.link->held() == 0) drop(index);
 }
 
-void receiver::activate(std::uint32_t index) {
-    peer &p = *peers_[index];
-    if (!p.link || p.told || p.active) return;
-    p.link->set_awake();
-    p.active = true;
-    p.idle_looks = 0;
-    active_.push_back(index);
-}
-
-// ---- Events ---------------------------------------------------------------------------------------------------------
+// ---- Looking and sleeping -------------------------------------------------------------------------------------------
 
 void receiver::handle(event_tag tag) {
+    peer *p = nullptr;
     switch (tag.kind) {
         case of::listener:
             return take_newcomers();
         case of::timer:
             events_.drain_alarm();
             return look_at_folder(true);
-        case of::folder: {
-            bool all = watch_.take([&](std::string_view name) {
-                auto s = parse_sender_name(name);
-                if (!s) return;
-                bool linked = false;
-                for (auto &p : peers_) {
-                    if (!p->link || p->link->sender() != s->id) continue;
-                    tell(*p, layout::notice_kind::moved);
-                    linked = true;
-                }
-                names_gone_ |= !linked;
-            });
-            return look_at_folder(all);
-        }
+        case of::folder:
+            return hear_watch();
         case of::data_bell:
+            if (peers_.find(tag)) activate(tag.index);
+            return;
         case of::peer_socket:
-        case of::peer_pid: {
-            if (tag.index >= peers_.size()) return;
-            peer &p = *peers_[tag.index];
-            if (!p.used || p.generation != tag.generation) return;
-            if (tag.kind == of::data_bell) return activate(tag.index);
-            if (tag.kind == of::peer_socket) return read_socket(tag.index);
-            if (!p.waits) hear(tag.index);  // a forked child may keep the socket open, but nothing more comes
+            if (peers_.find(tag)) read_socket(tag.index);
+            return;
+        case of::peer_pid:
+            p = peers_.find(tag);
+            if (!p) return;
+            if (!p->waits) hear(tag.index);  // a forked child may keep the socket open, but nothing more comes
             return lost(tag.index);
-        }
         default:
             return;  // an interrupt says all by its flag
     }
@@ -680,105 +559,42 @@ int receiver::look(std::int64_t timeout_ns) {
         came = true;
         handle(tag);
     });
-    if (lacks()) {
+    if (shortage_.any()) {
         retry_those_aside();
         came = true;  // perhaps somebody that no event of his own tells of any more
     }
     if (names_due_) look_for_names();
-    if (active_.size() > always_active) rest_idle();
+    if (turns_.size() > turns::always_active) {
+        if (turns_.choose_idle(peers_) && !membarrier_global()) keep_fences();
+        turns_.rest(peers_);
+    }
     // Stats or links between arm and the wait: what they took was to wake the host.
-    if (armed_ && (came || something_there())) events_.stay_ready();
+    if (armed_ && (came || turns_.any_ready(peers_))) events_.stay_ready();
     show();
     return r;
 }
 
-void receiver::take_newcomers() {
-    if (paused_) return;
-    if (int lack = accept(); lack < 0) pause_accepting(lack);
+void receiver::activate(std::uint32_t index) {
+    peer &p = peers_[index];
+    if (p.link && !p.told() && !p.active) turns_.activate(index, p);
 }
 
-// Each on its own: a small one may fit where a large one does not.
-void receiver::retry_those_aside() {
-    for (std::uint32_t i = 0; i < peers_.size() && waiting_ != 0; ++i)
-        if (peers_[i]->used && peers_[i]->waits) read_socket(i);
-    if (paused_ && accept() == 0) {
-        paused_ = false;
-        watch_listener(EPOLLIN);
-        if (!findable_) check_names();
-    }
-    if (lacks()) return;
-    lack_ = 0;  // over before it was asked for
-    set_alarm();
-}
-
-// ---- Waking ---------------------------------------------------------------------------------------------------------
-
-// Arms the bells of all active links. True if nothing is there: the caller may sleep. The others are active still.
+// True if nothing is there: the caller may sleep.
 bool receiver::settle() {
-    bool barrier = false;
-    for (std::uint32_t i : active_) barrier |= peers_[i]->link->take_back();
-    if (barrier && !membarrier_global()) keep_fences();
-    for (std::uint32_t i : active_) peers_[i]->link->set_asleep();
-    full_fence();  // pairs with the sender's, see waking.hpp
-    bool nothing = true;
-    for (std::uint32_t i : active_) {
-        peer &p = *peers_[i];
-        if (!p.gone && !p.link->waiting()) continue;
-        p.link->set_awake();
-        nothing = false;
-    }
-    if (!nothing) return false;
-    for (std::uint32_t i : active_) peers_[i]->active = false;
-    serving_ = nullptr;
-    settled_.swap(active_);
-    active_.clear();
-    return true;
+    if (turns_.take_back_leave(peers_) && !membarrier_global()) keep_fences();
+    return turns_.settle(peers_);
+}
+
+void receiver::wake() {
+    turns_.wake([&](std::uint32_t index) { activate(index); });
 }
 
 // See doubtful_sleep_ns.
 void receiver::keep_fences() {
-    membarrier_ = false;
-    for (auto &p : peers_)
-        if (p->link) p->link->keep_fences();
+    self_.membarrier = false;
+    for (std::uint32_t i = 0; i < peers_.size(); ++i)
+        if (peers_[i].link) peers_[i].link->keep_fences();
     set_alarm(doubtful_sleep_ns);
-}
-
-// After a sleep: looks again at those that were looked at before it. In a crowd, those that ring are enough.
-void receiver::wake() {
-    if (settled_.size() <= always_active)
-        for (std::uint32_t i : settled_) activate(i);
-    settled_.clear();
-}
-
-void receiver::rest_idle() {
-    resting_.clear();
-    bool barrier = false;
-    for (std::uint32_t i : active_) {
-        peer &p = *peers_[i];
-        if (p.gone || ++p.idle_looks < idle_looks_before_rest) continue;
-        barrier |= p.link->take_back();
-        resting_.push_back(i);
-    }
-    if (barrier && !membarrier_global()) keep_fences();
-    for (std::uint32_t i : resting_) peers_[i]->link->set_asleep();
-    full_fence();
-    for (std::uint32_t i : resting_) {
-        peer &p = *peers_[i];
-        if (p.link->waiting()) {
-            p.link->set_awake();
-            p.idle_looks = 0;
-        } else {
-            p.active = false;
-        }
-    }
-    end_turn();
-    std::erase_if(active_, [&](std::uint32_t i) { return !peers_[i]->active; });
-}
-
-bool receiver::something_there() const {
-    for (std::uint32_t i : active_)
-        if (peers_[i]->gone || peers_[i]->link->waiting()) return true;
-    return false;
 }
 
 // ---- Receiving ------------------------------------------------------------------------------------------------------
@@ -790,7 +606,7 @@ inline std::int32_t receiver::take_from(std::uint32_t index, peer &p, ipc_messag
         count_message(out, index, p);
         return IPC_MESSAGE;
     }
-    if (what == incoming::next::nothing && !p.gone) return 0;
+    if (what == incoming::next::nothing && !p.gone()) return 0;
     if (what == incoming::next::continued) return go_on(index, p, out);
     return finish(index, what == incoming::next::end, what == incoming::next::broken, out);
 }
@@ -799,17 +615,15 @@ inline std::int32_t receiver::take_from(std::uint32_t index, peer &p, ipc_messag
 std::int32_t receiver::go_on(std::uint32_t index, peer &p, ipc_message &out) {
     no_cancel here;
     if (follow(index)) return take_from(index, p, out);
-    if (!p.waits) return finish(index, false, !p.gone, out);
-    p.active = false;
-    serving_ = nullptr;
-    std::erase(active_, index);
+    if (!p.waits) return finish(index, false, !p.gone(), out);
+    turns_.deactivate(index, p);
     return 0;
 }
 
 // Nothing more comes from this sender.
 std::int32_t receiver::finish(std::uint32_t index, bool end, bool broken, ipc_message &out) {
     no_cancel here;
-    peer &p = *peers_[index];
+    peer &p = peers_[index];
     std::size_t size = out.struct_size;
     out = {};
     out.struct_size = size;
@@ -818,61 +632,36 @@ std::int32_t receiver::finish(std::uint32_t index, bool end, bool broken, ipc_me
     if (broken) {
         // Foreign bytes in the ring: nothing after them can be trusted.
         ++counters_.refused;
-        if (!p.gone) lost(index);
+        if (!p.gone()) lost(index);
     }
-    p.told = true;
-    p.active = false;
-    serving_ = nullptr;
-    std::erase(active_, index);
+    p.at = stage::told;
+    turns_.deactivate(index, p);
     drop_if_done(index);
     return end ? IPC_END : IPC_DIED;
 }
 
-// Whatever cuts a turn short, the next sender comes next: else one could be heard again and again.
-inline void receiver::end_turn() {
-    if (std::exchange(serving_, nullptr)) ++turn_;
-}
-
 // The next message, end or death of the active links, in turn; 0 if there is none.
 std::int32_t receiver::take(ipc_message &out) {
-    end_turn();
-    for (std::size_t looked = 0; looked < active_.size();) {
-        if (turn_ >= active_.size()) turn_ = 0;
-        std::uint32_t index = active_[turn_];
-        peer &p = *peers_[index];
-        std::int32_t r = take_from(index, p, out);
-        if (r == 0) {
-            if (!p.active) continue;  // it waits for descriptors: the next is in its place
-            ++looked;
-            ++turn_;
-            continue;
-        }
-        if (r == IPC_MESSAGE) {
-            serving_ = &p;
-            turn_left_ = messages_a_turn - 1;
-        }
-        return r;
-    }
-    return 0;
+    return turns_.each(peers_, [&](std::uint32_t index, peer &p) { return take_from(index, p, out); });
 }
 
 std::int32_t receiver::receive_any(ipc_message &out, std::int64_t timeout_ns) {
     bool due = events_.due();
-    if (serving_ && turn_left_ != 0 && !due && !events_.interrupted()) {
-        --turn_left_;
-        if (std::int32_t r = take_from(active_[turn_], *serving_, out)) return r;
+    if (turns_.goes_on() && !due && !events_.interrupted()) {
+        turns_.count_message();
+        if (std::int32_t r = take_from(turns_.served(), *turns_.serving(), out)) return r;
     }
     armed_ = false;
-    if (!settled_.empty()) wake();
+    if (!turns_.settled().empty()) wake();
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
-    if (due || active_.empty()) look(0);
+    if (due || turns_.empty()) look(0);
     if (std::int32_t r = take(out)) return r;
-    if (lack_) return std::exchange(lack_, 0);
+    if (shortage_.to_tell) return std::exchange(shortage_.to_tell, 0);
     if (timeout_ns != 0) return wait(out, timeout_ns);
     // It may have been a rush up to now; it is none any more. Those that rest tell by their bells alone.
     bool rush = events_.skips();
     if (rush) events_.no_rush();
-    if (!due && ((rush && events_.due()) || counters_.links > active_.size())) {
+    if (!due && ((rush && events_.due()) || counters_.links > turns_.size())) {
         look(0);
         if (std::int32_t r = take(out)) return r;
     }
@@ -880,38 +669,32 @@ std::int32_t receiver::receive_any(ipc_message &out, std::int64_t timeout_ns) {
 }
 
 std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
-    std::int64_t start = now_ns(), now = start;
-    spin_.learn(start, counters_.messages);
-    spin_.until([&] { return something_there() || events_.interrupted(); }, timeout_ns);
-    if (timeout_ns > 0) now = now_ns();
-    for (bool looked = false;; looked = true) {
-        if (std::int32_t r = take(out)) return r;
-        if (events_.take_interrupt()) return -ECANCELED;
-        if (lack_) return std::exchange(lack_, 0);
-        std::int64_t left = timeout_ns < 0 ? -1 : timeout_ns - (now - start);
-        if (timeout_ns > 0 && left <= 0) {
-            if (looked) return -ETIMEDOUT;
-            left = 0;  // the look before the sleep was at those only who were at work
-        }
-        if (!settle()) continue;
+    patience patience(timeout_ns);
+    spin_.learn(now_ns(), counters_.messages);
+    spin_.until([&] { return turns_.any_ready(peers_) || events_.interrupted(); }, patience.left());
+    auto ready = [&] {
+        std::int32_t r = take(out);
+        return r == 0 && !events_.interrupted() ? std::exchange(shortage_.to_tell, 0) : r;
+    };
+    return wait_until(events_, patience, ready, [&](std::int64_t left) {
+        if (!settle()) return 0;
         ++counters_.waits;
         show();
         int r = look(left);
         wake();
-        now = now_ns();
-        if (r < 0) return events_.take_interrupt() ? -ECANCELED : r;  // the handler may have called interrupt
-    }
+        return r;
+    });
 }
 
 std::int32_t receiver::release_any(const ipc_message &message) {
-    std::uint32_t index = message.link & index_mask;
+    std::uint32_t index = link_key::index_of(message.link);
     if (index >= peers_.size()) return -EINVAL;
-    peer &p = *peers_[index];
+    peer &p = peers_[index];
     // A link that is dropped had all its messages released.
-    if (!p.link || p.generation != message.link >> index_bits) return -ESTALE;
+    if (!p.link || p.generation != link_key::generation_of(message.link)) return -ESTALE;
     std::int32_t r = p.link->release(message.position);
     if (r == 0) --counters_.held;
-    if (r == 0 && (p.told || shut_) && p.link->held() == 0) {
+    if (r == 0 && (p.told() || shut_) && p.link->held() == 0) {
         no_cancel here;
         drop(index);
     }
@@ -924,7 +707,7 @@ std::int32_t receiver::arm() {
     look(0);
     // After the look, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.
     if (events_.take_interrupt()) return -ECANCELED;
-    if (something_there() || lack_ || !settle()) return 0;
+    if (turns_.any_ready(peers_) || shortage_.to_tell || !settle()) return 0;
     ++counters_.waits;
     show();
     armed_ = true;
@@ -939,17 +722,17 @@ void receiver::show() {
         backlog += link.held_bytes();
         held += link.held();
     };
-    for (std::uint32_t i : active_) add(*peers_[i]->link);
-    for (std::uint32_t i : settled_) add(*peers_[i]->link);
+    for (std::uint32_t i : turns_.active()) add(*peers_[i].link);
+    for (std::uint32_t i : turns_.settled()) add(*peers_[i].link);
     if (held != counters_.held) {  // others, which are idle or have ended, have some: seldom, and then all are asked
         backlog = 0;
-        for (const auto &p : peers_)
-            if (p->link) add(*p->link);
+        for (std::uint32_t i = 0; i < peers_.size(); ++i)
+            if (peers_[i].link) add(*peers_[i].link);
     }
     shown_links shown;
-    for (std::size_t i = 0; i < peers_.size() && !shown.full(); ++i)
-        if (peer &p = *peers_[i]; p.link)
-            shown.add(p.link->shown(p.gone));
+    for (std::uint32_t i = 0; i < peers_.size() && !shown.full(); ++i)
+        if (peer &p = peers_[i]; p.link)
+            shown.add(p.link->shown(p.gone()));
         else if (p.announced != 0)
             shown.add(unlinked(p.announced, p.process, p.lack));
     status_.show({counters_.messages, counters_.bytes, backlog, 0, counters_.skipped, 0,
@@ -962,23 +745,24 @@ std::int32_t receiver::stats(ipc_receiver_counters &out) {
     std::size_t size = out.struct_size;
     out = counters_;
     out.struct_size = size;
-    out.id = id_;
-    out.waiting_for_fds = lacks();
-    for (const auto &p : peers_)
-        if (p->link) out.rings += p->link->rings();
+    out.id = self_.id;
+    out.waiting_for_fds = shortage_.any();
+    for (std::uint32_t i = 0; i < peers_.size(); ++i)
+        if (peers_[i].link) out.rings += peers_[i].link->rings();
     return 0;
 }
 
 std::int32_t receiver::links(ipc_link *out, std::size_t count) {
     look(0);
     std::size_t n = 0;
-    for (const auto &p : peers_) {
-        if (!p->link && p->announced == 0) continue;
+    for (std::uint32_t i = 0; i < peers_.size(); ++i) {
+        const peer &p = peers_[i];
+        if (!p.link && p.announced == 0) continue;
         if (n < count) {
-            show_unlinked(out[n], p->announced, p->process, p->lack);
+            show_unlinked(out[n], p.announced, p.process, p.lack);
             out[n].struct_size = out[0].struct_size;
-            if (p->link) p->link->fill(out[n]);
-            if (p->link && p->gone) out[n].state = IPC_LINK_ENDED;
+            if (p.link) p.link->fill(out[n]);
+            if (p.link && p.gone()) out[n].state = IPC_LINK_ENDED;
         }
         ++n;
     }
@@ -986,21 +770,16 @@ std::int32_t receiver::links(ipc_link *out, std::size_t count) {
 }
 
 std::uint64_t receiver::shut() {
-    if (!shut_) {
-        shut_ = true;
-        end_turn();
-        events_.remove(listener_.get());
-        listener_.reset();
-        folder_.unlink(name_);
-        folder_.remove_if_empty();
-        for (std::uint32_t i = 0; i < peers_.size(); ++i) {
-            peer &p = *peers_[i];
-            if (!p.used) continue;
-            if (!p.link || p.link->held() == 0)
-                drop(i);
-            else
-                tell(p, layout::notice_kind::leaving);
-        }
+    if (std::exchange(shut_, true)) return counters_.held;
+    turns_.end_turn();
+    name_.remove(events_);
+    for (std::uint32_t i = 0; i < peers_.size(); ++i) {
+        peer &p = peers_[i];
+        if (!p.here()) continue;
+        if (!p.link || p.link->held() == 0)
+            drop(i);
+        else
+            tell(p, layout::notice_kind::leaving);
     }
     return counters_.held;
 }

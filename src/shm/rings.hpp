@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "handle/url.hpp"
 #include "memory/mapping.hpp"
 #include "memory/ring.hpp"
 
@@ -15,7 +16,9 @@ namespace libipc {
 class rings {
   public:
     rings() = default;
-    explicit rings(std::uint64_t capacity) : now_(make_ring(capacity), capacity, 0) {}  // throws failure
+    explicit rings(ring_sizes sizes) : sizes_(sizes), now_(make_ring(sizes.first), sizes.first, 0) {}  // throws failure
+
+    const ring_sizes &sizes() const { return sizes_; }
 
     ring_writer &now() { return now_.writer; }
     const ring_writer &now() const { return now_.writer; }
@@ -23,11 +26,11 @@ class rings {
     // All before it is released. It is in the oldest ring.
     std::uint64_t tail() const { return tail_; }
     bool full() const { return older_.size() + 1 == layout::most_rings; }
-    // Of memory, all together.
-    std::uint64_t bytes() const {
-        std::uint64_t sum = now_.writer.capacity();
-        for (const ring &r : older_) sum += r.writer.capacity();
-        return sum;
+    // There can't be another of that capacity now. Each is what it may be at the most, or smaller; but those that wait
+    // to be released add up.
+    bool too_many_with(std::uint64_t capacity) const {
+        for (const ring &r : older_) capacity += r.writer.capacity();
+        return full() || now_.writer.capacity() + capacity > 2 * sizes_.most;
     }
     std::uint64_t oldest_base() const { return (older_.empty() ? now_ : older_.front()).writer.base(); }
     // Where the oldest ring is continued: once all before it is released, that ring is gone. 0 if it is the only one.
@@ -94,7 +97,7 @@ class rings {
     }
     template <class Archive>
     void hand_over(Archive &a) {
-        a(now_, older_, tail_);
+        a(sizes_, now_, older_, tail_);
     }
 
   private:
@@ -113,6 +116,7 @@ class rings {
         }
     };
 
+    ring_sizes sizes_{};
     ring now_;
     std::vector<ring> older_;
     std::uint64_t tail_ = 0;

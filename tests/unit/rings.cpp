@@ -12,7 +12,7 @@ namespace {
 constexpr std::uint64_t capacity = 64 << 10;
 
 struct three_rings {
-    rings all{capacity};
+    rings all{ring_sizes{capacity, 64 * capacity}};
     std::vector<std::uint64_t> messages, continued;
     three_rings() {
         for (std::uint64_t next : {2 * capacity, 4 * capacity, std::uint64_t{0}}) {
@@ -89,12 +89,12 @@ TEST_CASE_FIXTURE(three_rings, "who has all messages may be before any number of
     all.reclaim(end);
     CHECK(count() == 1);
     CHECK(all.tail() == all.head());
-    rings empty(capacity);
+    rings empty(ring_sizes{capacity, capacity});
     CHECK(empty.before_continued(0) == 0);
 }
 
 TEST_CASE("a sender has so many rings and no more") {
-    rings all(capacity);
+    rings all(ring_sizes{capacity, 64 * capacity});
     for (std::size_t i = 1; i < layout::most_rings; ++i) {
         CHECK_FALSE(all.full());
         all.go_on_in(make_ring(capacity), capacity);
