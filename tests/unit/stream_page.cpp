@@ -3,13 +3,11 @@
 
 #include <cstddef>
 #include <cstring>
-#include <fstream>
 #include <map>
-#include <sstream>
 #include <string>
-#include <vector>
 
 #include "../chunk_check.hpp"
+#include "page.hpp"
 #include "stream/chunks.hpp"
 #include "stream/framing.hpp"
 
@@ -17,50 +15,7 @@ using namespace libipc::stream;
 
 namespace {
 
-using table = std::vector<std::vector<std::string>>;  // rows of cells, the headings first
-
-// The page's table with this last heading.
-table table_of(const std::string &name) {
-    std::ifstream page(STREAM_PROTOCOL);
-    REQUIRE(page.is_open());
-    std::map<std::string, table> all;
-    std::string heading;
-    for (std::string line; std::getline(page, line);) {
-        if (line.empty() || line[0] != '|') {
-            heading.clear();
-            continue;
-        }
-        if (line.find("--:") != line.npos) continue;
-        std::vector<std::string> cells;
-        std::istringstream rest(line.substr(1));
-        for (std::string cell; std::getline(rest, cell, '|');) {
-            std::size_t from = cell.find_first_not_of(' ');
-            cells.push_back(from == cell.npos ? "" : cell.substr(from, cell.find_last_not_of(' ') - from + 1));
-        }
-        if (heading.empty()) heading = cells.back();
-        all[heading].push_back(std::move(cells));
-    }
-    REQUIRE(all.count(name) == 1);
-    return all[name];
-}
-
-struct field {
-    std::size_t offset, bytes;
-    std::string text;
-};
-// By the first word of what is said of them.
-std::map<std::string, field> fields_of(const table &t) {
-    std::map<std::string, field> all;
-    std::size_t end = 0;
-    for (std::size_t row = 1; row < t.size(); ++row) {
-        field f{std::stoul(t[row][0]), std::stoul(t[row][1]), t[row][2]};
-        CHECK(f.offset == end);  // no hole
-        end = f.offset + f.bytes;
-        all.emplace(f.text.substr(0, f.text.find_first_of(" :,")), f);
-    }
-    all.emplace("", field{end, 0, ""});
-    return all;
-}
+table page_table(const std::string &name) { return table_of(STREAM_PROTOCOL, name); }
 
 std::uint64_t number_at(const std::byte *bytes, const field &f) {
     std::uint64_t n = 0;
@@ -69,16 +24,10 @@ std::uint64_t number_at(const std::byte *bytes, const field &f) {
     return n;
 }
 
-#define CHECK_FIELD(fields, type, name)                         \
-    do {                                                        \
-        CHECK(fields.at(#name).offset == offsetof(type, name)); \
-        CHECK(fields.at(#name).bytes == sizeof(type::name));    \
-    } while (0)
-
 }  // namespace
 
 TEST_CASE("the page on the protocol has the header of a frame as it is") {
-    auto fields = fields_of(table_of("header of a frame"));
+    auto fields = fields_of(page_table("header of a frame"));
     std::byte bytes[header_bytes];
     put(header{kind::answer, 77, 0x1122334455667788, 0x99}, bytes);
     CHECK(fields.at("").offset == header_bytes);
@@ -93,7 +42,7 @@ TEST_CASE("the page on the protocol has the header of a frame as it is") {
 }
 
 TEST_CASE("the page on the protocol has the kinds of frames as they are") {
-    const table &kinds = table_of("what follows");
+    const table &kinds = page_table("what follows");
     std::map<std::string, kind> all = {{"message", kind::message}, {"end", kind::end},           {"hello", kind::hello},
                                        {"answer", kind::answer},   {"released", kind::released}, {"ask", kind::ask}};
     REQUIRE(kinds.size() == all.size() + 1);
@@ -102,7 +51,7 @@ TEST_CASE("the page on the protocol has the kinds of frames as they are") {
 }
 
 TEST_CASE("the page on the protocol has what follows a header as it is") {
-    auto of_hello = fields_of(table_of("hello")), of_answer = fields_of(table_of("answer"));
+    auto of_hello = fields_of(page_table("hello")), of_answer = fields_of(page_table("answer"));
     CHECK(of_hello.at("").offset == sizeof(hello));
     CHECK_FIELD(of_hello, hello, sender);
     CHECK_FIELD(of_hello, hello, capacity);
@@ -121,13 +70,13 @@ TEST_CASE("the page on the protocol has what follows a header as it is") {
     CHECK_FIELD(of_answer, answer, lost);
     CHECK_FIELD(of_answer, answer, lost_to);
     CHECK_FIELD(of_answer, answer, lost_after);
-    auto of_released = fields_of(table_of("released"));
+    auto of_released = fields_of(page_table("released"));
     CHECK(of_released.at("").offset == sizeof(released));
     CHECK_FIELD(of_released, released, lost_after);
 }
 
 TEST_CASE("the page on the protocol has the header of a chunk as it is") {
-    auto fields = fields_of(table_of("header of a chunk"));
+    auto fields = fields_of(page_table("header of a chunk"));
     std::byte bytes[chunk_header_bytes];
     put(chunk{kind::end, 5, 11, 12, 13, 14, 15, 16, 17}, bytes);
     CHECK(fields.at("").offset == chunk_header_bytes);
