@@ -40,6 +40,9 @@ own_handles() { # those of this case: others run beside it
         if grep -qzx "IPC_DIR=$IPC_DIR" "/proc/$pid/environ" 2>/dev/null; then printf '%s\n' "$line"; fi
     done
 }
+listed_in_folder() { # listed_in_folder NAME [COUNT]: so many names of the channel t begin so
+    [ "$(ls "$IPC_DIR/t" 2>/dev/null | grep -c "^$1")" -ge "${2-1}" ]
+}
 listed() { own_handles | grep "$1" >/dev/null; } # not -q: who still writes then would fail
 random_file() { head -c "$2" /dev/urandom >"$1"; }
 
@@ -912,6 +915,90 @@ case_two_that_speak_to_a_port_at_once_are_told_apart() {
     is "$(grep "$first" got | hex | cksum)" "$(od -An -v -tx1 one | tr -d ' \n' | cksum)"
     is "$(grep -v "$first" got | hex | cksum)" "$(od -An -v -tx1 two | tr -d ' \n' | cksum)"
     all_closed
+}
+
+# ---- A program that was written by somebody who had src/shm/PROTOCOL.md, and nothing else -------------------------------
+
+page_client() { needs python3; timeout "$patience" python3 "$here/page_client.py" "$@"; }
+files_of_all_sizes() { # many small ones, so that a ring of 64 KiB goes around, and some for which it has to grow
+    : >0
+    for n in $(seq 300); do head -c $((n * 7)) /dev/urandom >"$n"; done
+    head -c 20000 /dev/urandom >301
+    head -c 3000000 /dev/urandom >302
+    head -c 100 /dev/urandom >303
+}
+sums() { for n in $(seq 0 303); do sha256sum <"$n" | cut -d ' ' -f 1; done; }
+
+case_a_program_written_from_the_page_receives_messages_of_all_sizes() {
+    files_of_all_sizes
+    page_client recv t >got &
+    peer=$!
+    until_true listed_in_folder r
+    for n in $(seq 0 303); do printf '%s\n' "$(base64 -w0 "$n")"; done >lines
+    ipc send "shm://t?capacity=64KiB&max_capacity=64MiB" --lines <lines
+    wait "$peer"
+    is "$(sed -n '$p' got | cut -d ' ' -f 1)" end
+    is "$(sed '$d' got | cut -d ' ' -f 5)" "$(while IFS= read -r line; do printf '%s\n' "$line" | sha256sum | cut -d ' ' -f 1; done <lines)"
+    is "$(sed '$d' got | cut -d ' ' -f 2 | tr '\n' ' ')" "$(seq 304 | tr '\n' ' ')"
+    all_closed
+}
+
+case_a_program_written_from_the_page_sends_messages_of_all_sizes() {
+    files_of_all_sizes
+    page_client send t $(seq 0 303) &
+    peer=$!
+    ipc recv shm://t --json --until-end >got
+    wait "$peer"
+    python3 -c 'import hashlib, json, sys
+for line in map(json.loads, sys.stdin):
+    if "hex" in line: print(hashlib.sha256(bytes.fromhex(line["hex"])).hexdigest())' <got >sums
+    is "$(cat sums)" "$(sums)"
+    all_closed
+}
+
+case_the_death_of_a_program_written_from_the_page_is_told_of() {
+    random_file big 30000
+    mkfifo never
+    needs python3
+    python3 "$here/page_client.py" send t big never &
+    peer=$!
+    (exits 3 ipc recv shm://t --until-end >got) &
+    until_true test -s got
+    kill -9 "$peer"
+    wait "$peer" 2>/dev/null || true
+    wait $!
+    same big got
+}
+
+case_a_program_written_from_the_page_is_told_of_a_death() {
+    page_client recv t >got &
+    peer=$!
+    until_true listed_in_folder r
+    mkfifo lines
+    "$command" send shm://t --lines <lines &
+    local sender=$!
+    exec 3>lines
+    echo one >&3
+    until_true test -s got
+    kill -9 "$sender"
+    wait "$sender" 2>/dev/null || true
+    exec 3>&-
+    wait "$peer"
+    is "$(cut -d ' ' -f 1 <<<"$(sed -n '$p' got)")" died
+}
+
+case_a_program_written_from_the_page_and_the_command_both_get_everything() {
+    random_file sent 30000
+    page_client recv t >one &
+    local first=$!
+    ipc recv shm://t --until-end >two &
+    local second=$!
+    until_true listed_in_folder 'r.*' 2
+    ipc send shm://t sent
+    wait $first
+    wait $second
+    same sent two
+    is "$(sed -n 1p one | cut -d ' ' -f 5)" "$(sha256sum <sent | cut -d ' ' -f 1)"
 }
 
 "$2"
