@@ -352,7 +352,7 @@ typedef struct ipc_sender_counters {
     uint64_t unreleased; /* messages that not every receiver has released */
     uint64_t links;      /* receivers connected */
     uint64_t waits;      /* times it slept for space */
-    uint64_t rings;      /* doorbells rung */
+    uint64_t bells;      /* doorbells rung */
     uint64_t refused;    /* links that a receiver refused, or that were dropped for what the peer wrote into them */
     uint64_t unlinked;   /* receivers that it knows of and could not link with yet: see "Who is waited for" */
     uint64_t lost;       /* messages that went out and that no receiver had when the connection broke */
@@ -372,7 +372,7 @@ typedef struct ipc_receiver_counters {
     uint64_t links;    /* senders connected */
     uint64_t skipped;  /* messages passed over because of from=latest */
     uint64_t waits;    /* times it slept for a message */
-    uint64_t rings;    /* doorbells rung */
+    uint64_t bells;    /* doorbells rung */
     uint64_t refused;  /* hellos refused */
     uint64_t waiting_for_fds; /* 1 while a sender's hello, or ring, waits until a descriptor or memory is free */
     uint64_t watching; /* 1: the folder is watched by inotify; 0: 32 others in it do, or no instance was free: it looks every

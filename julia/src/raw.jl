@@ -64,7 +64,7 @@ struct RawSenderCounters
     unreleased::UInt64
     links::UInt64
     waits::UInt64
-    rings::UInt64
+    bells::UInt64
     refused::UInt64
     unlinked::UInt64
     lost::UInt64
@@ -82,7 +82,7 @@ struct RawReceiverCounters
     links::UInt64
     skipped::UInt64
     waits::UInt64
-    rings::UInt64
+    bells::UInt64
     refused::UInt64
     waiting_for_fds::UInt64
     watching::UInt64

@@ -20,14 +20,14 @@ int main(void) {
     MEMBER(ipc_sender_counters, struct_size), MEMBER(ipc_sender_counters, id), MEMBER(ipc_sender_counters, capacity);
     MEMBER(ipc_sender_counters, used), MEMBER(ipc_sender_counters, messages), MEMBER(ipc_sender_counters, bytes);
     MEMBER(ipc_sender_counters, unreleased), MEMBER(ipc_sender_counters, links), MEMBER(ipc_sender_counters, waits);
-    MEMBER(ipc_sender_counters, rings), MEMBER(ipc_sender_counters, refused), MEMBER(ipc_sender_counters, unlinked);
+    MEMBER(ipc_sender_counters, bells), MEMBER(ipc_sender_counters, refused), MEMBER(ipc_sender_counters, unlinked);
     MEMBER(ipc_sender_counters, lost), MEMBER(ipc_sender_counters, largest);
     STRUCT(ipc_receiver_counters);
     MEMBER(ipc_receiver_counters, struct_size), MEMBER(ipc_receiver_counters, id);
     MEMBER(ipc_receiver_counters, messages), MEMBER(ipc_receiver_counters, bytes);
     MEMBER(ipc_receiver_counters, held), MEMBER(ipc_receiver_counters, ends), MEMBER(ipc_receiver_counters, deaths);
     MEMBER(ipc_receiver_counters, links), MEMBER(ipc_receiver_counters, skipped);
-    MEMBER(ipc_receiver_counters, waits), MEMBER(ipc_receiver_counters, rings);
+    MEMBER(ipc_receiver_counters, waits), MEMBER(ipc_receiver_counters, bells);
     MEMBER(ipc_receiver_counters, refused), MEMBER(ipc_receiver_counters, waiting_for_fds);
     MEMBER(ipc_receiver_counters, watching), MEMBER(ipc_receiver_counters, lost);
     MEMBER(ipc_receiver_counters, duplicated), MEMBER(ipc_receiver_counters, reordered);

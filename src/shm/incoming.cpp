@@ -244,7 +244,7 @@ void incoming::ring_sender() {
     layout::link_words &w = words();
     if (released_ >= w.wants.load(std::memory_order_relaxed) && waker_must_ring(w.wants)) {
         ring_bell(space_bell_.get());
-        ++rings_;
+        ++bells_;
     }
 }
 

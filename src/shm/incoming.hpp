@@ -82,7 +82,7 @@ class incoming {
     std::uint64_t held() const { return held_count_; }
     std::uint64_t held_bytes() const { return at_.position - released_; }
     std::uint64_t skipped() const { return skipped_; }
-    std::uint64_t rings() const { return rings_; }
+    std::uint64_t bells() const { return bells_; }
     bool ended() const { return ended_; }
     void fill(ipc_link &out) const;
     layout::status_link shown(bool gone);
@@ -92,7 +92,7 @@ class incoming {
     void hand_over(Archive &a) {
         a(now_, older_, coming_, link_, at_, released_, sequence_, redelivered_from_, redelivered_until_);
         a(first_held_, second_held_, held_count_, leave_, membarrier_, ended_);
-        a(sender_, pid_, skipped_, rings_, seen_until_, data_bell_, space_bell_);
+        a(sender_, pid_, skipped_, bells_, seen_until_, data_bell_, space_bell_);
     }
 
   private:
@@ -134,7 +134,7 @@ class incoming {
     std::uint64_t sender_ = 0;
     std::int32_t pid_ = 0;
     std::uint64_t skipped_ = 0;
-    std::uint64_t rings_ = 0;
+    std::uint64_t bells_ = 0;
     std::uint64_t seen_until_ = 0;  // what a sender that is gone had committed, as far as that was looked at
     fd data_bell_, space_bell_;
 };

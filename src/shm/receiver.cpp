@@ -508,7 +508,7 @@ void receiver::drop(std::uint32_t index) {
     turns_.drop(index);
     take_in(index);
     if (p.link) {
-        counters_.rings += p.link->rings();
+        counters_.bells += p.link->bells();
         counters_.held -= p.link->held();
         --counters_.links;
         events_.remove(p.link->data_bell());
@@ -748,7 +748,7 @@ std::int32_t receiver::stats(ipc_receiver_counters &out) {
     out.id = self_.id;
     out.waiting_for_fds = shortage_.any();
     for (std::uint32_t i = 0; i < peers_.size(); ++i)
-        if (peers_[i].link) out.rings += peers_[i].link->rings();
+        if (peers_[i].link) out.bells += peers_[i].link->bells();
     return 0;
 }
 

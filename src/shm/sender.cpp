@@ -459,7 +459,7 @@ void sender::end() {
 void sender::ring(outgoing &link) {
     no_cancel here;
     link.ring();
-    ++counters_.rings;
+    ++counters_.bells;
     events_.no_rush();
 }
 

@@ -45,7 +45,7 @@ const layout structs[] = {
            MEMBER(ipc_sender_counters, capacity, 16, 8), MEMBER(ipc_sender_counters, used, 24, 8),
            MEMBER(ipc_sender_counters, messages, 32, 8), MEMBER(ipc_sender_counters, bytes, 40, 8),
            MEMBER(ipc_sender_counters, unreleased, 48, 8), MEMBER(ipc_sender_counters, links, 56, 8),
-           MEMBER(ipc_sender_counters, waits, 64, 8), MEMBER(ipc_sender_counters, rings, 72, 8),
+           MEMBER(ipc_sender_counters, waits, 64, 8), MEMBER(ipc_sender_counters, bells, 72, 8),
            MEMBER(ipc_sender_counters, refused, 80, 8), MEMBER(ipc_sender_counters, unlinked, 88, 8),
            MEMBER(ipc_sender_counters, lost, 96, 8), MEMBER(ipc_sender_counters, largest, 104, 8)),
     STRUCT(ipc_receiver_counters, 152,  //
@@ -54,7 +54,7 @@ const layout structs[] = {
            MEMBER(ipc_receiver_counters, held, 32, 8), MEMBER(ipc_receiver_counters, ends, 40, 8),
            MEMBER(ipc_receiver_counters, deaths, 48, 8), MEMBER(ipc_receiver_counters, links, 56, 8),
            MEMBER(ipc_receiver_counters, skipped, 64, 8), MEMBER(ipc_receiver_counters, waits, 72, 8),
-           MEMBER(ipc_receiver_counters, rings, 80, 8), MEMBER(ipc_receiver_counters, refused, 88, 8),
+           MEMBER(ipc_receiver_counters, bells, 80, 8), MEMBER(ipc_receiver_counters, refused, 88, 8),
            MEMBER(ipc_receiver_counters, waiting_for_fds, 96, 8), MEMBER(ipc_receiver_counters, watching, 104, 8),
            MEMBER(ipc_receiver_counters, lost, 112, 8), MEMBER(ipc_receiver_counters, duplicated, 120, 8),
            MEMBER(ipc_receiver_counters, reordered, 128, 8), MEMBER(ipc_receiver_counters, foreign, 136, 8),

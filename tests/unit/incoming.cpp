@@ -474,7 +474,7 @@ TEST_CASE_FIXTURE(sent, "the sender's bell is rung when the room it waits for is
     CHECK(state() == link_state{.delivered = at[3], .released = at[2], .accepted = 1});
     CHECK(in.release(at[2]) == 0);
     CHECK(rings() == 0);
-    CHECK(in.rings() == 1);
+    CHECK(in.bells() == 1);
 }
 
 TEST_CASE_FIXTURE(sent, "an early release rings nobody") {
