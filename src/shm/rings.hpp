@@ -80,6 +80,12 @@ class rings {
         }
         return now_.writer.each_frame(from, f);
     }
+    // How many messages begin there or later.
+    std::uint64_t messages_from(std::uint64_t position) const {
+        std::uint64_t n = 0;
+        each_frame(position, [&](std::uint64_t, layout::kind kind) { n += kind == layout::kind::message; });
+        return n;
+    }
     bool starts_frame(std::uint64_t position) const {
         return each_frame(position, [](std::uint64_t, layout::kind) {});
     }

@@ -5,23 +5,16 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <span>
-#include <string>
-#include <vector>
 
+#include "audience.hpp"
 #include "awaited.hpp"
 #include "growth.hpp"
 #include "handle/handoff.hpp"
 #include "handle/ownership.hpp"
 #include "handle/status.hpp"
 #include "handle/url.hpp"
-#include "meeting.hpp"
-#include "outgoing_links.hpp"
 #include "rings.hpp"
 #include "self.hpp"
-#include "sender_name.hpp"
-#include "succession.hpp"
-#include "waiting/backoff.hpp"
 #include "waiting/events.hpp"
 #include "waiting/patience.hpp"
 #include "waiting/spin.hpp"
@@ -68,11 +61,8 @@ class sender {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(self_, owner_, events_, space_bell_, name_, status_, rings_, links_, growth_, awaited_, writing_, due_,
-          declined_, armed_, awake_messages_, spin_, counters_, succession_);
-        std::uint32_t leaver = succession_.leaver();
-        a(leaver);
-        succession_.rebuild(leaver, links_);
+        a(self_, owner_, events_, space_bell_, status_, rings_, audience_, growth_, awaited_, writing_, armed_,
+          awake_messages_, spin_, counters_);
     }
 
   private:
@@ -87,38 +77,11 @@ class sender {
             a(reserved, size, ended, end_position);
         }
     };
-    // What the next look has to do.
-    struct due {
-        bool scan = false;  // the folder is to be read
-        bool gone = false;  // a link is to be taken off
-        backoff meeting;    // before those that were seen are tried again
-        template <class Archive>
-        void hand_over(Archive &a) {
-            a(scan, gone, meeting);
-        }
-    };
-
-    // Finding receivers.
-    void scan(const names &all);
-    bool is_known(std::uint64_t id) const;
-    void decline(std::uint64_t id);
-    presence meet(seen_receiver &r, const names &all);
-    int greet(seen_receiver &r, libipc::fd pid, bool with_pid);
-    layout::hello hello_for(const place &where) const;
-    void stay_findable();
-
-    // What receivers say, and their going.
+    // Looking.
+    const outgoing_links &links() const { return audience_.links(); }
+    speaker as_speaker();
     int look(std::int64_t timeout_ns);
-    bool scan_if_due();
-    void handle(event_tag tag);
-    void read_socket(outgoing &link);
-    bool hear(outgoing &link, const layout::answer &answer, std::span<libipc::fd> fds);
-    bool hear(outgoing &link, const layout::notice &notice);
-    void refuse(outgoing &link);
-    void drop_gone();
-    bool is_to_be_met_again(const outgoing &link, const names &all) const;
-    void vacate_left(bool vacated);
-    void take_off_gone(const names &all);
+    void stay_findable();
 
     // Writing. At once it is done nearly always, in a flood: there is room, and nothing else to be done.
     bool reserve_at_once(std::size_t size, void *&data);
@@ -131,8 +94,6 @@ class sender {
     [[gnu::noinline]] void give_leave();
 
     // Room.
-    // A receiver's place, which may be at a `continued` that the tail has passed.
-    std::uint64_t released_by(const outgoing &link) const { return std::max(link.released(), rings_.tail()); }
     void refresh_tail(bool thoroughly = false);
     bool free_up_to(std::uint64_t position);
     void forget_awaited() { awaited_.forget_reached(rings_.tail(), rings_.now().base()); }
@@ -153,24 +114,18 @@ class sender {
 
     // Telling.
     std::uint64_t unreleased();
-    std::uint64_t messages_from(std::uint64_t position) const;
     void show();
 
     self self_;
     ownership owner_;
     events events_;
     libipc::fd space_bell_;
-    sender_name name_;
     status_page status_;
     rings rings_;
-    outgoing_links links_;
-    succession succession_;
+    audience audience_;
     growth growth_;
     awaited awaited_;
     writing writing_;
-    due due_;
-    std::vector<std::uint64_t>
-        declined_;                      // ids of living receivers that refused us, or had our end: whatever their name
     bool armed_ = false;                // the host may be waiting on our fd
     std::uint32_t awake_messages_ = 0;  // committed since it last slept: see fence_leave
     spin spin_;
@@ -185,7 +140,7 @@ inline void sender::lend(std::size_t size, void *&data) {
 
 inline bool sender::reserve_at_once(std::size_t size, void *&data) {
     if (writing_.reserved || writing_.ended || armed_ || size > rings_.sizes().first / 2 || awaited_.calls() ||
-        links_.empty() || !succession_.seen().empty() || !rings_.now().fits(size) || !events_.in_rush())
+        links().empty() || !audience_.all_linked() || !rings_.now().fits(size) || !events_.in_rush())
         return false;
     lend(size, data);
     return true;
@@ -194,7 +149,7 @@ inline bool sender::reserve_at_once(std::size_t size, void *&data) {
 // The waker's part of waking.hpp: a bell only where somebody sleeps.
 inline void sender::ring_receivers() {
     bool fence = false;
-    for (outgoing *link : links_) {
+    for (outgoing *link : links()) {
         if (waker_must_fence(link->words().unfenced))
             fence = true;
         else if (waker_must_ring(link->words().asleep))
