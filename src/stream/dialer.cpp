@@ -16,6 +16,9 @@ namespace libipc::stream {
 
 namespace {
 
+// A payload up to this size is copied behind its header: one part is written faster than two.
+constexpr std::size_t most_copied = 128;
+
 constexpr std::int64_t first_retry_ns = 1'000'000;
 constexpr std::int64_t last_retry_ns = 200'000'000;
 // A receiver that has refused us is not asked often.
@@ -222,14 +225,11 @@ void dialer::settle(std::uint64_t released, std::uint64_t delivered, std::uint64
 bool dialer::write(std::span<iovec> parts, std::size_t &done) {
     std::size_t all = 0;
     for (const iovec &p : parts) all += p.iov_len;
-    msghdr m{};
-    m.msg_iov = parts.data();
-    m.msg_iovlen = parts.size();
-    ssize_t n;
-    do n = sendmsg(socket_.get(), &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
+    int n;
+    do n = send_parts(socket_.get(), parts);
+    while (n == -EINTR);
     done = n < 0 ? 0 : static_cast<std::size_t>(n);
-    if (n < 0 && errno != EAGAIN) {
+    if (n < 0 && n != -EAGAIN) {
         // What the receiver has said before it went is worth reading: also that it has taken what was on trial.
         read();
         if (socket_) close(0);
@@ -254,7 +254,7 @@ bool dialer::flush() {
 
 void dialer::pump() {
     if (blocked_ || (state_ != state::up && state_ != state::greeting)) return;
-    std::array<std::array<std::byte, header_bytes>, frames_a_write> headers;
+    std::array<std::array<std::byte, header_bytes + most_copied>, frames_a_write> fronts;  // of frames
     std::array<iovec, 2 * frames_a_write> parts;
     std::array<std::size_t, frames_a_write> lengths;
     while (flush()) {
@@ -262,13 +262,16 @@ void dialer::pump() {
         bool shut = false;
         outbox_->each([&](const outbox::item &i) {
             if (i.size > most_) return false;
+            bool copied = !site_->where.raw && i.size <= most_copied;
             if (site_->where.raw) {
                 shut = i.end;
             } else {
-                put({i.end ? kind::end : kind::message, i.size, i.tag, i.sequence}, headers[frames].data());
-                parts[n++] = {headers[frames].data(), header_bytes};
+                std::byte *front = fronts[frames].data();
+                put({i.end ? kind::end : kind::message, i.size, i.tag, i.sequence}, front);
+                if (copied && i.size != 0) std::memcpy(front + header_bytes, i.payload, i.size);
+                parts[n++] = {front, header_bytes + (copied ? i.size : 0)};
             }
-            if (i.size != 0) parts[n++] = {i.payload, i.size};
+            if (!copied && i.size != 0) parts[n++] = {i.payload, i.size};
             lengths[frames] = (site_->where.raw ? 0 : header_bytes) + i.size;
             return ++frames < frames_a_write;
         });

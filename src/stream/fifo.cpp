@@ -24,6 +24,9 @@ constexpr std::size_t most_writers = 1024;
 constexpr std::uint64_t default_capacity = 64 << 20;
 
 // What could not be had, a descriptor or the FIFO, is tried again.
+// A payload up to this size is copied behind its header: one part is written faster than two.
+constexpr std::size_t most_copied = 128;
+
 constexpr std::int64_t retry_ns = 100'000'000;
 
 constexpr std::int64_t first_retry_ns = 1'000'000;
@@ -446,18 +449,17 @@ void fifo_outlet::ready(bool readable, bool) {
     pump();
 }
 
-bool fifo_outlet::write(std::optional<no_sigpipe> &here, std::byte *payload, std::size_t bytes,
-                        const std::byte *header) {
-    iovec parts[2] = {{const_cast<std::byte *>(header), header ? chunk_header_bytes : 0}, {payload, bytes}};
-    const iovec *first = header ? parts : parts + 1;
-    int count = header ? 2 : 1;
+bool fifo_outlet::write(std::optional<no_sigpipe> &here, std::span<const iovec> parts, std::uint64_t &wrote) {
+    auto count = static_cast<int>(parts.size());
     ssize_t n;
-    do n = here ? writev(pipe_.get(), first, count) : pwritev2(pipe_.get(), first, count, -1, without_signal);
+    do
+        n = here ? writev(pipe_.get(), parts.data(), count)
+                 : pwritev2(pipe_.get(), parts.data(), count, -1, without_signal);
     while (n < 0 && errno == EINTR);
     if (n < 0 && !here && errno != EAGAIN && errno != EPIPE) {  // an older system, or a sandbox: the plain way may do
         flag_known_ = false;
         here.emplace();
-        return write(here, payload, bytes, header);
+        return write(here, parts, wrote);
     }
     if (n < 0 && errno == EAGAIN) {
         blocked_ = true;
@@ -469,7 +471,7 @@ bool fifo_outlet::write(std::optional<no_sigpipe> &here, std::byte *payload, std
         lost();
         return false;
     }
-    done_ += static_cast<std::uint64_t>(n) - (header ? chunk_header_bytes : 0);
+    wrote = static_cast<std::uint64_t>(n);
     return true;
 }
 
@@ -494,7 +496,10 @@ void fifo_outlet::pump() {
                 over_ = true;
                 return;
             }
-            if (done_ < next.size && !write(here, next.payload + done_, next.size - done_, nullptr)) return;
+            iovec part{next.payload + done_, next.size - done_};
+            std::uint64_t wrote = 0;
+            if (part.iov_len != 0 && !write(here, {&part, 1}, wrote)) return;
+            done_ += wrote;
         } else {
             chunk c = signature_;
             c.what = next.end ? kind::end : kind::message;
@@ -503,9 +508,14 @@ void fifo_outlet::pump() {
             c.tag = next.tag;
             c.size = next.size;
             c.offset = done_;
-            std::byte header[chunk_header_bytes];
-            put(c, header);
-            if (!write(here, next.payload + done_, c.bytes, header)) return;
+            std::byte front[chunk_header_bytes + most_copied];
+            put(c, front);
+            bool copied = c.bytes <= most_copied;
+            if (copied && c.bytes != 0) std::memcpy(front + chunk_header_bytes, next.payload + done_, c.bytes);
+            iovec parts[2] = {{front, chunk_header_bytes + (copied ? c.bytes : 0)}, {next.payload + done_, c.bytes}};
+            std::uint64_t wrote;  // all of it: see PIPE_BUF
+            if (!write(here, std::span(parts).first(copied ? 1 : 2), wrote)) return;
+            done_ += c.bytes;
         }
         if (done_ < next.size) continue;
         done_ = 0;

@@ -2,9 +2,12 @@
 // holds nobody up. There is no way back: nobody tells a sender what is released.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -181,7 +184,8 @@ class fifo_outlet : public outlet {
   private:
     void lost();
     class no_sigpipe;
-    bool write(std::optional<no_sigpipe> &here, std::byte *payload, std::size_t bytes, const std::byte *header);
+    // False: not now, or never again.
+    bool write(std::optional<no_sigpipe> &here, std::span<const iovec> parts, std::uint64_t &wrote);
 
     outbox *outbox_ = nullptr;
     fd pipe_;

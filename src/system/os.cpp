@@ -268,6 +268,18 @@ int send_to(int socket, std::span<const std::byte> bytes, const sockaddr *to, so
     return n < 0 ? n : 0;
 }
 
+int send_parts(int socket, std::span<iovec> parts) {
+    constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    auto by_message = [&] {
+        msghdr m{};
+        m.msg_iov = parts.data();
+        m.msg_iovlen = parts.size();
+        return sendmsg(socket, &m, flags);
+    };
+    if (parts.size() != 1) return result(by_message());
+    return either([&] { return send(socket, parts[0].iov_base, parts[0].iov_len, flags); }, by_message);
+}
+
 int read_bytes(int fd, std::span<std::byte> bytes) {
     iovec part{bytes.data(), bytes.size()};
     return either([&] { return read(fd, bytes.data(), bytes.size()); }, [&] { return readv(fd, &part, 1); });

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -115,7 +116,9 @@ received receive_with_fds(int socket, std::span<std::byte> bytes, std::span<fd, 
 void drop_message(int socket);
 int receive_bytes(int socket, std::span<std::byte> bytes);  // how many came, or -errno
 int send_to(int socket, std::span<const std::byte> bytes, const sockaddr *to,
-            socklen_t size);                         // 0 or -errno; no SIGPIPE
+            socklen_t size);  // 0 or -errno; no SIGPIPE
+// To whom the socket is connected: how many bytes it has taken, or -errno; no SIGPIPE.
+int send_parts(int socket, std::span<iovec> parts);
 int read_bytes(int fd, std::span<std::byte> bytes);  // how many came, or -errno
 
 // What kind of object an fd is, from /proc/self/fd: "anon_inode:[eventfd]".
