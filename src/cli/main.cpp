@@ -110,6 +110,77 @@ int written(int status) {
     return cli::failed;
 }
 
+CLI::App *add_send(CLI::App &app, cli::send_options &out) {
+    CLI::App &command =
+        *app.add_subcommand("send", "Sends files, or standard input, and waits until all, and the end, is received.");
+    command
+        .add_option("URL", out.url,
+                    "shm://name, pipe:///path, fd://N, unix:///path, tcp://host:port, udp://host:port; then ?options")
+        ->required()
+        ->check(url());
+    command
+        .add_option(
+            "FILE", out.files,
+            "files to send, one after the other; none, or -, for standard input. An empty one is an empty message")
+        ->check(file_name());
+    command
+        .add_option("--size", out.size,
+                    "bytes of a message at most (64 KiB, or what the channel takes); with KB, MB as units of 1024")
+        ->transform(size())
+        ->type_name("SIZE");
+    command.add_flag("--lines", out.lines, "a message for each line, its newline included");
+    command.add_option("--tag", out.tag, "of each message, a number below 2^64 (0)")
+        ->check(below_2_64())
+        ->type_name("NUMBER");
+    command.add_option("--timeout", out.timeout, "give up when nothing was taken for so many seconds")
+        ->check(seconds())
+        ->type_name("SECONDS");
+    command.add_flag("-q,--quiet", out.quiet, "no progress line, and no word while it waits");
+    return &command;
+}
+
+struct format_flags {
+    bool hex = false, json = false;
+};
+
+CLI::App *add_receive(CLI::App &app, cli::receive_options &in, format_flags &format) {
+    CLI::App &command = *app.add_subcommand("recv", "Receives, and writes the bytes to standard output.");
+    command
+        .add_option("URL", in.url,
+                    "shm://name, pipe:///path, fd://N, unix:///path, tcp://host:port, udp://host:port; then ?options")
+        ->required()
+        ->check(url());
+    auto *hex_flag = command.add_flag("--hex", format.hex, "each message as a hex dump");
+    command
+        .add_flag("--json", format.json, "each message as a line of JSON, with its bytes as hex and, in UTF-8, as text")
+        ->excludes(hex_flag);
+    command.add_option("--count", in.count, "end after so many messages, at least 1")
+        ->check(at_least_1())
+        ->type_name("NUMBER");
+    command.add_option("--to", in.to, "a file to write to instead; -: standard output")
+        ->type_name("FILE")
+        ->check(file_name());
+    auto *until_end = command.add_flag("--until-end", in.until_end, "end when every sender has ended");
+    command.add_option("--senders", in.senders, "with --until-end: and so many have (1)")
+        ->check(at_least_1())
+        ->type_name("NUMBER")
+        ->needs(until_end);
+    command.add_option("--timeout", in.timeout, "give up when nothing came for so many seconds")
+        ->check(seconds())
+        ->type_name("SECONDS");
+    command.add_flag("--stats", in.stats, "messages, bytes, rate, and what was lost, on standard error at the end");
+    command.add_flag("-q,--quiet", in.quiet, "no progress line, and no word while it waits");
+    return &command;
+}
+
+CLI::App *add_list(CLI::App &app, cli::list_options &shown) {
+    CLI::App &command = *app.add_subcommand("list", "Shows every open sender and receiver of this user.");
+    command.add_option("URL", shown.url, "those on this one alone")->check(url());
+    command.add_flag("--json", shown.json, "a line of JSON for each");
+    command.add_flag("--watch", shown.watch, "again each second, until Ctrl-C");
+    return &command;
+}
+
 }  // namespace
 
 int main(int argc, char **argv) {
@@ -118,65 +189,11 @@ int main(int argc, char **argv) {
     app.require_subcommand(1);
     app.failure_message([](const CLI::App *of, const CLI::Error &e) { return cli::words_of(*of, e); });
     app.set_version_flag("--version", ipc_version());
-
     cli::send_options out;
-    auto *send =
-        app.add_subcommand("send", "Sends files, or standard input, and waits until all, and the end, is received.");
-    send->add_option("URL", out.url,
-                     "shm://name, pipe:///path, fd://N, unix:///path, tcp://host:port, udp://host:port; then ?options")
-        ->required()
-        ->check(url());
-    send->add_option(
-            "FILE", out.files,
-            "files to send, one after the other; none, or -, for standard input. An empty one is an empty message")
-        ->check(file_name());
-    send->add_option("--size", out.size,
-                     "bytes of a message at most (64 KiB, or what the channel takes); with KB, MB as units of 1024")
-        ->transform(size())
-        ->type_name("SIZE");
-    send->add_flag("--lines", out.lines, "a message for each line, its newline included");
-    send->add_option("--tag", out.tag, "of each message, a number below 2^64 (0)")
-        ->check(below_2_64())
-        ->type_name("NUMBER");
-    send->add_option("--timeout", out.timeout, "give up when nothing was taken for so many seconds")
-        ->check(seconds())
-        ->type_name("SECONDS");
-    send->add_flag("-q,--quiet", out.quiet, "no progress line, and no word while it waits");
-
     cli::receive_options in;
-    auto *receive = app.add_subcommand("recv", "Receives, and writes the bytes to standard output.");
-    receive
-        ->add_option("URL", in.url,
-                     "shm://name, pipe:///path, fd://N, unix:///path, tcp://host:port, udp://host:port; then ?options")
-        ->required()
-        ->check(url());
-    bool hex = false, json = false;
-    auto *hex_flag = receive->add_flag("--hex", hex, "each message as a hex dump");
-    receive->add_flag("--json", json, "each message as a line of JSON, with its bytes as hex and, in UTF-8, as text")
-        ->excludes(hex_flag);
-    receive->add_option("--count", in.count, "end after so many messages, at least 1")
-        ->check(at_least_1())
-        ->type_name("NUMBER");
-    receive->add_option("--to", in.to, "a file to write to instead; -: standard output")
-        ->type_name("FILE")
-        ->check(file_name());
-    auto *until_end = receive->add_flag("--until-end", in.until_end, "end when every sender has ended");
-    receive->add_option("--senders", in.senders, "with --until-end: and so many have (1)")
-        ->check(at_least_1())
-        ->type_name("NUMBER")
-        ->needs(until_end);
-    receive->add_option("--timeout", in.timeout, "give up when nothing came for so many seconds")
-        ->check(seconds())
-        ->type_name("SECONDS");
-    receive->add_flag("--stats", in.stats, "messages, bytes, rate, and what was lost, on standard error at the end");
-    receive->add_flag("-q,--quiet", in.quiet, "no progress line, and no word while it waits");
-
+    format_flags format;
     cli::list_options shown;
-    auto *list = app.add_subcommand("list", "Shows every open sender and receiver of this user.");
-    list->add_option("URL", shown.url, "those on this one alone")->check(url());
-    list->add_flag("--json", shown.json, "a line of JSON for each");
-    list->add_flag("--watch", shown.watch, "again each second, until Ctrl-C");
-
+    CLI::App *send = add_send(app, out), *receive = add_receive(app, in, format), *list = add_list(app, shown);
     for (CLI::App *command : {send, receive, list}) {
         command->footer("");
         for (CLI::Option *flag : command->get_options([](const CLI::Option *o) { return o->get_expected_max() == 0; }))
@@ -191,7 +208,9 @@ int main(int argc, char **argv) {
         cli::say_text(words.str());
         return code == 0 ? written(cli::success) : cli::usage;
     }
-    in.format = hex ? cli::receive_options::hex : json ? cli::receive_options::json : cli::receive_options::raw;
+    in.format = format.hex    ? cli::receive_options::hex
+                : format.json ? cli::receive_options::json
+                              : cli::receive_options::raw;
     try {
         return written(*send ? cli::send(out) : *receive ? cli::receive(in) : cli::list(shown));
     } catch (const std::exception &e) {
