@@ -29,7 +29,7 @@ constexpr std::uint64_t most_capacity = std::uint64_t{1} << 30;
 }  // namespace
 
 connection::connection(connections &home, std::size_t slot)
-    : slot(slot), point_(*home.site_->uv, *this), home_(&home) {}
+    : slot(slot), point_(home.uv(), *this), home_(&home) {}
 
 void connection::begin(fd socket) {
     socket_ = std::move(socket);
@@ -42,13 +42,13 @@ void connection::begin(fd socket) {
 void connection::resume(connections &home) {
     home_ = &home;
     if (in_.placed() && in_.head().what != kind::message) in_.replace(control_.data());
-    point_.resume(*home.site_->uv, *this, socket_.get());
+    point_.resume(home.uv(), *this, socket_.get());
 }
 
-intake &connection::from() const { return *home_->intake_; }
+intake &connection::from() const { return home_->to(); }
 origin &connection::its_origin() const { return from()[origin_]; }
 
-bool connection::raw() const { return home_->site_->where.raw; }
+bool connection::raw() const { return home_->where().raw; }
 
 void connection::watch() { point_.want(!starved_ && !waits_, owed_to_ != 0); }
 
@@ -111,7 +111,7 @@ void connection::hang_up(bool ended) {
     dead_ = true;
     if (has_origin_)
         finish(ended);
-    else if (home_->adopted_ && !greeted_)
+    else if (home_->adopted() && !greeted_)
         home_->unknown_died();
 }
 
@@ -176,7 +176,7 @@ ssize_t connection::receive(std::span<iovec> into) {
 // stays where it is until there is a place for it. False: nothing more for now.
 bool connection::read_frames() {
     std::array<iovec, 2> parts;
-    std::span<std::byte> wanted = in_.wanted(), staging = home_->staging_;
+    std::span<std::byte> wanted = in_.wanted(), staging = home_->staging();
     if (!greeted_) {
         wanted = {};
         staging = staging.first(std::min(in_.needs(), staging.size()));
@@ -311,7 +311,7 @@ bool connection::greet() try {
 
 // A stream of bare bytes.
 void connection::greet_raw() {
-    std::uint64_t capacity = home_->site_->where.capacity.value_or(layout::default_capacity);
+    std::uint64_t capacity = home_->where().capacity.value_or(layout::default_capacity);
     sender_ = random_id();
     origin_ = from().add(sender_, capacity, peer_of(socket_.get()).pid);
 }
@@ -321,7 +321,7 @@ void connection::greet_framed() {
     hello h;
     std::memcpy(&h, control_.data(), sizeof h);
     std::uint64_t most = std::min(most_capacity, most_ring_capacity());
-    if (home_->site_->where.capacity) most = *home_->site_->where.capacity;
+    if (home_->where().capacity) most = *home_->where().capacity;
     std::uint64_t capacity = std::clamp(h.capacity, std::min(layout::least_capacity, most), most);
     connections::past &before = home_->meet(h.sender);
     if (from().is_of(before.origin, h.sender)) {
@@ -337,10 +337,10 @@ void connection::greet_framed() {
     before.slot = slot;
     // What was lost since the sender was here last, and what it has not been told of, is counted and told.
     std::uint64_t sent = head.sequence - 1, tried = std::max(sent, head.tag);
-    if (h.receiver == home_->site_->id && before.lost_to <= h.answered) before.lost = 0;
+    if (h.receiver == home_->id() && before.lost_to <= h.answered) before.lost = 0;
     std::uint64_t last = std::max(before.last, h.settled);
     // Who was forgotten since may have got it before: it is not given out again.
-    std::uint64_t lost_to = before.known || !home_->forgets_ ? sent : tried;
+    std::uint64_t lost_to = before.known || !home_->forgets() ? sent : tried;
     before.known = true;
     origin &o = its_origin();
     if (last < lost_to) {
@@ -360,7 +360,7 @@ void connection::greeting() { answer_with("", *std::exchange(answer_, std::nullo
 
 void connection::answer_with(const char *words, const told &t) {
     answer a{};
-    a.receiver = home_->site_->id;
+    a.receiver = home_->id();
     a.refused = *words != 0;
     a.pid = getpid();
     std::strncpy(a.words, words, sizeof a.words - 1);

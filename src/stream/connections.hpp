@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "connection.hpp"
@@ -36,13 +37,7 @@ class connections : public source {
         a.rebuilt(site_, intake_, staging_);
     }
 
-  protected:
-    // Why this peer may not come in, if so. Also the place to set what a socket needs.
-    virtual std::optional<refusal> admit(int) { return {}; }
-    site *site_ = nullptr;
-
-  private:
-    friend class connection;
+    // What follows is for a connection.
     static constexpr std::size_t staging_bytes = 64 << 10;
 
     // What is known of a sender, while it is here and afterwards: it comes to light what was lost between, and nothing
@@ -59,18 +54,33 @@ class connections : public source {
         bool died = false;  // and nothing came since
     };
 
+    loop &uv() { return *site_->uv; }
+    const any_endpoint &where() const { return site_->where; }
+    std::uint64_t id() const { return site_->id; }
+    intake &to() { return *intake_; }
+    std::span<std::byte> staging() { return staging_; }  // until the next read of any
+    bool adopted() const { return adopted_; }
+    bool forgets() const { return forgets_; }
+    past &meet(std::uint64_t sender);  // throws bad_alloc
+    // A connection of that sender is over: all up to `last` was received.
+    void gone(std::uint64_t sender, std::uint64_t last, bool ended);
+    void unknown_died();  // before it said who it is
+    void short_of_memory();
+    void remove(std::size_t slot);  // and the connection is no more
+
+  protected:
+    // Why this peer may not come in, if so. Also the place to set what a socket needs.
+    virtual std::optional<refusal> admit(int) { return {}; }
+    site *site_ = nullptr;
+
+  private:
     void take_in(std::unique_ptr<connection> fresh, fd socket);
     std::unique_ptr<connection> prepare();  // throws
-    void remove(std::size_t slot);
     void pause(int error);
-    void short_of_memory();
     void wait(int error);
     bool let_go_of_a_silent_one(std::size_t more_than, std::uint64_t arrivals);
     bool let_go_of_an_idle_one();
-    void unknown_died();
     connection *of(std::uint32_t origin);
-    past &meet(std::uint64_t sender);  // throws
-    void gone(std::uint64_t sender, std::uint64_t last, bool ended);
 
     intake *intake_ = nullptr;
     bool adopted_ = false;  // one connection is all there will be
