@@ -50,6 +50,9 @@ std::uint64_t whole_capacity(std::uint64_t capacity, std::string_view option = "
 // Of a sender: the ring that it starts with, and goes back to, and the largest.
 struct ring_sizes {
     std::uint64_t first = 0, most = 0;
+    // A message takes at most half of its ring.
+    std::uint64_t largest_in_first() const { return first / 2; }
+    std::uint64_t largest() const { return most / 2; }
 };
 // For what was asked for, if anything. Throws failure.
 ring_sizes sizes_for(std::optional<std::uint64_t> capacity, std::optional<std::uint64_t> max_capacity);

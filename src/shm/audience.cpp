@@ -27,8 +27,8 @@ constexpr int packets_a_look = 16;
 
 // ---- Finding receivers ----------------------------------------------------------------------------------------------
 
-// All that went are taken off before a newcomer is placed: whoever had gone when it opened has done so by the time that
-// its name is read, and is heard of now.
+// Names first, then events, then drop_gone: a receiver that had gone before a newcomer opened has hung up by the time
+// that the newcomer's name is read, so its place is vacant before the newcomer gets one.
 names audience::begin_scan(const speaker &by, bool &came) {
     names all = name_.folder().names();
     scan_due_ = false;  // a knock that is heard now makes the next scan due
@@ -62,7 +62,8 @@ void audience::scan(const names &all, const speaker &by) {
             continue;
         }
         if (is == presence::foreign) decline(seen[i].id);
-        seen[i++].gone |= is != presence::later;
+        if (is != presence::later) seen[i].gone = true;
+        ++i;
     }
     succession_.give_up_gone(links_, by.stream.head());
     if (seen.empty())
@@ -81,10 +82,10 @@ void audience::decline(std::uint64_t id) {
     declined_.push_back(id);
 }
 
-// Makes a link with a receiver, if that can be.
+// Makes a link with a receiver, if that can be: `there` means linked here (in approach() it means connected).
 presence audience::meet(seen_receiver &r, const names &all, const speaker &by) try {
     whereabouts found = approach(r, name_.folder(), name_.knocks(), all);
-    if (found.is == presence::there) r.lack = greet(r, std::move(found.pid), !found.told && by.own.pid, by);
+    if (found.is == presence::there) r.lack = say_hello(r, std::move(found.pid), !found.kernel_tells && by.own.pid, by);
     if (found.is == presence::there && r.lack == 0) return presence::there;
     if (found.is == presence::gone || found.is == presence::foreign) return found.is;
     say_waiting(r, by.own.id);
@@ -95,7 +96,7 @@ presence audience::meet(seen_receiver &r, const names &all, const speaker &by) t
 }
 
 // Hands the rings over in one message, without waiting to be accepted. 0: there is a link; or -errno. Throws bad_alloc.
-int audience::greet(seen_receiver &r, fd pid, bool with_pid, const speaker &by) {
+int audience::say_hello(seen_receiver &r, fd pid, bool with_pid, const speaker &by) {
     const place &where = succession_.place_of(r);
     layout::hello hello = hello_for(where, by);
     std::unique_ptr<outgoing> link;
@@ -108,7 +109,7 @@ int audience::greet(seen_receiver &r, fd pid, bool with_pid, const speaker &by) 
     link->pid = std::move(pid);
     link->process = r.process;
     link->receiver = r.id;
-    link->index = links_.find_place();
+    link->index = links_.find_slot();
     hello.redelivered_until = std::max(hello.start, link->redelivered_until());
     hello.with_pid = with_pid;
 
@@ -135,7 +136,7 @@ int audience::greet(seen_receiver &r, fd pid, bool with_pid, const speaker &by) 
     link->socket = std::move(r.socket);
     link->close_file();
     outgoing &linked = links_.add(std::move(link));
-    if (r.successor) succession_.vacate({}, {}, by.stream.head());  // its link is the place now, bits and all
+    if (r.successor) succession_.clear_vacancy(by.stream.head());  // taken: the link holds positions and bits now
     if (std::uint64_t position = by.awaited) linked.sleep_until(position);
     return 0;
 }
@@ -186,7 +187,7 @@ void audience::read_socket(outgoing &link, events &e) {
     }
 }
 
-// False if that is none, or a refusal.
+// False if the link is to be refused: this is a second answer, or a refusal.
 bool audience::hear(outgoing &link, const layout::answer &answer, std::span<fd> fds, events &e) {
     if (std::exchange(link.answered, true) || answer.refused) return false;
     if (!fds.empty() && is_doorbell(fds[0].get())) link.data_bell = std::move(fds[0]);
@@ -211,7 +212,7 @@ bool audience::hear(outgoing &link, const layout::notice &notice, events &e) {
     }
 }
 
-// It refuses us, or what it says or writes is nothing that a receiver does. Counted once.
+// Lets the link go, and counts it once: the receiver has refused us, or says or writes what no receiver does.
 void audience::refuse(outgoing &link) {
     if (!std::exchange(link.refused, true)) ++refused_;
     link.gone = gone_due_ = true;
@@ -237,42 +238,43 @@ void audience::drop_gone(const speaker &by) {
         }
     }
     for (seen_receiver &r : seen) r.gone = is_dead(r, name_.folder(), all);
-    vacate_left(succession_.give_up_gone(links_, by.stream.head()), by.stream);
+    choose_vacancy(succession_.give_up_gone(links_, by.stream.head()), by.stream);
     take_off_gone(all, by.events);
     gone_due_ = false;  // not before: if there was no memory for the names, the rest is due
 }
 
 // It hung up without an answer, and lives: it may have had no room for us yet.
 bool audience::is_to_be_met_again(const outgoing &link, const names &all, const rings &stream) const {
-    if (link.answered || link.refused || link.handed_over || (link.pid && has_ended(link.pid.get()))) return false;
+    if (link.answered || link.refused || link.accounted_for || (link.pid && has_ended(link.pid.get()))) return false;
     return listens(link.receiver, name_.folder(), all) &&
            stream.starts_frame(std::max(link.where().released, stream.tail()));
 }
 
-// Of links that have closed or are gone, and had no account taken of that yet, the place of the one furthest behind is
-// the vacant one, if nobody else is there. `vacated`: one is vacant since this look, of a receiver that had no link.
-void audience::vacate_left(bool vacated, const rings &stream) {
+// Considers each link that has left or is gone, once. If nobody else is there, the place of the one furthest behind
+// becomes the vacant one. `vacated`: that of a seen receiver has just become vacant; it stays, if it is further behind.
+// A link whose `released` is no frame's start is refused, and its place not handed on.
+void audience::choose_vacancy(bool vacated, const rings &stream) {
     bool others = links_.has_receiver() || !succession_.seen().empty();
-    outgoing *last = nullptr;
+    outgoing *hindmost = nullptr;
     std::uint64_t head = stream.head(), seen_until = 0;  // by any of them
     for (outgoing *link : links_) {
         if (!link->gone && !link->left) continue;
         if (!link->refresh(head)) refuse(*link);
-        bool made_up = !stream.starts_frame(std::max(link->where().released, stream.tail()));
-        if (made_up) {
+        bool lied = !stream.starts_frame(std::max(link->where().released, stream.tail()));
+        if (lied) {
             // Nobody knows what it had released: its successor starts with what comes next.
             refuse(*link);
             if (succession_.is_vacated_by(*link) || !others) succession_.vacate({head, head}, {}, head);
         }
-        if (std::exchange(link->handed_over, true) || made_up) continue;
-        if (!last || link->where().released < last->where().released) last = link;
+        if (std::exchange(link->accounted_for, true) || lied) continue;
+        if (!hindmost || link->where().released < hindmost->where().released) hindmost = link;
         if (place at = link->where(); at.released < at.delivered) seen_until = std::max(seen_until, at.delivered);
     }
-    if (last && !others && !(vacated && succession_.vacancy().released < last->where().released)) {
-        last->mark_until(seen_until);
-        succession_.vacate(*last);
+    if (hindmost && !others && !(vacated && succession_.vacancy().released < hindmost->where().released)) {
+        hindmost->mark_until(seen_until);
+        succession_.vacate(*hindmost);
     }
-    if (succession_.served() && !others) succession_.vacate({}, {}, head);
+    if (succession_.served() && !others) succession_.clear_vacancy(head);
     succession_.refresh();
 }
 
@@ -328,7 +330,7 @@ std::uint64_t released_by(const outgoing &link, const rings &stream) {
 
 }  // namespace
 
-std::uint64_t audience::kept_from(const speaker &by, bool thoroughly) {
+std::uint64_t audience::refresh_gate(const speaker &by, bool thoroughly) {
     std::uint64_t head = by.stream.head(), least = head;
     for (outgoing *link : links_) {
         if (link->gone) continue;
@@ -340,7 +342,7 @@ std::uint64_t audience::kept_from(const speaker &by, bool thoroughly) {
     }
     if (gone_due_) {
         drop_gone(by);
-        return kept_from(by, thoroughly);
+        return refresh_gate(by, thoroughly);
     }
     succession_.refresh();
     return succession_.gate(links_, by.stream.tail(), least);

@@ -21,7 +21,7 @@
 
 namespace libipc {
 
-// The sender, as its audience has to know it.
+// The sender as of now, for its audience; made anew for each call, as its values (end, messages, awaited) grow old.
 struct speaker {
     libipc::events &events;
     const self &own;
@@ -48,28 +48,30 @@ class audience {
     bool all_linked() const { return succession_.seen().empty(); }
     std::uint64_t refused() const { return refused_; }
 
-    // Makes the folder due to be read.
-    void look_again() { scan_due_ = true; }
-    bool look_due() const { return scan_due_; }
+    // The folder is to be read.
+    void scan_again() { scan_due_ = true; }
+    bool scan_due() const { return scan_due_; }
     void check_name_now_and_then(events &e) { scan_due_ |= name_.check_now_and_then(e); }
     // Sees to it that who comes finds us while we sleep. The folder may be due to be read then.
     void stay_findable(events &e) { scan_due_ |= name_.watch(e, !links_.empty()); }
 
     void handle(event_tag tag, const speaker &by);
     void drop_gone(const speaker &by);
-    // Reading the folder, in two steps: in between, the sender is to look what is released; the first also takes what
-    // has happened meanwhile. Throw bad_alloc: look_again() then.
+    // Reads the folder. begin_scan() returns its names, takes all events (`came`: there were some) and drops who has
+    // gone. Then the sender refreshes its tail, and scan() links who is new. If either throws (bad_alloc), call
+    // scan_again().
     names begin_scan(const speaker &by, bool &came);
     void scan(const names &all, const speaker &by);
 
-    // The first position that is kept for anybody. Thoroughly: whoever wrote a position where no frame starts is found
-    // out, too.
-    std::uint64_t kept_from(const speaker &by, bool thoroughly);
+    // Reads what each receiver has released, takes off those that are gone or write nonsense, and returns the gate: the
+    // first position that is kept for anybody. `thoroughly` also walks the frames, and so finds who wrote a position
+    // where none starts.
+    std::uint64_t refresh_gate(const speaker &by, bool thoroughly);
     // The rings before `base` are gone.
     void drop_before(std::uint64_t base) { succession_.drop_before(base); }
     // The stream goes on in another ring, of which each receiver is told before. 0, or -errno, and nothing has changed.
     std::int32_t go_on_in(rings &stream, std::uint64_t capacity) const;
-    // How many messages are kept for somebody. After kept_from().
+    // How many messages are kept for somebody. After refresh_gate().
     std::uint64_t count_kept(const rings &stream) const;
 
     void show(shown_links &shown, std::uint64_t head) const;
@@ -93,21 +95,22 @@ class audience {
     bool is_known(std::uint64_t id) const;
     void decline(std::uint64_t id);
     presence meet(seen_receiver &r, const names &all, const speaker &by);
-    int greet(seen_receiver &r, fd pid, bool with_pid, const speaker &by);
+    int say_hello(seen_receiver &r, fd pid, bool with_pid, const speaker &by);
     static layout::hello hello_for(const place &where, const speaker &by);
     void read_socket(outgoing &link, events &e);
     bool hear(outgoing &link, const layout::answer &answer, std::span<fd> fds, events &e);
     bool hear(outgoing &link, const layout::notice &notice, events &e);
     void refuse(outgoing &link);
     bool is_to_be_met_again(const outgoing &link, const names &all, const rings &stream) const;
-    void vacate_left(bool vacated, const rings &stream);
+    void choose_vacancy(bool vacated, const rings &stream);
     void take_off_gone(const names &all, events &e);
 
     sender_name name_;
     outgoing_links links_;
     succession succession_;
-    std::vector<std::uint64_t>
-        declined_;           // ids of living receivers that refused us, or had our end: whatever their name
+    // Ids of receivers that still have a name and get no link any more: of another version or user, refused, or hung
+    // up.
+    std::vector<std::uint64_t> declined_;
     bool scan_due_ = true;   // the folder is to be read
     bool gone_due_ = false;  // a link is to be taken off
     backoff meeting_;        // before those that were seen are tried again

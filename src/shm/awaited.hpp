@@ -10,20 +10,20 @@ namespace libipc {
 class awaited {
   public:
     // Positions up to which all has to be released.
-    enum class what {
+    enum class reason {
         room,   // a reserve's
         flush,  // a flush's
         ring,   // until there may be one more ring
     };
 
     // Positions that are waited for while `base` is that of the ring which is written. Of several the nearest counts.
-    void await(what w, std::uint64_t position, std::uint64_t base) {
-        std::uint64_t &at = at_[index(w)];
+    void await(reason r, std::uint64_t position, std::uint64_t base) {
+        std::uint64_t &at = at_[index(r)];
         at = at == 0 ? position : std::min(at, position);
         base_ = base;
     }
-    void set(what w, std::uint64_t position) { at_[index(w)] = position; }
-    std::uint64_t position(what w) const { return at_[index(w)]; }  // 0: nothing
+    void set(reason r, std::uint64_t position) { at_[index(r)] = position; }
+    std::uint64_t position(reason r) const { return at_[index(r)]; }  // 0: nothing
     // The nearest; 0 if nothing is waited for.
     std::uint64_t nearest() const {
         std::uint64_t least = 0;
@@ -32,7 +32,7 @@ class awaited {
         return least;
     }
     // A reserve or a flush was refused.
-    bool calls() const { return (position(what::room) | position(what::flush)) != 0; }
+    bool calls() const { return (position(reason::room) | position(reason::flush)) != 0; }
     // A reserve waits for room in a ring that is not the one which is written by now.
     bool in_another(std::uint64_t base) const { return base_ != base; }
     // What is there by now is awaited no more. Room is, too, if the stream has gone on in another ring.
@@ -40,7 +40,7 @@ class awaited {
         if ((at_[0] | at_[1] | at_[2]) == 0) return;
         for (std::uint64_t &position : at_)
             if (position <= tail) position = 0;
-        if (base_ != base) set(what::room, 0);
+        if (base_ != base) set(reason::room, 0);
     }
 
     // What no release tells of:
@@ -53,7 +53,7 @@ class awaited {
     }
 
   private:
-    static constexpr std::size_t index(what w) { return static_cast<std::size_t>(w); }
+    static constexpr std::size_t index(reason r) { return static_cast<std::size_t>(r); }
     std::array<std::uint64_t, 3> at_{};
     std::uint64_t base_ = 0;
 };

@@ -61,7 +61,7 @@ class incoming {
     bool take_in_order(ipc_message &out);
     // Something is there to take. As the sleeper's last look it must come after set_asleep and a fence, which the
     // acquire alone would not see to; it pairs with ring_writer::commit.
-    bool waiting() const { return frame_at(now_.memory.get(), at_.offset).word.load(std::memory_order_acquire) != 0; }
+    bool has_frame() const { return frame_at(now_.memory.get(), at_.offset).word.load(std::memory_order_acquire) != 0; }
 
     // 0, -ESTALE or -EINVAL; rings the sender if it waits for the room.
     std::int32_t release(std::uint64_t position);
@@ -70,9 +70,9 @@ class incoming {
     bool release_in_order(std::uint64_t position);
 
     // The waking protocol of waking.hpp, the sleeper's part: take_back for all links, one membarrier if any says so,
-    // set_asleep for all, one fence, then waiting() of all.
+    // set_asleep for all, one fence, then has_frame() of all.
     void keep_fences() { membarrier_ = false; }  // gives no leave any more
-    bool take_back() { return leave_.take_back(words().unfenced); }
+    bool forbid_unfenced() { return leave_.take_back(words().unfenced); }
     void set_asleep() { words().asleep.store(1, std::memory_order_relaxed); }
     void set_awake() { words().asleep.store(0, std::memory_order_relaxed); }
 

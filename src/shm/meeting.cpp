@@ -20,7 +20,7 @@ int reach(seen_receiver &r, const channel_folder &folder, int knocks, const name
     if (r.socket && is_connected(r.socket.get())) return 0;
     bool hung_up = static_cast<bool>(r.socket);
     r.socket.reset();
-    r.told = false;
+    r.said_waiting = false;
     int error = hung_up ? -ECONNREFUSED : -ENOENT;
     bool stop = false;
     names_of(r.id, all, [&](const std::string &name) {
@@ -78,9 +78,9 @@ whereabouts approach(seen_receiver &r, const channel_folder &folder, int knocks,
 }
 
 void say_waiting(seen_receiver &r, std::uint64_t sender) {
-    if (r.told || !r.socket) return;
+    if (r.said_waiting || !r.socket) return;
     layout::waiting w{{layout::waiting_magic, layout::version, sizeof w}, sender, r.lack, 0};
-    r.told = send_with_fds(r.socket.get(), std::as_bytes(std::span(&w, 1)), {}) == 0;
+    r.said_waiting = send_with_fds(r.socket.get(), std::as_bytes(std::span(&w, 1)), {}) == 0;
 }
 
 bool is_dead(const seen_receiver &r, const channel_folder &folder, const names &all) {

@@ -35,8 +35,8 @@ enum class presence {
 
 struct whereabouts {
     presence is;
-    fd pid;             // its pidfd, if one is to be had
-    bool told = false;  // the kernel has told it
+    fd pid;                     // its pidfd, if one is to be had
+    bool kernel_tells = false;  // then the receiver gets our pidfd from the kernel, too, and not with the hello
 };
 
 // Connects to `r`, if it is not connected. `knocks` is a datagram socket. Throws bad_alloc.

@@ -86,16 +86,16 @@ class outgoing {
     void ring() const;
 
     // The sleeper's part of waking.hpp, for room: true if a membarrier is due before sleep_until.
-    bool take_back() { return leave_.take_back(words().sender_unfenced); }
+    bool forbid_unfenced() { return leave_.take_back(words().sender_unfenced); }
     void sleep_until(std::uint64_t position) { words().wants.store(position, std::memory_order_relaxed); }
     void set_awake() { words().wants.store(0, std::memory_order_relaxed); }
-    void give_leave(bool membarrier) {
+    void allow_unfenced(bool membarrier) {
         if (membarrier && receiver_membarrier) leave_.give(words().sender_unfenced);
     }
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(socket, data_bell, pid, receiver, index, process, receiver_membarrier, answered, left, gone, handed_over,
+        a(socket, data_bell, pid, receiver, index, process, receiver_membarrier, answered, left, gone, accounted_for,
           refused, met_again);
         a(file_, words_, early_, start_, released_, delivered_, redelivered_until_, leave_);
     }
@@ -107,11 +107,11 @@ class outgoing {
     std::int32_t process = 0;          // its pid; 0 if it is in a namespace that we don't see
     bool receiver_membarrier = false;  // known from the answer
     bool answered = false;
-    bool left = false;         // closed, but some messages are held: gates on, nobody's place any more
-    bool gone = false;         // hung up, dead, refused or dropped: to be taken off
-    bool handed_over = false;  // it has left or is gone, and that was taken account of
-    bool refused = false;      // it refused us, or we it
-    bool met_again = false;    // gone, but its receiver lives: see seen_receiver
+    bool left = false;           // closed, but some messages are held: gates on, nobody's place any more
+    bool gone = false;           // hung up, dead, refused or dropped: to be taken off
+    bool accounted_for = false;  // it has left or is gone, and its place was considered for the vacant one, or is kept
+    bool refused = false;        // it refused us, or we it
+    bool met_again = false;      // gone, but its receiver lives: see seen_receiver
 
   private:
     std::int16_t state() const { return left ? IPC_LINK_LEFT : answered ? IPC_LINK_UP : IPC_LINK_CONNECTING; }

@@ -34,7 +34,7 @@ class outgoing_links {
     std::uint32_t generation(std::uint32_t index) const { return generations_[index]; }
 
     // The index of a place for one more: to put it there takes no memory. Throws bad_alloc, and nothing has changed.
-    std::uint32_t find_place() {
+    std::uint32_t find_slot() {
         std::size_t index = 0;
         while (index < slots_.size() && slots_[index]) ++index;
         if (index == slots_.size()) {

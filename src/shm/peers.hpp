@@ -21,8 +21,8 @@ struct peer {
         none,      // nobody has this place
         greeting,  // connected; a hello has not come, or can't be taken now
         linked,
-        gone,  // hung up or dead: what is in its rings is all that comes
-        told,  // its end or death was received: the place is free when it holds no message
+        gone,      // hung up or dead: what is in its rings is all that comes
+        reported,  // its end or death was received: the place is free when it holds no message
     };
     stage at = stage::none;
     bool waits = false;   // what it says is set aside for want of something, and its socket not watched
@@ -39,9 +39,9 @@ struct peer {
 
     bool here() const { return at != stage::none; }
     bool gone() const { return at >= stage::gone; }
-    bool told() const { return at == stage::told; }
+    bool reported() const { return at == stage::reported; }
     // Something is to be received of it.
-    bool ready() const { return gone() || link->waiting(); }
+    bool ready() const { return gone() || link->has_frame(); }
 
     template <class Archive>
     void hand_over(Archive &a) {
@@ -63,7 +63,7 @@ class peers {
 
     bool full() const { return free_.empty() && all_.size() == link_key::most_places; }
     // A place for one more, if none is free. Throws bad_alloc, and nothing has changed.
-    void make_place(std::uint64_t random) {
+    void make_slot(std::uint64_t random) {
         if (!free_.empty()) return;
         make_room(all_.size() + 1);
         all_.push_back(std::make_unique<peer>());
@@ -91,7 +91,7 @@ class peers {
 
     // Those who have connected and not said anything, in order of arrival.
     const std::vector<std::uint32_t> &silent() const { return silent_; }
-    void has_spoken(std::uint32_t index) { std::erase(silent_, index); }
+    void note_spoken(std::uint32_t index) { std::erase(silent_, index); }
 
     // Nothing that is done with a link later asks for memory.
     void make_room(std::size_t count) {

@@ -89,7 +89,8 @@ receiver::~receiver() {
 // ---- Being found ----------------------------------------------------------------------------------------------------
 
 void receiver::listen() {
-    libipc::fd knuckle(made(make_socket(SOCK_DGRAM), "a socket"));  // not last: unheard, we would not be found
+    // Made first: if it can't be, no name is made either, which no sender would hear of.
+    libipc::fd knocker(made(make_socket(SOCK_DGRAM), "a socket"));
     // Senders are told before the name is there, so that none is linked twice.
     auto tell_all = [&] {
         for (std::uint32_t i = 0; i < peers_.size(); ++i) tell(peers_[i], layout::notice_kind::moved);
@@ -98,8 +99,8 @@ void receiver::listen() {
     if (name_) take_newcomers();  // whoever had connected to the old one
     name_.become(std::move(name), events_);
     watch();
-    tell_unnamed();  // of names that went before this watch was there, it does not tell
-    name_.knock_on_senders(knuckle.get());
+    tell_senders_without_name();  // the watch does not report names that went before it was there
+    name_.knock_on_senders(knocker.get());
 }
 
 void receiver::tell(const peer &p, layout::notice_kind what) {
@@ -115,7 +116,7 @@ void receiver::watch() {
 }
 
 // A sender does not watch the folder while it has a link: we do it for ours.
-void receiver::tell_unnamed() {
+void receiver::tell_senders_without_name() {
     std::vector<std::uint64_t> named;
     for (const std::string &name : name_.folder().names())
         if (auto s = parse_sender_name(name)) named.push_back(s->id);
@@ -127,7 +128,7 @@ void receiver::tell_unnamed() {
 
 // Of senders that were linked just now: the watch may have told of a name while nobody was there to be told.
 void receiver::look_for_names() try {
-    tell_unnamed();
+    tell_senders_without_name();
     names_due_ = false;
 } catch (const std::bad_alloc &) {
     // At the next look.
@@ -138,7 +139,7 @@ void receiver::look_at_folder(bool told) try {
     bool watched = name_.watched();
     check_name();
     if (!name_.watched()) watch();  // perhaps there may be one by now
-    if (!watched || !told) tell_unnamed();
+    if (!watched || !told) tell_senders_without_name();
 } catch (const std::bad_alloc &) {
     // Not thrown: other events are waiting to be handled.
 }
@@ -197,10 +198,10 @@ void receiver::pause_accepting(int error) {
     set_alarm();
 }
 
-// 0, or what there is not enough of for one more.
+// Accepts who has connected. 0, or -errno: what is lacking for one more.
 int receiver::accept() try {
     for (int times = 0; times < accepted_a_look && !peers_.full(); ++times) {
-        peers_.make_place(self_.id);
+        peers_.make_slot(self_.id);
         turns_.make_room(peers_.size());
         int s = accept_from(name_.listener());
         if (s < 0) {
@@ -216,7 +217,7 @@ int receiver::accept() try {
         // Its hello may have come this moment.
         if (peers_.silent().size() > most_silent) {
             std::uint32_t oldest = peers_.silent().front();
-            greet(oldest);
+            take_hello(oldest);
             if (!peers_.silent().empty() && peers_.silent().front() == oldest) drop(oldest);
         }
     }
@@ -238,15 +239,15 @@ void receiver::welcome(std::uint32_t index) {
     } else if (int r = events_.try_add(p.socket.get(), {of::peer_socket, index, p.generation}); r < 0) {
         set_aside(index, r);
     } else {
-        greet(index);
+        take_hello(index);
     }
 }
 
-void receiver::greet(std::uint32_t index) {
+void receiver::take_hello(std::uint32_t index) {
     peer &p = peers_[index];
     layout::hello hello;
     std::array<libipc::fd, most_fds> fds;
-    received got = peek_greeting(index, hello, fds);
+    received got = peek_hello(index, hello, fds);
     if (got.size == -EAGAIN) return;
     if (got.size <= 0) {
         if (p.announced != 0) ++counters_.unheard;
@@ -276,7 +277,7 @@ void receiver::greet(std::uint32_t index) {
 }
 
 // The hello, or what is there instead of it; before it a sender may have said that it waits.
-received receiver::peek_greeting(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds) {
+received receiver::peek_hello(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds) {
     peer &p = peers_[index];
     for (int resets = 0;;) {
         union {
@@ -290,7 +291,7 @@ received receiver::peek_greeting(std::uint32_t index, layout::hello &hello, std:
         drop_message(p.socket.get());
         p.announced = said.waiting.sender;
         p.lack = said.waiting.lack < 0 && said.waiting.lack > -4096 ? said.waiting.lack : 0;
-        peers_.has_spoken(index);
+        peers_.note_spoken(index);
     }
 }
 
@@ -308,7 +309,7 @@ bool receiver::link_with(std::uint32_t index, layout::hello &hello, std::span<li
     mapping words = map_link_part(link_file, 0, layout::link_words_bytes);
     libipc::fd data_bell(made(make_eventfd(), "an eventfd"));
     int bell = data_bell.get();
-    hello.pid = peer_of(p.socket.get()).pid;
+    hello.pid = peer_of(p.socket.get()).pid;  // as the kernel says, in our namespace; not as the sender claims
     p.link.emplace(hello, std::move(rings), std::move(words), std::move(data_bell),
                    std::move(fds[layout::space_bell_fd]), self_.membarrier);
     events_.add(bell, {of::data_bell, index, p.generation}, true);
@@ -338,10 +339,10 @@ void receiver::undo_link(std::uint32_t index) {
 void receiver::begin(std::uint32_t index, const layout::hello &hello) {
     peer &p = peers_[index];
     ++counters_.links;
-    take_in(index);
+    end_aside(index);
     p.at = stage::linked;
     p.announced = 0;
-    peers_.has_spoken(index);
+    peers_.note_spoken(index);
     heard more = heard::all;
     auto hear_more = [&] { more = hear(index); };
     p.link->start(hello, from_, std::ref(hear_more));  // by reference it takes no memory
@@ -382,9 +383,9 @@ void receiver::refuse(std::uint32_t index, std::string_view words) {
 // ---- What senders say -----------------------------------------------------------------------------------------------
 
 void receiver::read_socket(std::uint32_t index) {
-    if (!peers_[index].link) return greet(index);
+    if (!peers_[index].link) return take_hello(index);
     act_on(index, hear(index));
-    if (peers_[index].link) follow(index);  // whoever receives no more must not keep the ring before
+    if (peers_[index].link) follow(index);  // now: a user that never receives again must not keep the finished ring
 }
 
 // Reads what a sender has said after its hello: in which rings its stream may go on, and that we are to wake.
@@ -429,10 +430,11 @@ void receiver::take_ring(peer &p, const layout::ring_notice &notice, const recei
              notice.after);
 }
 
+// After hear(): watches a peer again that was set aside and could be read now, and lets go of one that is done with.
 void receiver::act_on(std::uint32_t index, heard what) {
     peer &p = peers_[index];
     if (what != heard::part && p.waits) {
-        take_in(index);
+        end_aside(index);
         if (p.socket && !p.gone()) events_.try_add(p.socket.get(), {of::peer_socket, index, p.generation});
         activate(index);
     }
@@ -460,12 +462,12 @@ void receiver::set_aside(std::uint32_t index, int error) {
     if (std::exchange(p.waits, true)) return;
     shortage_.to_tell = error;
     ++shortage_.waiting;
-    peers_.has_spoken(index);
+    peers_.note_spoken(index);
     events_.remove(p.socket.get());
     set_alarm();
 }
 
-void receiver::take_in(std::uint32_t index) {
+void receiver::end_aside(std::uint32_t index) {
     peer &p = peers_[index];
     if (std::exchange(p.waits, false)) --shortage_.waiting;
     p.lack = 0;
@@ -497,7 +499,7 @@ void receiver::lost(std::uint32_t index) {
         events_.remove(p.socket.get());
         hang_up(p.socket);
     }
-    if (p.told()) return drop_if_done(index);
+    if (p.reported()) return drop_if_done(index);
     p.at = stage::gone;
     activate(index);
 }
@@ -506,7 +508,7 @@ void receiver::drop(std::uint32_t index) {
     peer &p = peers_[index];
     if (!p.here()) return;
     turns_.drop(index);
-    take_in(index);
+    end_aside(index);
     if (p.link) {
         counters_.bells += p.link->bells();
         counters_.held -= p.link->held();
@@ -521,7 +523,7 @@ void receiver::drop(std::uint32_t index) {
 
 void receiver::drop_if_done(std::uint32_t index) {
     const peer &p = peers_[index];
-    if (p.told() && p.link->held() == 0) drop(index);
+    if (p.reported() && p.link->held() == 0) drop(index);
 }
 
 // ---- Looking and sleeping -------------------------------------------------------------------------------------------
@@ -568,7 +570,8 @@ int receiver::look(std::int64_t timeout_ns) {
         if (turns_.choose_idle(peers_) && !membarrier_global()) keep_fences();
         turns_.rest(peers_);
     }
-    // Stats or links between arm and the wait: what they took was to wake the host.
+    // stats() or links() was called between arm() and the host's own wait: this look took the event that was to wake
+    // the host, so the fd is made ready again.
     if (armed_ && (came || turns_.any_ready(peers_))) events_.stay_ready();
     show();
     return r;
@@ -576,17 +579,17 @@ int receiver::look(std::int64_t timeout_ns) {
 
 void receiver::activate(std::uint32_t index) {
     peer &p = peers_[index];
-    if (p.link && !p.told() && !p.active) turns_.activate(index, p);
+    if (p.link && !p.reported() && !p.active) turns_.activate(index, p);
 }
 
 // True if nothing is there: the caller may sleep.
 bool receiver::settle() {
-    if (turns_.take_back_leave(peers_) && !membarrier_global()) keep_fences();
+    if (turns_.forbid_unfenced(peers_) && !membarrier_global()) keep_fences();
     return turns_.settle(peers_);
 }
 
-void receiver::wake() {
-    turns_.wake([&](std::uint32_t index) { activate(index); });
+void receiver::set_awake() {
+    turns_.end_sleep([&](std::uint32_t index) { activate(index); });
 }
 
 // See doubtful_sleep_ns.
@@ -634,7 +637,7 @@ std::int32_t receiver::finish(std::uint32_t index, bool end, bool broken, ipc_me
         ++counters_.refused;
         if (!p.gone()) lost(index);
     }
-    p.at = stage::told;
+    p.at = stage::reported;
     turns_.deactivate(index, p);
     drop_if_done(index);
     return end ? IPC_END : IPC_DIED;
@@ -652,13 +655,13 @@ std::int32_t receiver::receive_any(ipc_message &out, std::int64_t timeout_ns) {
         if (std::int32_t r = take_from(turns_.served(), *turns_.serving(), out)) return r;
     }
     armed_ = false;
-    if (!turns_.settled().empty()) wake();
+    if (!turns_.settled().empty()) set_awake();
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
     if (due || turns_.empty()) look(0);
     if (std::int32_t r = take(out)) return r;
     if (shortage_.to_tell) return std::exchange(shortage_.to_tell, 0);
     if (timeout_ns != 0) return wait(out, timeout_ns);
-    // It may have been a rush up to now; it is none any more. Those that rest tell by their bells alone.
+    // Nothing was there: if this was a rush, it is over. And links that rest are heard of by their bells alone: look.
     bool rush = events_.skips();
     if (rush) events_.no_rush();
     if (!due && ((rush && events_.due()) || counters_.links > turns_.size())) {
@@ -681,7 +684,7 @@ std::int32_t receiver::wait(ipc_message &out, std::int64_t timeout_ns) {
         ++counters_.waits;
         show();
         int r = look(left);
-        wake();
+        set_awake();
         return r;
     });
 }
@@ -694,7 +697,7 @@ std::int32_t receiver::release_any(const ipc_message &message) {
     if (!p.link || p.generation != link_key::generation_of(message.link)) return -ESTALE;
     std::int32_t r = p.link->release(message.position);
     if (r == 0) --counters_.held;
-    if (r == 0 && (p.told() || shut_) && p.link->held() == 0) {
+    if (r == 0 && (p.reported() || shut_) && p.link->held() == 0) {
         no_cancel here;
         drop(index);
     }
@@ -703,7 +706,7 @@ std::int32_t receiver::release_any(const ipc_message &message) {
 
 std::int32_t receiver::arm() {
     armed_ = false;
-    wake();
+    set_awake();
     look(0);
     // After the look, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.
     if (events_.take_interrupt()) return -ECANCELED;

@@ -74,7 +74,7 @@ class receiver {
     void listen();
     static void tell(const peer &p, layout::notice_kind what);
     void watch();
-    void tell_unnamed();
+    void tell_senders_without_name();
     void look_for_names();
     void look_at_folder(bool told);
     void hear_watch();
@@ -89,8 +89,8 @@ class receiver {
     }
     int accept();
     void welcome(std::uint32_t index);
-    void greet(std::uint32_t index);
-    received peek_greeting(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds);
+    void take_hello(std::uint32_t index);
+    received peek_hello(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds);
     bool link_with(std::uint32_t index, layout::hello &hello, std::span<libipc::fd, most_fds> fds);
     void undo_link(std::uint32_t index);
     void begin(std::uint32_t index, const layout::hello &hello);
@@ -99,6 +99,7 @@ class receiver {
     void refuse(std::uint32_t index, std::string_view words);
 
     // What senders say.
+    // all: nothing more is in the socket. part: more is, but it was set aside, or was too much for one look.
     enum class heard { all, part, hang_up, nonsense };
     void read_socket(std::uint32_t index);
     heard hear(std::uint32_t index);
@@ -108,7 +109,7 @@ class receiver {
 
     // Want of something.
     void set_aside(std::uint32_t index, int error);
-    void take_in(std::uint32_t index);
+    void end_aside(std::uint32_t index);
     void retry_those_aside();
 
     // Their going.
@@ -121,14 +122,14 @@ class receiver {
     int look(std::int64_t timeout_ns);
     void activate(std::uint32_t index);
     bool settle();
-    void wake();
+    void set_awake();
     void keep_fences();
 
-    // Receiving. At once it is done nearly always, in a flood: the sender whose turn it is has more, and the message
-    // before is released.
+    // Receiving. In a flood the two _at_once() nearly always do it: the sender whose turn it is has more, and the
+    // message before is released.
     bool receive_at_once(ipc_message &out);
     bool release_at_once(const ipc_message &message);
-    // Apart, so that what is done at once needs no stack.
+    // Not inlined: the fast path then needs no stack frame.
     [[gnu::noinline]] std::int32_t receive_any(ipc_message &out, std::int64_t timeout_ns);
     [[gnu::noinline]] std::int32_t release_any(const ipc_message &message);
     void count_message(ipc_message &out, std::uint32_t index, peer &p);
@@ -145,8 +146,8 @@ class receiver {
     ownership owner_;
     events events_;
     receiver_name name_;
-    bool names_gone_ = false;  // of senders that were not linked, or not yet
-    bool names_due_ = false;   // to be looked for
+    bool names_gone_ = false;  // a name has ever gone whose sender had no link; never reset
+    bool names_due_ = false;   // a sender was linked since: look whether its name is there
     status_page status_;
     peers peers_;
     turns turns_;

@@ -39,7 +39,7 @@ class receiver_name {
     int listener() const { return listener_.get(); }
 
     bool is_there() const { return folder_.finds(name_); }
-    // Nobody finds the receiver: its name is gone, and could not be made again. A query of what was noted.
+    // False while its name is gone and could not be made again, as was noted last: this does not look.
     bool findable() const { return findable_; }
     // What findable() says from now on; true if it said so before.
     bool note_findable(bool is) { return std::exchange(findable_, is); }

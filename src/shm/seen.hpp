@@ -24,7 +24,7 @@ struct seen_receiver {
     std::int64_t missing_since_ns = 0;  // since when its name is not there; 0: it is
     fd socket;                          // connected
     bool gone = false;                  // dead or closed: to be taken off
-    bool told = false;                  // on that connection: that we wait
+    bool said_waiting = false;          // on that connection
 
     // It joined others, and has been given nothing.
     bool joined() const { return !successor && where.released == where.delivered; }
@@ -34,7 +34,7 @@ struct seen_receiver {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(id, successor, where, early, lack, process, missing_since_ns, socket, gone, told);
+        a(id, successor, where, early, lack, process, missing_since_ns, socket, gone, said_waiting);
     }
 };
 

@@ -15,10 +15,11 @@ static_assert(sender_core<sender>);
 namespace {
 
 using of = event_tag::of;
-using what = awaited::what;
+using reason = awaited::reason;
 
 constexpr std::int64_t folder_look_ns = 1'000'000'000;
 constexpr std::int64_t large_retry_ns = 100'000'000;
+constexpr int most_rounds = 4;
 
 }  // namespace
 
@@ -62,16 +63,16 @@ sender::~sender() {
     audience_.leave();
 }
 
-// ---- Finding receivers ----------------------------------------------------------------------------------------------
+// ---- Being found ----------------------------------------------------------------------------------------------------
 
-// Before a sleep: who comes while it lasts must find us. Each look may take a link off or bring one, and a name that is
-// made again has to be watched, and scanned for. More than a few times in a row means that something is in the way:
-// then an alarm looks again.
+// Before a sleep, so that a receiver that comes during it finds us. A look may take the last link off, bring the first,
+// or make our name again: each changes what is to be watched, and asks for one more round. If the folder is still due
+// after most_rounds, something is in the way, and an alarm looks again.
 void sender::stay_findable() {
     no_cancel here;
-    for (int tries = 0; tries < 4; ++tries) {
+    for (int rounds = 0; rounds < most_rounds; ++rounds) {
         audience_.stay_findable(events_);
-        if (!audience_.look_due()) return;
+        if (!audience_.scan_due()) return;
         look(0);
     }
     events_.alarm_within(folder_look_ns);
@@ -93,16 +94,17 @@ int sender::look(std::int64_t timeout_ns) {
         audience_.handle(tag, as_speaker());
     });
     audience_.drop_gone(as_speaker());
-    if (audience_.look_due()) try {
+    if (audience_.scan_due()) try {
             names all = audience_.begin_scan(as_speaker(), came);
             refresh_tail(true);
             audience_.scan(all, as_speaker());
         } catch (...) {
-            audience_.look_again();
+            audience_.scan_again();
             throw;
         }
     show();
-    // Stats or links between arm and the wait: what they took was to wake the host.
+    // stats() or links() was called between arm() and the host's own wait: this look took the event that was to wake
+    // the host, so the fd is made ready again.
     if (armed_ && came) events_.stay_ready();
     return r;
 }
@@ -112,15 +114,16 @@ int sender::look(std::int64_t timeout_ns) {
 std::int32_t sender::reserve_any(std::size_t size, void *&data, std::int64_t timeout_ns) {
     if (writing_.ended) return -EPIPE;
     if (writing_.reserved) return -EINVAL;
-    bool large = size > rings_.sizes().first / 2;
-    if (large && size > rings_.sizes().most / 2) return -EMSGSIZE;
+    bool large = size > rings_.sizes().largest_in_first();
+    if (large && size > rings_.sizes().largest()) return -EMSGSIZE;
     if (timeout_ns != 0 && events_.take_interrupt()) return -ECANCELED;
     armed_ = false;
     bool due = events_.due();
     if (due) audience_.check_name_now_and_then(events_);
-    // Without a link: whoever comes next may wait for this very message, and no other call need follow.
+    // Without a link, look even if none is due: a receiver may have come for this very message, and the user may make
+    // no later call in which it would be found.
     if (due || links().empty()) look(0);
-    // Each wait may bring a receiver that can't be linked yet.
+    // Once more if a wait has brought a receiver that can't be linked yet.
     patience patience(timeout_ns);
     do {
         if (std::int32_t r = await_links(patience); r < 0) return r;
@@ -129,11 +132,11 @@ std::int32_t sender::reserve_any(std::size_t size, void *&data, std::int64_t tim
         } else if (due) {
             shrink_if_idle();
         }
-        // It may have grown meanwhile, and is empty then.
+        // If the ring grew in wait(), the new one is empty, and the message fits.
         while (!rings_.now().fits(size)) {
             std::uint64_t needs = rings_.now().room_needs(size);
             if (free_up_to(needs)) break;
-            if (std::int32_t r = wait(needs, patience, what::room, true); r < 0) return r;
+            if (std::int32_t r = wait(needs, patience, reason::room, true); r < 0) return r;
         }
     } while (!audience_.all_linked());
     forget_awaited();
@@ -151,10 +154,10 @@ std::int32_t sender::send(const void *data, std::size_t size, std::uint64_t tag,
 
 void sender::end() {
     if (writing_.ended) return;
-    writing_ = {false, 0, true, rings_.head()};
+    writing_ = {.reserved = false, .size = 0, .ended = true, .end_position = rings_.head()};
     rings_.now().commit_last(layout::kind::end);  // its room is always kept back
     ring_receivers();
-    look(0);  // whoever came since the last call may wait for it, and no other call need follow
+    look(0);  // finds who came since the last call: the user may make no other
 }
 
 void sender::ring(outgoing &link) {
@@ -171,15 +174,15 @@ void sender::ring_fenced() {
         if (waker_must_ring(link->words().asleep)) ring(*link);
 }
 
-void sender::give_leave() {
+void sender::allow_unfenced() {
     awake_messages_ = 0;
-    for (outgoing *link : links()) link->give_leave(self_.membarrier);
+    for (outgoing *link : links()) link->allow_unfenced(self_.membarrier);
 }
 
 // ---- Room -----------------------------------------------------------------------------------------------------------
 
 void sender::refresh_tail(bool thoroughly) {
-    if (rings_.reclaim(audience_.kept_from(as_speaker(), thoroughly))) audience_.drop_before(rings_.oldest_base());
+    if (rings_.reclaim(audience_.refresh_gate(as_speaker(), thoroughly))) audience_.drop_before(rings_.oldest_base());
 }
 
 bool sender::free_up_to(std::uint64_t position) {
@@ -188,12 +191,13 @@ bool sender::free_up_to(std::uint64_t position) {
     return rings_.tail() >= position;
 }
 
-// Arms the space bell in each link that keeps `position`. True if it is still kept: the caller may sleep.
+// The sleeper's steps of waking.hpp, in this order: makes sure that newcomers find us, forbids `unfenced`, arms the
+// space bell in each link that has not released all before `position`. True if that is still so: the caller may sleep.
 bool sender::settle(std::uint64_t position) {
     stay_findable();
     bool barrier = false;
     awake_messages_ = 0;
-    for (outgoing *link : links()) barrier |= link->take_back();
+    for (outgoing *link : links()) barrier |= link->forbid_unfenced();
     if (barrier && !membarrier_global()) {
         self_.membarrier = false;
         events_.alarm_within(doubtful_sleep_ns);
@@ -204,7 +208,7 @@ bool sender::settle(std::uint64_t position) {
     return !free_up_to(position);
 }
 
-void sender::wake() {
+void sender::set_awake() {
     for (outgoing *link : links()) link->set_awake();
 }
 
@@ -214,11 +218,11 @@ int sender::sleep(std::int64_t timeout_ns) {
     return look(timeout_ns);
 }
 
-// Until every receiver has released all before `position`, or the stream has gone on in a larger ring. `what`: as which
-// it is noted if it has to be waited for elsewhere.
-std::int32_t sender::wait(std::uint64_t position, patience &p, what what, bool may_grow) {
+// Waits until every receiver has released all before `position`, or the stream has gone on in a larger ring. 0 or
+// -errno. If it gives up, `position` stays noted for `why`, so that arm() lets the host be woken for it.
+std::int32_t sender::wait(std::uint64_t position, patience &p, reason why, bool may_grow) {
     forget_awaited();
-    awaited_.await(what, position, rings_.now().base());
+    awaited_.await(why, position, rings_.now().base());
     auto ready = [&]() -> std::int32_t {
         if (free_up_to(position)) {
             if (growth_.stalled() && may_grow) growth_.end_stall(now_ns());
@@ -238,19 +242,20 @@ std::int32_t sender::wait(std::uint64_t position, patience &p, what what, bool m
         std::int64_t growth = may_grow ? until_growth() : -1;
         if (growth == 0) return 0;
         // With as many rings as may be, it grows when the oldest has gone.
-        std::uint64_t ring = awaited_.position(what::ring);
+        std::uint64_t ring = awaited_.position(reason::ring);
         std::uint64_t until = may_grow && ring > rings_.tail() ? std::min(position, ring) : position;
         // To settle may be to look, and so to take the bell of an interrupt.
         if (!settle(until) || events_.interrupted()) return 0;
         int slept = sleep(sooner(left, growth));
-        wake();
+        set_awake();
         return slept;
     });
     return std::min(r, 0);
 }
 
-// Until all receivers that were seen have a link: whoever goes on to wait elsewhere would never make it. Each wake-up
-// is the alarm, by which it is tried again, or more of them.
+// Waits until all receivers that were seen have a link: a program that returns from here, and waits in another handle,
+// would never make those that are missing. What wakes it is the alarm, at which linking is tried again, or one more
+// receiver.
 std::int32_t sender::await_links(patience &p) {
     auto linked = [&] { return audience_.all_linked() ? 1 : 0; };
     if (linked()) return 0;
@@ -284,7 +289,7 @@ std::int32_t sender::make_large(std::size_t size, patience &p) {
         if (r == 0) break;
         if (r != -EAGAIN) return r;
         if (rings_.too_many_with(capacity)) {  // the oldest has to go first
-            if (r = wait(rings_.oldest_continued(), p, what::ring); r < 0) return r;
+            if (r = wait(rings_.oldest_continued(), p, reason::ring); r < 0) return r;
             continue;
         }
         // Too much is on the way to receivers that have not looked. As with hellos, it is tried again.
@@ -308,7 +313,7 @@ std::int64_t sender::until_growth() {
     const ring_sizes &sizes = rings_.sizes();
     if (rings_.now().capacity() >= sizes.most) return -1;
     if (rings_.too_many_with(larger())) {
-        awaited_.set(what::ring, rings_.oldest_continued());
+        awaited_.set(reason::ring, rings_.oldest_continued());
         return -1;
     }
     return growth_.until(now_ns(), rings_.tail(), rings_.now().capacity() >= growth::large_factor * sizes.first);
@@ -324,11 +329,11 @@ bool sender::grow() {
     return true;
 }
 
-// True if a reserve that was refused is to be made again, which is told once: it may grow the ring. The host is woken
-// when that will be so.
-bool sender::retry_due() {
+// True if a refused reserve is to be made again. Where that is only worth a try (it may grow the ring), what it waited
+// for is forgotten, so that it is said once. If it is only worth it later, an alarm wakes the host then.
+bool sender::take_due_retry() {
     std::int64_t left = -1;
-    std::uint64_t room = awaited_.position(what::room), ring = awaited_.position(what::ring);
+    std::uint64_t room = awaited_.position(reason::room), ring = awaited_.position(reason::ring);
     if (awaited_.retry_at_ns != 0) {
         left = std::max<std::int64_t>(awaited_.retry_at_ns - now_ns(), 0);
     } else if (ring != 0 && free_up_to(ring)) {
@@ -340,8 +345,8 @@ bool sender::retry_due() {
     if (left > 0) events_.alarm_within(left);
     if (left == 0) {
         awaited_.retry_at_ns = 0;
-        awaited_.set(what::room, 0);
-        awaited_.set(what::ring, 0);
+        awaited_.set(reason::room, 0);
+        awaited_.set(reason::ring, 0);
     }
     return left == 0;
 }
@@ -371,24 +376,27 @@ std::int32_t sender::flush(std::int64_t timeout_ns) {
         return 0;
     }
     patience patience(timeout_ns);
-    std::int32_t r = wait(until, patience, what::flush);
+    std::int32_t r = wait(until, patience, reason::flush);
     if (r != -EAGAIN && r != -ETIMEDOUT) return r;
     return static_cast<std::int32_t>(std::min<std::uint64_t>(unreleased(), INT32_MAX));
 }
 
 std::int32_t sender::arm() {
     armed_ = false;
-    wake();
+    set_awake();
     look(0);
     shrink_if_idle();
-    bool due = retry_due();
-    if (awaited_.links && audience_.all_linked()) due = !(awaited_.links = false);
+    bool due = take_due_retry();
+    if (awaited_.links && audience_.all_linked()) {
+        awaited_.links = false;
+        due = true;
+    }
     stay_findable();
     std::uint64_t position = awaited_.nearest();
-    bool nothing = !due && (position == 0 || settle(position));
+    bool may_sleep = !due && (position == 0 || settle(position));
     // After the looks, which may have taken the bell of an interrupt: nothing else would make the fd ready for it.
     if (events_.take_interrupt()) return -ECANCELED;
-    if (!nothing) return 0;
+    if (!may_sleep) return 0;
     show();
     armed_ = true;
     return 1;
@@ -429,7 +437,7 @@ std::int32_t sender::stats(ipc_sender_counters &out) {
     out.id = self_.id;
     out.capacity = rings_.now().capacity();
     out.used = rings_.head() - rings_.tail();
-    out.largest = rings_.sizes().most / 2;
+    out.largest = rings_.sizes().largest();
     audience_.fill(out);
     return 0;
 }

@@ -83,24 +83,24 @@ class sender {
     int look(std::int64_t timeout_ns);
     void stay_findable();
 
-    // Writing. At once it is done nearly always, in a flood: there is room, and nothing else to be done.
+    // Writing. In a flood reserve_at_once() nearly always does it: there is room, and nothing else to be done.
     bool reserve_at_once(std::size_t size, void *&data);
-    // Apart, so that what is done at once needs no stack.
+    // Not inlined: the fast path then needs no stack frame.
     [[gnu::noinline]] std::int32_t reserve_any(std::size_t size, void *&data, std::int64_t timeout_ns);
     void lend(std::size_t size, void *&data);
     void ring_receivers();
     [[gnu::noinline]] void ring_fenced();
     [[gnu::noinline]] void ring(outgoing &link);
-    [[gnu::noinline]] void give_leave();
+    [[gnu::noinline]] void allow_unfenced();
 
     // Room.
     void refresh_tail(bool thoroughly = false);
     bool free_up_to(std::uint64_t position);
     void forget_awaited() { awaited_.forget_reached(rings_.tail(), rings_.now().base()); }
     bool settle(std::uint64_t position);
-    void wake();
+    void set_awake();
     int sleep(std::int64_t timeout_ns);
-    std::int32_t wait(std::uint64_t position, patience &p, awaited::what what, bool may_grow = false);
+    std::int32_t wait(std::uint64_t position, patience &p, awaited::reason why, bool may_grow = false);
     std::int32_t await_links(patience &p);
 
     // Rings.
@@ -109,7 +109,7 @@ class sender {
     std::int32_t make_large(std::size_t size, patience &p);
     std::int64_t until_growth();
     bool grow();
-    bool retry_due();
+    bool take_due_retry();
     void shrink_if_idle();
 
     // Telling.
@@ -139,7 +139,7 @@ inline void sender::lend(std::size_t size, void *&data) {
 }
 
 inline bool sender::reserve_at_once(std::size_t size, void *&data) {
-    if (writing_.reserved || writing_.ended || armed_ || size > rings_.sizes().first / 2 || awaited_.calls() ||
+    if (writing_.reserved || writing_.ended || armed_ || size > rings_.sizes().largest_in_first() || awaited_.calls() ||
         links().empty() || !audience_.all_linked() || !rings_.now().fits(size) || !events_.in_rush())
         return false;
     lend(size, data);
@@ -156,7 +156,7 @@ inline void sender::ring_receivers() {
             ring(*link);
     }
     if (fence) ring_fenced();
-    if (++awake_messages_ >= fence_leave::after) give_leave();
+    if (++awake_messages_ >= fence_leave::after) allow_unfenced();
 }
 
 }  // namespace libipc

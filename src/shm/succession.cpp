@@ -21,7 +21,7 @@ void succession::see_again(outgoing &link) {
     seen_receiver &r = seen_.emplace_back(link.receiver, false, link.where());
     r.early = link.take_early();
     r.process = link.process;
-    link.met_again = link.handed_over = true;
+    link.met_again = link.accounted_for = true;
 }
 
 bool succession::give_up_gone(const outgoing_links &links, std::uint64_t head) {
@@ -35,7 +35,7 @@ bool succession::give_up_gone(const outgoing_links &links, std::uint64_t head) {
         if (next != first)
             next->successor = true;
         else
-            vacate({}, {}, head);
+            clear_vacancy(head);
     } else if (!others && !place_awaited) {
         auto last = std::min_element(first, seen_.end(), [](const seen_receiver &a, const seen_receiver &b) {
             return a.where.released < b.where.released;

@@ -35,6 +35,8 @@ class succession {
     // The place that the next receiver takes.
     const place &vacancy() const { return vacancy_; }
     void vacate(const place &where, early_bits early, std::uint64_t head);
+    // The vacant place was taken, or nothing is kept there: until another is, it is at 0, or at `head` once served().
+    void clear_vacancy(std::uint64_t head) { vacate({}, {}, head); }
     // This link has closed, or is gone: its place is the vacant one, and goes on while it releases what it holds.
     void vacate(outgoing &left) { leaver_ = &left; }
     bool is_vacated_by(const outgoing &link) const { return leaver_ == &link; }

@@ -16,9 +16,9 @@ bool turns::any_ready(const peers &all) const {
     return std::ranges::any_of(active_, [&](std::uint32_t i) { return all[i].ready(); });
 }
 
-bool turns::take_back_leave(peers &all) {
+bool turns::forbid_unfenced(peers &all) {
     bool barrier = false;
-    for (std::uint32_t i : active_) barrier |= all[i].link->take_back();
+    for (std::uint32_t i : active_) barrier |= all[i].link->forbid_unfenced();
     return barrier;
 }
 
@@ -45,7 +45,7 @@ bool turns::choose_idle(peers &all) {
     for (std::uint32_t i : active_) {
         peer &p = all[i];
         if (p.gone() || ++p.idle_looks < idle_looks_before_rest) continue;
-        barrier |= p.link->take_back();
+        barrier |= p.link->forbid_unfenced();
         resting_.push_back(i);
     }
     return barrier;
@@ -56,7 +56,7 @@ void turns::rest(peers &all) {
     full_fence();  // as in settle()
     for (std::uint32_t i : resting_) {
         peer &p = all[i];
-        if (p.link->waiting()) {
+        if (p.link->has_frame()) {
             p.link->set_awake();
             p.idle_looks = 0;
         } else {

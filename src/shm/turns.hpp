@@ -57,12 +57,12 @@ class turns {
     }
 
     // The sleeper's part of waking.hpp. True if a membarrier is due before settle().
-    bool take_back_leave(peers &all);
+    bool forbid_unfenced(peers &all);
     // Arms the bells of all. True if nothing is there: the receiver may sleep. Else they are active still.
     bool settle(peers &all);
     // After a sleep: looks again at those that were looked at before it. In a crowd, those that ring are enough.
     template <class F>
-    void wake(F activate);
+    void end_sleep(F activate);
 
     // The same for those alone from which nothing comes. True if a membarrier is due before rest().
     bool choose_idle(peers &all);
@@ -116,7 +116,7 @@ std::int32_t turns::each(peers &all, F take) {
 }
 
 template <class F>
-void turns::wake(F activate) {
+void turns::end_sleep(F activate) {
     if (settled_.size() <= always_active)
         for (std::uint32_t i : settled_) activate(i);
     settled_.clear();

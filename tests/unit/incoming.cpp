@@ -151,7 +151,7 @@ TEST_CASE_FIXTURE(sent, "an empty ring gives nothing, and changes nothing") {
     incoming in = accept();
     link_state before = state();
     m = {sizeof m, nullptr, 1, 2, 3, 4, 5, 6, 7};
-    CHECK_FALSE(in.waiting());
+    CHECK_FALSE(in.has_frame());
     CHECK(take(in, m) == next::nothing);
     CHECK(state() == before);
     CHECK(m.size == 1);
@@ -162,7 +162,7 @@ TEST_CASE_FIXTURE(sent, "a message is delivered before it is released, and held 
     std::uint64_t second = put(0, 100, 1);
     put(second, 300, 2);
     incoming in = accept();
-    CHECK(in.waiting());
+    CHECK(in.has_frame());
     m.link = 77;
     REQUIRE(take(in, m) == next::message);
     CHECK(state() == link_state{.delivered = second, .released = 0, .accepted = 1});
@@ -499,7 +499,7 @@ TEST_CASE_FIXTURE(sent, "a start that passes over what waits rings a sender that
 TEST_CASE_FIXTURE(sent, "the sender need not fence after 1,024 messages without a sleep, and must again before one") {
     hello.membarrier = 1;
     incoming in = accept(IPC_FROM_DEFAULT, true);
-    CHECK_FALSE(in.take_back());
+    CHECK_FALSE(in.forbid_unfenced());
     std::uint64_t at = 0;
     auto one = [&] {
         std::uint64_t next_at = put(at, 20);
@@ -513,12 +513,12 @@ TEST_CASE_FIXTURE(sent, "the sender need not fence after 1,024 messages without 
         one();
         CHECK(link_words().unfenced == 1);
         one();
-        CHECK(in.take_back());
+        CHECK(in.forbid_unfenced());
         CHECK(link_words().unfenced == 0);
-        CHECK_FALSE(in.take_back());
+        CHECK_FALSE(in.forbid_unfenced());
     }
     for (int i = 0; i < 1000; ++i) one();
-    CHECK_FALSE(in.take_back());  // a sleep begins the count again
+    CHECK_FALSE(in.forbid_unfenced());  // a sleep begins the count again
     for (int i = 0; i < 1000; ++i) one();
     CHECK(link_words().unfenced == 0);
 }
@@ -536,7 +536,7 @@ TEST_CASE("the sender must always fence if one of the two has no membarrier") {
             at = next_at;
         }
         CHECK(s.link_words().unfenced == 0);
-        CHECK_FALSE(in.take_back());
+        CHECK_FALSE(in.forbid_unfenced());
     }
 }
 

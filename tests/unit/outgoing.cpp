@@ -233,17 +233,17 @@ TEST_CASE("a bit of a predecessor counts before its message was delivered again"
 
 TEST_CASE("a sender that waits for room says for which, and takes back the leave to release without a fence") {
     linked l(0, 0);
-    l.out.give_leave(true);
+    l.out.allow_unfenced(true);
     CHECK(l.out.words().sender_unfenced == 0);  // the receiver has no membarrier, or has not answered
-    CHECK_FALSE(l.out.take_back());
+    CHECK_FALSE(l.out.forbid_unfenced());
     l.out.receiver_membarrier = true;
-    l.out.give_leave(false);
+    l.out.allow_unfenced(false);
     CHECK(l.out.words().sender_unfenced == 0);
-    l.out.give_leave(true);
+    l.out.allow_unfenced(true);
     CHECK(l.state() == link_state{.sender_unfenced = 1});
-    CHECK(l.out.take_back());
+    CHECK(l.out.forbid_unfenced());
     CHECK(l.state() == link_state{});
-    CHECK_FALSE(l.out.take_back());
+    CHECK_FALSE(l.out.forbid_unfenced());
     l.out.sleep_until(4096);
     CHECK(l.state() == link_state{.wants = 4096});
     l.out.set_awake();
