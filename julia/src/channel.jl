@@ -1,6 +1,7 @@
 # The verbs of Base that a Channel has. They may be used by any number of tasks, and what they return is the caller's own.
 
-next(finish::F, r::Receiver, timeout=nothing) where {F} = passing_over(attempt, finish, r, timeout, false, UNTRIED)
+# What finish makes of the next message. It allocates, so this is the slow path, where Ctrl-C waits.
+next(finish::F, r::Receiver) where {F} = slowly(r, Request(look, finish, nothing, false), UNTRIED)
 
 function copy_of_next(h::Handle)
     raw = unsafe_load(h.next)
@@ -13,7 +14,7 @@ take_now(h::Handle) = (size = size_if_there(h); size < 0 ? nothing : copied_next
 
 function take_next(h::Handle)
     v = copy_of_next(h)
-    code = locked(() -> consume(h), h)
+    code = consume(h)
     code < 0 && throw_error(h, code)
     return v
 end
@@ -32,12 +33,12 @@ String(take!(r))    # "word"
 """
 function Base.take!(r::Receiver)
     h = r.handle
+    begin_verb(h, nothing)
     if one_thread()
-        begin_verb(h, nothing)
         v = verb(() -> take_now(h))
         v === nothing || return v
     end
-    return next(take_next, r)::Vector{UInt8}
+    return next(take_next, r)
 end
 Base.popfirst!(r::Receiver) = take!(r)
 
@@ -53,8 +54,8 @@ put!(s, "next")
 String(fetch(r)) == String(take!(r))    # true
 ```
 """
-Base.fetch(r::Receiver) = next(copy_of_next, r)::Vector{UInt8}
-Base.wait(r::Receiver) = next(h -> nothing, r)
+Base.fetch(r::Receiver) = (begin_verb(r.handle, nothing); next(copy_of_next, r))
+Base.wait(r::Receiver) = at_once(r, Request(look, h -> nothing, nothing, false))
 
 """
     isready(r::Receiver)
@@ -73,7 +74,7 @@ isready(r)    # true
 function Base.isready(r::Receiver)
     isopen(r) || is_foreign(r.handle) || return false
     try
-        next(h -> true, r, 0)
+        at_once(r, Request(look, h -> true, 0, false))
     catch e
         e isa TimeoutError || rethrow()
         false
@@ -111,24 +112,10 @@ sum(only(reinterpret(Int, take!(r))) for _ in 1:3)    # 6
 ```
 """
 function Base.put!(s::Sender, data; tag::Integer=0)
-    put_bytes(s, data, tagged(tag))
+    deliver(s, data, tagged(tag), nothing, false)
     return data
 end
 Base.push!(s::Sender, data) = put!(s, data)
-
-function put_bytes(s::Sender, data::StridedArray, tag::UInt64)
-    contiguous(data)
-    GC.@preserve data send_bytes(s, Ptr{UInt8}(pointer(data)), sizeof_elements(data), tag, nothing, false)
-end
-put_bytes(s::Sender, data::Union{String,SubString{String}}, tag::UInt64) =
-    GC.@preserve data send_bytes(s, pointer(data), sizeof(data), tag, nothing, false)
-put_bytes(s::Sender, data::AbstractString, tag::UInt64) = put_bytes(s, String(data), tag)
-put_bytes(s::Sender, data::AbstractArray, tag::UInt64) = send(s, data)  # which says why not
-function put_bytes(s::Sender, x::T, tag::UInt64) where {T}
-    isbitstype(T) && sizeof(T) > 0 || return send(s, x)  # which says why not
-    copy = Ref(x)
-    GC.@preserve copy send_bytes(s, Ptr{UInt8}(Base.unsafe_convert(Ptr{T}, copy)), sizeof(T), tag, nothing, false)
-end
 
 """
     close(r::Receiver)

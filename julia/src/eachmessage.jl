@@ -35,27 +35,15 @@ Base.eltype(::Type{EachMessage}) = Message
 Base.IteratorSize(::Type{EachMessage}) = Base.SizeUnknown()
 
 @inline function Base.iterate(each::EachMessage, _=nothing)
-    r = each.receiver
-    h = r.handle
-    begin_verb(h, nothing)
-    code = UNTRIED
-    if tryenter(h)
-        code = look_on(h)
-        if code == IPC_MESSAGE
-            m = turn(h)
-            leave(h)
-            return m, nothing
-        end
-        leave(h)
-    end
-    return iterate_slowly(each, code)
+    m = at_once(each, receiving(nothing), each.receiver.handle)
+    return m === nothing ? nothing : (m, nothing)
 end
 
-@noinline function iterate_slowly(each::EachMessage, code::Int32)
+@noinline function slowly(each::EachMessage, request::Request, code::Int32)
     r = each.receiver
     while true
-        result = await_unless_closed(r, code)
-        result isa Message && return result, nothing
+        result = await_unless_closed(r, request, code)
+        result isa Message && return result
         if result === nothing
             each.finished === nothing && return nothing
             throw_closed(r)
@@ -67,9 +55,9 @@ end
 end
 
 # A message, news, or nothing if r is closed, as iteration of a closed Channel ends.
-function await_unless_closed(r::Receiver, code::Int32)
+function await_unless_closed(r::Receiver, request::Request, code::Int32)
     try
-        return await(attempt_on, give_view, r, nothing, typemax(Int64), true, code)
+        return await(r, request, deadline(nothing), code)
     catch e
         e isa InvalidStateException && e.state === :closed || rethrow()
         return nothing

@@ -4,9 +4,10 @@
 # collected, and whoever exchanges the library finds all handles in `handles`. One that is done with is used again.
 #
 # Who may call. The fast verbs (recv, send) take no lock. Each stores its task into `inside`, looks at `gate`, calls, and
-# clears `inside`. Everything else holds the handle, by lock(h). Who must be alone (stats, close, exchanging the library)
-# holds it, sets SHUT in `gate`, lets the kernel run a barrier on all threads, and waits until `inside` is clear: a fast
-# verb that has not seen SHUT has shown itself in `inside`. So the fast verbs pay for two stores and a load.
+# clears `inside`: by attempt_once (waiting.jl), or inside() where nothing is waited for. Everything else holds the handle,
+# by lock(h). Who must be alone (stats, close, exchanging the library) holds it, sets SHUT in `gate`, lets the kernel run a
+# barrier on all threads, and waits until `inside` is clear: a fast verb that has not seen SHUT has shown itself in
+# `inside`. So the fast verbs pay for two stores and a load.
 #
 # The collector, and those who come by the table of handles. Who uses a Receiver or Sender keeps it from being collected.
 # Who comes by `handles` (opening tells the senders of this process; the library is exchanged), or by a Message that is
@@ -284,6 +285,14 @@ unclaim(h::Handle) = (h.holders[] = 0; nothing)
 
 # ---- The fast way in ----
 
+# Calls f(h) inside, or otherwise(h) if the slow way must be taken. f is inlined, and neither throws nor allocates.
+@inline function inside(f::F, otherwise::G, h::Handle) where {F,G}
+    tryenter(h) || return otherwise(h)
+    result = f(h)
+    leave(h)
+    return result
+end
+
 # False if the slow way must be taken. After true, leave(h).
 @inline function tryenter(h::Handle)
     h.gate == session.number || return false
@@ -307,13 +316,13 @@ end
 
 # ---- Holding the handle ----
 
-# Calls f(), which calls the library and nothing that could throw.
+# Calls f(h), which calls the library and nothing that could throw.
 @inline function locked(f::F, h::Handle) where {F}
     task = me()
     h.inside == C_NULL || h.inside == task || throw(ConcurrencyError(h.url))
     h.inside = task
     compiler_fence()
-    result = f()
+    result = f(h)
     leave(h)
     return result
 end

@@ -117,6 +117,18 @@ end
                    slot_address(h.slot), h.slot.generation, session.number)
 end
 
+@inline size_of_next(h::Handle) = unsafe_load(h.next).size % Int
+
+# Takes the message in h.next as a copy if it has one of these sizes. Returns its size.
+@inline function copy_next(h::Handle, to::Ptr{UInt8}, sizes::UnitRange{Int})
+    size = size_of_next(h)
+    if size in sizes
+        unsafe_copyto!(to, unsafe_load(h.next).data, size)
+        consume(h)
+    end
+    return size
+end
+
 # The message in h.next has been copied: ends that and the last view.
 @inline function consume(h::Handle)
     h.viewing && end_view(h)
@@ -142,41 +154,10 @@ m = recv(r; timeout=1)
 m.tag, String(m)    # (1, "12")
 ```
 """
-@inline function Sockets.recv(r::Receiver; timeout::Union{Nothing,Real}=nothing)
-    h = r.handle
-    begin_verb(h, timeout)
-    code = UNTRIED
-    if tryenter(h)
-        code = timeout === nothing ? look_on(h) : look(h)
-        if code == IPC_MESSAGE
-            m = turn(h)
-            leave(h)
-            return m
-        end
-        leave(h)
-    end
-    return recv_slowly(r, timeout, code)
-end
+@inline Sockets.recv(r::Receiver; timeout::Union{Nothing,Real}=nothing) = at_once(r, receiving(timeout))
 
-@noinline recv_slowly(r::Receiver, timeout, code::Int32) =
-    passing_over(timeout === nothing ? attempt_on : attempt, give_view, r, timeout, true, code)
-
-# Waits for a message; ends and deaths of senders go by.
-function passing_over(attempt::A, finish::F, r::Receiver, timeout, alone::Bool, code::Int32) where {A,F}
-    limit = deadline(timeout)
-    while true
-        result = await(attempt, finish, r, timeout, limit, alone, code)
-        result isa News || return result
-        tell(r, result)
-        code = UNTRIED
-    end
-end
-
-# Holding it, as await calls them.
-attempt(h::Handle) = locked(() -> look(h), h)
-give_view(h::Handle) = locked(() -> turn(h), h)
-
-attempt_on(h::Handle) = locked(() -> look_on(h), h)
+# What waits without a time-out goes on only with a message.
+@inline receiving(timeout) = Request(timeout === nothing ? look_on : look, turn, timeout, true)
 
 # A sender ended or died: the receiver goes on.
 @inline function tell(r::Receiver, news::News)
@@ -246,21 +227,10 @@ element_type(::Type{Vector{T}}) where {T} = T
 element_type(::Type{T}) where {T} = T
 
 @inline function recv_owned(r::Receiver, ::Type{T}, timeout) where {T}
-    h = r.handle
-    begin_verb(h, timeout)
-    while true
-        if tryenter(h)
-            if look(h) == IPC_MESSAGE && unsafe_load(h.next).size == sizeof(T)
-                value = unsafe_load(Ptr{T}(unsafe_load(h.next).data))
-                consume(h)
-                leave(h)
-                return value
-            end
-            leave(h)
-        end
-        size = await_next(r, timeout)
-        size == sizeof(T) || throw_misfit(T, size, sizeof(T))
-    end
+    value = Ref{T}()
+    size = GC.@preserve value await_copy(r, Ptr{UInt8}(Base.unsafe_convert(Ptr{T}, value)), sizeof(T):sizeof(T), timeout)
+    size == sizeof(T) || throw_misfit(T, size, sizeof(T))
+    return value[]
 end
 
 # What is allocated must have the size of the message, which may be another one afterwards.
@@ -277,50 +247,24 @@ end
 # A copy of the next message if it has this size, or nothing. Where Ctrl-C waits: what is allocated is a safepoint.
 function copied_next(::Type{T}, h::Handle, size::Int) where {T}
     value = T === String ? Base._string_n(size) : T(undef, size ÷ sizeof(element_type(T)))
-    return GC.@preserve value copy_next(h, Ptr{UInt8}(pointer(value)), size) == size ? value : nothing
+    copied = GC.@preserve value copy_if_there(h, Ptr{UInt8}(pointer(value)), size)
+    return copied ? value : nothing
 end
 
 @noinline throw_misfit(T, size, each) = throw(ArgumentError("the message has $size bytes, which is not the size of $T " *
     "(one $(element_type(T)) has $each); it stays the next one"))
 
 # Waits for the next message, which stays the next one. Returns its size.
-@inline function await_next(r::Receiver, timeout)
-    h = r.handle
-    begin_verb(h, timeout)
-    code = UNTRIED
-    if tryenter(h)
-        code = look(h)
-        size = size_of_next(h)
-        leave(h)
-        code == IPC_MESSAGE && return size
-    end
-    return await_next_slowly(r, timeout, code)
-end
-@noinline await_next_slowly(r::Receiver, timeout, code::Int32) =
-    passing_over(attempt, size_of_next, r, timeout, true, code)::Int
-size_of_next(h::Handle) = unsafe_load(h.next).size % Int
+@inline await_next(r::Receiver, timeout) = at_once(r, Request(look, size_of_next, timeout, true))
 
-# The size of the next message if it is there, or -1.
-@inline function size_if_there(h::Handle)
-    tryenter(h) || return -1
-    size = look_at_size(h)
-    leave(h)
-    return size
-end
-@inline look_at_size(h::Handle) = look(h) == IPC_MESSAGE ? size_of_next(h) : -1
+# Waits for the next message, and copies it if it has one of these sizes: else it stays the next one. Returns its size.
+@inline await_copy(r::Receiver, to::Ptr{UInt8}, sizes::UnitRange{Int}, timeout) =
+    at_once(r, Request(look, h -> copy_next(h, to, sizes), timeout, true))
 
-# Copies the next message to where there is room for so many bytes, if it is there and can be done now. Returns its size,
-# or -1.
-@inline function copy_next(h::Handle, to::Ptr{UInt8}, room::Int)
-    tryenter(h) || return -1
-    size = look_at_size(h)
-    if 0 <= size <= room
-        unsafe_copyto!(to, unsafe_load(h.next).data, size)
-        consume(h)
-    end
-    leave(h)
-    return size <= room ? size : -1
-end
+# If it is there and can be had now: its size, or -1; and whether it was copied.
+@inline size_if_there(h::Handle) = inside(h -> look(h) == IPC_MESSAGE ? size_of_next(h) : -1, h -> -1, h)
+@inline copy_if_there(h::Handle, to::Ptr{UInt8}, size::Int) =
+    inside(h -> look(h) == IPC_MESSAGE && copy_next(h, to, size:size) == size, h -> false, h)
 
 """
     recv!(buffer, r::Receiver; timeout=nothing)
@@ -339,14 +283,9 @@ recv!(buffer, r)    # 3
 function recv!(buffer::StridedArray{T}, r::Receiver; timeout::Union{Nothing,Real}=nothing) where {T}
     contiguous(buffer)
     room = sizeof_elements(buffer)
-    begin_verb(r.handle, timeout)
-    while true
-        size = GC.@preserve buffer copy_next(r.handle, Ptr{UInt8}(pointer(buffer)), room)
-        size < 0 || return size
-        size = await_next(r, timeout)
-        size <= room ||
-            throw(ArgumentError("the message has $size bytes, and the buffer $room; it stays the next one"))
-    end
+    size = GC.@preserve buffer await_copy(r, Ptr{UInt8}(pointer(buffer)), 0:room, timeout)
+    size <= room || throw(ArgumentError("the message has $size bytes, and the buffer $room; it stays the next one"))
+    return size
 end
 
 """
@@ -367,48 +306,63 @@ String(recv_blocking(r; timeout=1))    # "tick"
 """
 function recv_blocking(r::Receiver; timeout::Union{Nothing,Real}=nothing)
     h = r.handle
-    limit = deadline(timeout)
+    check_seconds(timeout)
+    see_interrupt(h)
+    return attempt_once(Blocking(r), receiving(timeout), h)
+end
+
+# A receiver that waits with its thread.
+struct Blocking
+    receiver::Receiver
+end
+
+@noinline function slowly(blocking::Blocking, request::Request, code::Int32)
+    r = blocking.receiver
+    h = r.handle
+    limit = deadline(request.timeout)
     while true
-        GC.safepoint()
-        h.interrupted && throw_interrupted(h)
-        if !tryenter(h)
+        if code == UNTRIED
             wait_for_gate(r)
-            continue
-        end
-        code = timeout === nothing ? look_on(h) : look(h)
-        if code == IPC_MESSAGE
-            m = turn(h)
-            leave(h)
-            return m
         elseif code > 0
-            news = take_news(h)
-            leave(h)
-            tell(r, news)
-            continue
+            news = inside(take_news, h -> nothing, h)
+            news === nothing || tell(r, news)
+        else
+            code == EAGAIN && (code = block(h, limit))
+            (code == ETIMEDOUT || code == EAGAIN) && throw(TimeoutError(in_the_way(r, request.timeout), request.timeout))
+            code < 0 && code != ECANCELED && code != EINTR && throw_error(h, code)
         end
-        leave(h)
-        code == EAGAIN && (code = block(h, limit))
-        if code == ETIMEDOUT || code == EAGAIN
-            throw(TimeoutError(in_the_way(r, timeout), timeout))
-        elseif code < 0 && code != ECANCELED && code != EINTR
-            throw_error(h, code)
-        end
+        see_interrupt(h)
+        result = attempt_once(Once(), request, h)
+        result isa Int32 || return result
+        code = result
     end
 end
 
+# For one attempt, which gives its code if it does not succeed.
+struct Once end
+slowly(::Once, ::Request, code::Int32) = code
+
+# Ctrl-C, or that of LibIPC.interrupt.
+@inline function see_interrupt(h::Handle)
+    GC.safepoint()
+    h.interrupted && throw_interrupted(h)
+    return
+end
+
 # Waits in the library for what the next look finds.
-@noinline function block(h::Handle, limit::Int64)
+function block(h::Handle, limit::Int64)
     Base.sigatomic_begin()
-    code = ECANCELED
-    if tryenter(h)
-        h.blocking = true
-        code = ipc_receiver_receive_gcsafe(h.pointer, h.next, nanoseconds_until(limit))
-        h.blocking = false
-        code > 0 && (h.pending = code)
-        leave(h)
-        h.attended || was_used(h)
-    end
+    code = inside(h -> look_blocking(h, limit), h -> ECANCELED, h)
+    h.attended || was_used(h)
     Base.sigatomic_end()
+    return code
+end
+
+@inline function look_blocking(h::Handle, limit::Int64)
+    h.blocking = true
+    code = ipc_receiver_receive_gcsafe(h.pointer, h.next, nanoseconds_until(limit))
+    h.blocking = false
+    code > 0 && (h.pending = code)
     return code
 end
 
@@ -477,13 +431,7 @@ LibIPC.stats(r).held    # 0
     slot = slot_of(m)
     h = slot.handle::Handle
     h.free === no_slot && add_slot(h)
-    if tryenter(h)
-        done = hold_inside(h, slot)
-        leave(h)
-    else
-        done = hold_slowly(h, slot)
-    end
-    done || throw_held()
+    inside(h -> hold_inside(h, slot), h -> hold_slowly(h, slot), h) || throw_held()
     return m
 end
 
@@ -498,7 +446,7 @@ end
 end
 
 @noinline hold_slowly(h::Handle, slot::Slot) =
-    quietly(() -> holding(() -> locked(() -> hold_inside(h, slot), h), h))
+    quietly(() -> holding(() -> locked(h -> hold_inside(h, slot), h), h))
 @noinline throw_held() = throw(ArgumentError("the message is held already"))
 
 """
@@ -521,12 +469,7 @@ release(a)
     check(m)
     slot = slot_of(m)
     h = slot.handle::Handle
-    if tryenter(h)
-        code = release_inside(h, slot, m)
-        leave(h)
-    else
-        code = release_slowly(h, slot, m)
-    end
+    code = inside(h -> release_inside(h, slot, m), h -> release_slowly(h, slot, m), h)
     code < 0 && throw_error(h, code)
     return
 end
@@ -544,7 +487,7 @@ end
 @noinline release_slowly(h::Handle, slot::Slot, m::Message) = quietly() do
     holding(h) do
         check(m)
-        code = locked(() -> release_inside(h, slot, m), h)
+        code = locked(h -> release_inside(h, slot, m), h)
         h.gate & CLOSED != 0 && forget_if_done(h)
         return code
     end

@@ -80,19 +80,36 @@ send(s, (x=1, y=2.0); tag=3)
 [recv(r).tag for _ in 1:3]    # [1, 2, 3]
 ```
 """
-@inline function Sockets.send(s::Sender, data::StridedArray; tag::Integer=0, timeout::Union{Nothing,Real}=nothing)
-    contiguous(data)
-    GC.@preserve data send_bytes(s, Ptr{UInt8}(pointer(data)), sizeof_elements(data), tagged(tag), timeout, true)
+@inline Sockets.send(s::Sender, data; tag::Integer=0, timeout::Union{Nothing,Real}=nothing) =
+    deliver(s, data, tagged(tag), timeout, true)
+
+# What `send` and `put!` do; `alone` is for one task at a time.
+@inline function deliver(s::Sender, data, tag::UInt64, timeout, alone::Bool)
+    data isa AbstractString && !(data isa Text) && return deliver(s, String(data), tag, timeout, alone)
+    return GC.@preserve data at_once(s, Request(sending(data, tag), h -> nothing, timeout, alone))
 end
-@inline function Sockets.send(s::Sender, data::Union{String,SubString{String}}; tag::Integer=0,
-                              timeout::Union{Nothing,Real}=nothing)
-    GC.@preserve data send_bytes(s, pointer(data), sizeof(data), tagged(tag), timeout, true)
-end
-Sockets.send(s::Sender, data::AbstractString; options...) = send(s, String(data); options...)
-Sockets.send(::Sender, data::AbstractArray; options...) = throw(ArgumentError(
+
+const Text = Union{String,SubString{String}}  # whose bytes lie in one piece
+
+# The attempt to send it, by what it is.
+@inline sending(data::Text, tag::UInt64) = sending(pointer(data), sizeof(data), tag)
+@inline sending(data::StridedArray, tag::UInt64) =
+    (contiguous(data); sending(Ptr{UInt8}(pointer(data)), sizeof_elements(data), tag))
+@inline sending(p::Ptr{UInt8}, n::Int, tag::UInt64) = h -> ipc_sender_send(h.pointer, p, n, tag, 0)
+sending(data::AbstractArray, ::UInt64) = throw(ArgumentError(
     "the elements of a $(typeof(data)) don't lie in memory in one piece: send `collect(data)`"))
-@inline Sockets.send(s::Sender, x::T; tag::Integer=0, timeout::Union{Nothing,Real}=nothing) where {T} =
-    send_value(s, x, tagged(tag), timeout)
+@inline function sending(x::T, tag::UInt64) where {T}
+    isbitstype(T) || throw(ArgumentError("a $T can't be sent: give a string, an array of isbits elements, or an isbits value"))
+    sizeof(T) == 0 && throw(ArgumentError("$x has no bytes to be sent: give UInt8[] for an empty message"))
+    return h -> send_inside(h, x, tag)
+end
+
+@inline function send_inside(h::Handle, x::T, tag::UInt64) where {T}
+    code = ipc_sender_reserve(h.pointer, sizeof(T), room_address(h), 0)
+    code == 0 || return code
+    unsafe_store!(Ptr{T}(h.room), x)
+    return ipc_sender_commit(h.pointer, sizeof(T), tag)
+end
 
 """
     send(f, s::Sender, nbytes; tag=0, timeout=nothing)
@@ -150,68 +167,11 @@ sizeof_elements(data::AbstractArray) = length(data) * sizeof(eltype(data))
 @inline tagged(tag::Integer) =
     0 <= tag <= typemax(UInt64) ? tag % UInt64 : throw(ArgumentError("the tag is $tag: give 0 to 2^64 - 1"))
 
-@inline function send_bytes(s::Sender, p::Ptr{UInt8}, n::Int, tag::UInt64, timeout, alone::Bool)
-    h = s.handle
-    code = UNTRIED
-    if alone || one_thread()
-        begin_verb(h, timeout)
-        if tryenter(h)
-            code = ipc_sender_send(h.pointer, p, n, tag, 0)
-            leave(h)
-            code == 0 && return
-        end
-    end
-    return send_slowly(s, p, n, tag, timeout, alone, code)
-end
-
-@noinline send_slowly(s::Sender, p::Ptr{UInt8}, n::Int, tag::UInt64, timeout, alone::Bool, code::Int32) =
-    await(h -> locked(() -> ipc_sender_send(h.pointer, p, n, tag, 0), h), h -> nothing, s, timeout, deadline(timeout),
-          alone, code)
-
-@inline function send_value(s::Sender, x::T, tag::UInt64, timeout) where {T}
-    isbitstype(T) || throw(ArgumentError("a $T can't be sent: give a string, an array of isbits elements, or an isbits value"))
-    sizeof(T) == 0 && throw(ArgumentError("$x has no bytes to be sent: give UInt8[] for an empty message"))
-    h = s.handle
-    code = UNTRIED
-    begin_verb(h, timeout)
-    if tryenter(h)
-        code = send_inside(h, x, tag)
-        leave(h)
-        code == 0 && return
-    end
-    return send_value_slowly(s, x, tag, timeout, code)
-end
-
-@inline function send_inside(h::Handle, x::T, tag::UInt64) where {T}
-    code = ipc_sender_reserve(h.pointer, sizeof(T), room_address(h), 0)
-    code == 0 || return code
-    unsafe_store!(Ptr{T}(h.room), x)
-    return ipc_sender_commit(h.pointer, sizeof(T), tag)
-end
-
-@noinline send_value_slowly(s::Sender, x::T, tag::UInt64, timeout, code::Int32) where {T} =
-    await(h -> locked(() -> send_inside(h, x, tag), h), h -> nothing, s, timeout, deadline(timeout), true, code)
-
 @inline function reserve(s::Sender, n::Int, timeout)
     n >= 0 || throw(ArgumentError("a message of $n bytes"))
-    h = s.handle
-    code = UNTRIED
-    begin_verb(h, timeout)
-    if tryenter(h)
-        code = ipc_sender_reserve(h.pointer, n, room_address(h), 0)
-        if code == 0
-            room = give_room(h, n)
-            leave(h)
-            return room
-        end
-        leave(h)
-    end
-    return reserve_slowly(s, n, timeout, code)
+    reserving = h -> ipc_sender_reserve(h.pointer, n, room_address(h), 0)
+    return at_once(s, Request(reserving, h -> give_room(h, n), timeout, true))
 end
-
-@noinline reserve_slowly(s::Sender, n::Int, timeout, code::Int32) =
-    await(h -> locked(() -> ipc_sender_reserve(h.pointer, n, room_address(h), 0), h), h -> give_room(h, n), s, timeout,
-          deadline(timeout), true, code)::Room
 
 @inline function give_room(h::Handle, n::Int)
     h.viewing = true
@@ -222,19 +182,14 @@ end
 # Sends the first n bytes of the room, or with n = -1 nothing.
 @inline function finish_room(s::Sender, n::Int, tag::UInt64)
     h = s.handle
-    if tryenter(h)
-        code = finish_inside(h, n, tag)
-        leave(h)
-    else
-        code = finish_slowly(h, n, tag)
-    end
+    code = inside(h -> finish_inside(h, n, tag), h -> finish_slowly(h, n, tag), h)
     code < 0 && throw_error(h, code)
     return
 end
 
 @noinline finish_slowly(h::Handle, n::Int, tag::UInt64) = quietly() do
     holding(h) do
-        code = locked(() -> finish_inside(h, n, tag), h)
+        code = locked(h -> finish_inside(h, n, tag), h)
         h.gate & CLOSED != 0 && close_sender(h)  # it was closed while the room was being filled
         return code
     end
@@ -261,8 +216,7 @@ flush(s; timeout=1)
 ```
 """
 Base.flush(s::Sender; timeout::Union{Nothing,Real}=nothing) =
-    await(h -> unreleased(locked(() -> ipc_sender_flush(h.pointer, 0), h)), h -> nothing, s, timeout, deadline(timeout),
-          false, UNTRIED)
+    at_once(s, Request(h -> unreleased(ipc_sender_flush(h.pointer, 0)), h -> nothing, timeout, false))
 
 # A number of messages means that it has to wait.
 unreleased(code::Int32) = code > 0 ? EAGAIN : code

@@ -12,7 +12,7 @@ const CLOCK_MONOTONIC_COARSE = 6
     return now[][1] * 1_000_000_000 + now[][2]
 end
 
-# What each fast verb begins with: what may throw, and its one safepoint.
+# What each verb begins with: what may throw, and the one safepoint of a fast one.
 @inline function begin_verb(h::Handle, timeout)
     check_seconds(timeout)
     let_others_run(h)

@@ -22,7 +22,50 @@ function admit(x, alone::Bool)
     return
 end
 
+# What a verb that may have to wait is asked for. Both functions are called inside, with the handle.
+struct Request{A,F,T}
+    attempt::A  # tries once, and returns a code of the library
+    finish::F   # what the verb returns when an attempt has succeeded
+    timeout::T  # as the user gave it
+    alone::Bool # for one task at a time
+end
+
 const UNTRIED = typemin(Int32)
+# So does an attempt end: with 0, or with a message.
+@inline succeeded(code::Int32) = (0 <= code) & (code <= IPC_MESSAGE)
+
+# A verb that may have to wait.
+@inline function at_once(x, request::Request, h::Handle=x.handle)
+    begin_verb(h, request.timeout)
+    return attempt_once(x, request, h)
+end
+
+# The fast path: one attempt, which nearly always succeeds. Where it doesn't, slowly(x, request, code) goes on from its code.
+@inline function attempt_once(x, request::Request, h::Handle)
+    code = UNTRIED
+    if (request.alone || one_thread()) && tryenter(h)
+        code = request.attempt(h)
+        if succeeded(code)
+            result = request.finish(h)
+            leave(h)
+            return result
+        end
+        leave(h)
+    end
+    # Made anew: only here is it stored in memory.
+    return slowly(x, Request(request.attempt, request.finish, request.timeout, request.alone), code)
+end
+
+# The slow path: waits. Senders that end or die meanwhile are told of, and go by.
+@noinline function slowly(x, request::Request, code::Int32)
+    limit = deadline(request.timeout)
+    while true
+        result = await(x, request, limit, code)
+        result isa News || return result
+        tell(x, result)
+        code = UNTRIED
+    end
+end
 
 # A sender has ended or died: what await returns then, to be called again.
 struct News
@@ -30,43 +73,40 @@ struct News
     sender::UInt64
 end
 
-# Calls attempt(h) until it says something other than that it would have to wait, and returns finish(h). Both are called
-# holding h. `code` is what the first attempt said already, if there was one. The time-out is given twice: as the user did,
-# for the error, and as the time at which it ends.
+# Attempts until it would not have to wait, and finishes, holding x. `code` is what the first attempt said already, if there
+# was one; the time-out ends at `limit`.
 #
 # Ctrl-C is seen before each attempt and during a sleep, where nothing is half done, and nowhere else.
-function await(attempt::A, finish::F, x, timeout, limit::Int64, alone::Bool, code::Int32) where {A,F}
-    code == UNTRIED && let_others_run(x.handle)
-    return verb(() -> await_undisturbed(attempt, finish, x, timeout, limit, alone, code))
-end
+await(x, request::Request, limit::Int64, code::Int32) = verb(() -> await_undisturbed(x, request, limit, code))
 
 see_interrupts() = reenable_sigint(() -> nothing)
 
-function await_undisturbed(attempt::A, finish::F, x, timeout, limit::Int64, alone::Bool, code::Int32) where {A,F}
+function await_undisturbed(x, request::Request, limit::Int64, code::Int32)
     h = x.handle
     counted = false
     began = Int64(0)
+    local result  # a return from within would let the compiler think that there may be none
     lock(h)
     try
-        admit(x, alone)
+        admit(x, request.alone)
         code > 0 && (code = UNTRIED)  # it is there still
         while true
-            code == UNTRIED && (unless_meant_for_another(see_interrupts); code = attempt(h))
+            code == UNTRIED && (unless_meant_for_another(see_interrupts); code = locked(request.attempt, h))
             if code != EAGAIN
-                (code == IPC_END || code == IPC_DIED) && return locked(() -> take_news(h), h)
                 code < 0 && throw_error(h, code)
-                began == 0 || learn(h, Int64(time_ns()) - began)
-                return finish(h)
+                succeeded(code) && began != 0 && learn(h, Int64(time_ns()) - began)
+                result = succeeded(code) ? locked(request.finish, h) : locked(take_news, h)
+                break
             end
             now = Int64(time_ns())
             if began == 0
                 began = now
-                code = spin(attempt, h)
+                code = spin(request.attempt, h)
                 code == EAGAIN || continue
             end
-            now < limit || throw(TimeoutError(in_the_way(x, timeout), timeout))
+            now < limit || throw(TimeoutError(in_the_way(x, request.timeout), request.timeout))
             if !counted
-                count_in(h, alone)
+                count_in(h, request.alone)
                 counted = true
             end
             limit == typemax(Int64) || set_alarm(x.watch, limit, now)
@@ -75,6 +115,7 @@ function await_undisturbed(attempt::A, finish::F, x, timeout, limit::Int64, alon
             code = UNTRIED
         end
     finally
+        h.inside == me() && leave(h)  # finishing may allocate, and so throw
         if counted
             limit == typemax(Int64) || !is_open(h) || clear_alarm(x.watch)
             count_out(h)
@@ -83,6 +124,7 @@ function await_undisturbed(attempt::A, finish::F, x, timeout, limit::Int64, alon
         h.waiting > 0 && is_open(h) && interrupt(h)
         unlock(h)
     end
+    return result
 end
 
 function count_in(h::Handle, alone::Bool)
@@ -107,7 +149,7 @@ end
 @noinline function sleep_armed(x)
     h = x.handle
     x.watch.watcher === nothing && prepare_to_wait(x.watch)
-    locked(() -> arm(h), h) == 1 || return
+    locked(arm, h) == 1 || return
     unlock(h)
     try
         unless_meant_for_another(() -> reenable_sigint(() -> wait(x.watch)))
@@ -139,7 +181,7 @@ function spin(attempt::A, h::Handle) where {A}
     limit = Int64(time_ns()) + h.spin_ns
     while Int64(time_ns()) < limit
         for _ in 1:16
-            code = attempt(h)
+            code = locked(attempt, h)
             code == EAGAIN || return code
             ccall(:jl_cpu_pause, Cvoid, ())
         end
