@@ -71,7 +71,7 @@ end
 
 # By whoever leaves h, or has had an event of it.
 @inline function was_used(h::Handle)
-    h.attended = false
+    h.turns.attended = false
     attendant.due || ring_later()
     return
 end
@@ -105,7 +105,7 @@ function let_all_look()
     i = 0
     while (h = handle_at(i += 1)) !== nothing
         tell_if_user_was_ended(h)
-        h.attended || h.waiting > 0 || h.blocking || !is_open(h) || let_look(h) || was_used(h)
+        h.turns.attended || h.waits.tasks > 0 || h.waits.blocking || !is_open(h) || let_look(h) || was_used(h)
     end
     return
 end
@@ -117,7 +117,7 @@ function let_look(h::Handle)
     if free && h.gate & CLOSED == 0
         h.receives ? ipc_receiver_links(h.pointer, Ptr{RawLink}(C_NULL), 0) : ipc_sender_arm(h.pointer)
         control(EPOLL_CTL_MOD, h)
-        h.attended = true
+        h.turns.attended = true
         h.gate &= ~SHUT
     end
     unclaim(h)

@@ -14,7 +14,7 @@
 # held, does not: he holds the handle, and looks only then whether it is open and what it is. A finalizer may wait for
 # nobody and may run within any of these, on their thread or on another. So it takes the handle only if nobody holds it
 # and nobody is inside, and puts itself off to the next collection otherwise; whoever wants to hold the handle meanwhile
-# waits until the finalizer has closed it. `holders` says which: the number of those that hold the handle, or -1. Of
+# waits until the finalizer has closed it. `holders.count` says which: the number of those that hold the handle, or -1. Of
 # `handles_lock` the finalizer makes one try, too. Nothing else keeps opening, closing, exchanging and collecting apart.
 #
 # Ctrl-C. A verb lets an InterruptException out before it has done anything, or while it waits, and not afterwards: so a
@@ -54,62 +54,71 @@ const SHUT = UInt(1)    # somebody is alone inside
 const CLOSED = UInt(2)
 const WAITED = UInt(4)  # tasks wait
 
+# What it has given out: views, or a room.
+mutable struct Views
+    owner::Task          # whom the last one was given to
+    committed::Int       # of a room: how much of it will be sent
+    held::Int
+    orphan::Bool         # the Receiver is gone, the last release ends the handle
+    slots::Vector{Slot}  # all
+    free::Slot           # the first of those that no view uses, or no_slot
+    buffers::Vector{RawMessage}  # what `current` and `next` point to
+end
+Views() = Views(current_task(), 0, 0, false, Slot[], no_slot, [blank(RawMessage), blank(RawMessage)])
+
+# When others had their turn, see turns.jl, and whether it was used, see attending.jl.
+mutable struct Turns
+    left::Int       # calls until the clock is looked at
+    stride::Int     # so many from one look to the next
+    tick_ns::Int    # what the clock said
+    ran_ns::Int     # when others ran last
+    user::WeakRef   # the task whose call looked at the clock last
+    attended::Bool  # nobody has used the handle since the library was let look
+end
+Turns() = Turns(1, 1, 0, coarse_ns(), no_user, false)
+
+# Who waits, and how, see waiting.jl.
+mutable struct Waits
+    tasks::Int         # that wait
+    alone::Bool        # the one that waits is in a fast verb
+    blocking::Bool     # in recv_blocking, which waits
+    interrupted::Bool  # the user asked the blocked thread to stop
+    spin_ns::Int
+    wait_ns::Int       # mean of waits
+    left::Threads.Condition  # a waiting task has left
+end
+Waits(lock::ReentrantLock) = Waits(0, false, false, false, 0, 10 * most_spin_ns, Threads.Condition(lock))
+
+# Who holds the handle.
+struct Holders
+    lock::ReentrantLock
+    count::Threads.Atomic{Int}  # -1: the collector
+end
+Holders() = Holders(ReentrantLock(), Threads.Atomic{Int}(0))
+
+# What each message has to do with stands in it, all else in its parts.
 mutable struct Handle
     inside::Ptr{Cvoid}   # the task whose call is inside the library, or null
     gate::UInt
     pointer::Ptr{Cvoid}  # the library's handle, or null
     slot::Slot           # of the view that recv or reserve gave out last
     viewing::Bool        # that view is good still
-    owner::Task          # that it was given to
     current::Ptr{RawMessage}  # that view's message, as the library wrote it
-    next::Ptr{RawMessage}     # where the library writes the next one
+    next::Ptr{RawMessage}     # where the library writes the next one, and reserve where the room is
     pending::Int32       # what is in `next` and nobody has had: IPC_MESSAGE, IPC_END, IPC_DIED, or 0
-    buffers::NTuple{2,RawMessage}  # of current and next
-    scratch::RawMessage
-    room::Ptr{UInt8}     # where reserve points to
-    committed::Int       # how much of the room will be sent
     receives::Bool
     url::String
-    held::Int            # messages held
-    orphan::Bool         # its Receiver is gone, the last release ends it
-    interrupted::Bool    # the user asked the blocked thread to stop
-    waiting::Int         # tasks that wait
-    alone::Bool          # the one that waits is in a fast verb
-    spin_ns::Int
-    wait_ns::Int         # mean of waits
-    blocking::Bool       # in recv_blocking, which waits
-    user::WeakRef        # the task whose call looked at the clock last, see turns.jl
-    attended::Bool       # nobody has used it since the library was let look, see attending.jl
-    turns::Int           # calls until the clock is looked at, see turns.jl
-    stride::Int          # so many from one look to the next
-    tick_ns::Int         # what the clock said
-    ran_ns::Int          # when others ran last
-    lock::ReentrantLock
-    holders::Threads.Atomic{Int}  # -1: the collector
-    left::Threads.Condition  # a waiting task has left
-    slots::Vector{Slot}      # all of this handle
-    free::Slot               # the first of those that no view uses, or no_slot
+    views::Views
+    turns::Turns
+    waits::Waits
+    holders::Holders
+    # With all fields, so that none is looked at for being there.
     function Handle()
-        h = new(C_NULL, CLOSED, C_NULL)
-        h.slot = Slot(h)
-        h.slots = [h.slot]
-        h.free = no_slot
-        h.viewing = h.receives = h.orphan = h.interrupted = h.alone = h.blocking = h.attended = false
-        h.owner = current_task()
-        h.user = no_user
-        h.room = C_NULL
-        h.scratch = blank(RawMessage)
-        h.buffers = (h.scratch, h.scratch)
-        h.current = buffers_address(h)
-        h.next = h.current + sizeof(RawMessage)
-        h.pending = 0
-        h.committed = h.held = h.waiting = h.spin_ns = h.tick_ns = h.ran_ns = 0
-        h.turns = h.stride = 1
-        h.wait_ns = 10 * most_spin_ns
-        h.url = ""
-        h.lock = ReentrantLock()
-        h.holders = Threads.Atomic{Int}(0)
-        h.left = Threads.Condition(h.lock)
+        views, holders = Views(), Holders()
+        current = pointer(views.buffers)
+        h = new(C_NULL, CLOSED, C_NULL, no_slot, false, current, current + sizeof(RawMessage), 0, false, "", views, Turns(),
+                Waits(holders.lock), holders)
+        h.slot = push!(views.slots, Slot(h))[1]
         return h
     end
 end
@@ -117,19 +126,18 @@ end
 # For a view that is held: made before anything is changed, as this allocates.
 @noinline function add_slot(h::Handle)
     holding(h) do
-        slot = push!(h.slots, Slot(h))[end]
-        slot.next = h.free
-        h.free = slot
+        views = h.views
+        slot = push!(views.slots, Slot(h))[end]
+        slot.next = views.free
+        views.free = slot
     end
     return
 end
 
-# Where the library writes to. Handles don't move and are never freed.
-offset(name) = fieldoffset(Handle, findfirst(==(name), fieldnames(Handle)))
-const buffers_offset, scratch_offset, room_offset = map(offset, (:buffers, :scratch, :room))
-@inline buffers_address(h::Handle) = Ptr{RawMessage}(pointer_from_objref(h) + buffers_offset)
-@inline scratch_address(h::Handle) = Ptr{RawMessage}(pointer_from_objref(h) + scratch_offset)
-@inline room_address(h::Handle) = Ptr{Ptr{UInt8}}(pointer_from_objref(h) + room_offset)
+# Reserve writes where a message's data would be.
+const data_offset = fieldoffset(RawMessage, 2)
+@inline room_address(h::Handle) = Ptr{Ptr{UInt8}}(h.next + data_offset)
+@inline room_of(h::Handle) = unsafe_load(h.next).data
 
 # All that were ever made, and those of them that nobody uses.
 const handles = Handle[]
@@ -144,12 +152,10 @@ function new_handle(pointer::Ptr{Cvoid}, receives::Bool, url::String)
     h.pointer = pointer
     h.receives = receives
     h.url = url
-    h.orphan = h.interrupted = false
     h.pending = 0
-    h.spin_ns = 0
-    h.wait_ns = 10 * most_spin_ns
-    h.ran_ns = coarse_ns()
-    h.user = no_user
+    h.views.orphan = false
+    h.turns = Turns()
+    h.waits = Waits(h.holders.lock)
     h.gate = session.number
     unlock(h)
     return h
@@ -248,18 +254,19 @@ end
 
 # Only where Ctrl-C waits.
 function Base.lock(h::Handle)
-    lock(h.lock)
+    lock(h.holders.lock)
+    count = h.holders.count
     while true
-        holders = h.holders[]
-        holders >= 0 && Threads.atomic_cas!(h.holders, holders, holders + 1) == holders && return
+        before = count[]
+        before >= 0 && Threads.atomic_cas!(count, before, before + 1) == before && return
         ccall(:jl_cpu_pause, Cvoid, ())
         GC.safepoint()
     end
 end
 
 function Base.unlock(h::Handle)
-    h.holders[] = h.holders[] - 1  # nobody else changes it
-    unlock(h.lock)
+    h.holders.count[] -= 1  # nobody else changes it
+    unlock(h.holders.lock)
     return
 end
 
@@ -276,8 +283,8 @@ function holding(@nospecialize(f), h::Handle)
 end
 
 # For a finalizer: without waiting, and not within another's holding it.
-claim(h::Handle) = Threads.atomic_cas!(h.holders, 0, -1) == 0
-unclaim(h::Handle) = (h.holders[] = 0; nothing)
+claim(h::Handle) = Threads.atomic_cas!(h.holders.count, 0, -1) == 0
+unclaim(h::Handle) = (h.holders.count[] = 0; nothing)
 
 @inline me() = pointer_from_objref(current_task())
 # Keeps the compiler from moving accesses to memory across it; no instruction.
@@ -338,7 +345,7 @@ function with_others_out(@nospecialize(f), h::Handle)
         return f()
     finally
         was_shut || (h.gate &= ~SHUT)
-        h.waiting > 0 && interrupt(h)
+        h.waits.tasks > 0 && interrupt(h)
     end
 end
 

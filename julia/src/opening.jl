@@ -66,7 +66,7 @@ foreign_exception(h::Handle) = ArgumentError(
     h = x.handle
     is_foreign(h) && throw(foreign_exception(h))
     # The view that its task had when another task closed the receiver.
-    h.receives && h.viewing && h.owner === current_task() && (end_view(h); forget_if_done(h))
+    h.receives && h.viewing && h.views.owner === current_task() && (end_view(h); forget_if_done(h))
     throw(x.exception)
 end
 
@@ -83,9 +83,9 @@ function shut_held(x, exception::Exception)
     x.exception = exception
     h.gate |= CLOSED
     try
-        h.waiting > 0 && interrupt(h)
-        while h.waiting > 0
-            wait(h.left)
+        h.waits.tasks > 0 && interrupt(h)
+        while h.waits.tasks > 0
+            wait(h.waits.left)
         end
         shut_out(h)
     catch
@@ -103,7 +103,7 @@ end
 function close_inside(h::Handle)
     h.receives || return close_sender(h)
     # Another task may be reading the last view at this moment: it is left to that task.
-    h.viewing && (h.owner === current_task() || istaskdone(h.owner)) && end_view(h)
+    h.viewing && (h.views.owner === current_task() || istaskdone(h.views.owner)) && end_view(h)
     h.pending == IPC_MESSAGE && ipc_receiver_release(h.pointer, h.next)
     h.pending = 0
     left = ipc_receiver_close(h.pointer)
@@ -120,9 +120,9 @@ end
 
 # Held, and x is closed: the release of the last message has freed the library's handle.
 function forget_if_done(h::Handle)
-    h.held == 0 && !h.viewing || return
+    h.views.held == 0 && !h.viewing || return
     h.pointer = C_NULL
-    h.orphan && give_back(h)
+    h.views.orphan && give_back(h)
     return
 end
 
@@ -138,7 +138,7 @@ end
 function finished(x)
     h = x.handle
     is_foreign(h) && return true
-    h.waiting == 0 && claim(h) || return false
+    h.waits.tasks == 0 && claim(h) || return false
     done = (is_open(h) ? close_forgotten(x) : end_last_view(h)) && give_back_forgotten(h)
     unclaim(h)
     return done
@@ -160,14 +160,14 @@ end
 function end_last_view(h::Handle)
     if h.receives && h.viewing
         end_view(h)
-        h.held == 0 && (h.pointer = C_NULL)
+        h.views.held == 0 && (h.pointer = C_NULL)
     end
     return true
 end
 
 function give_back_forgotten(h::Handle)
-    h.held == 0 && return try_give_back(h)
-    h.orphan = true
+    h.views.held == 0 && return try_give_back(h)
+    h.views.orphan = true
     return true
 end
 

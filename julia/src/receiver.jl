@@ -110,7 +110,7 @@ end
     h.current, h.next = h.next, h.current
     h.pending = 0
     h.viewing = true
-    pointer_from_objref(h.owner) == h.inside || (h.owner = current_task())
+    pointer_from_objref(h.views.owner) == h.inside || (h.views.owner = current_task())
     raw = unsafe_load(h.current)
     return Message(raw.data, raw.size % Int, raw.tag, raw.sequence, raw.sender, raw.position, raw.link,
                    raw.flags & IPC_REDELIVERED != 0, raw.flags & IPC_DUPLICATE != 0, raw.flags & IPC_LATE != 0,
@@ -187,7 +187,7 @@ recv(length, r)    # 8
 """
 function Sockets.recv(f::F, r::Receiver; timeout::Union{Nothing,Real}=nothing) where {F}
     h = r.handle
-    h.free === no_slot && add_slot(h)  # so that nothing is allocated between recv and hold
+    h.views.free === no_slot && add_slot(h)  # so that nothing is allocated between recv and hold
     m = hold(recv(r; timeout=timeout))
     result = try
         f(m)
@@ -345,7 +345,7 @@ slowly(::Once, ::Request, code::Int32) = code
 # Ctrl-C, or that of LibIPC.interrupt.
 @inline function see_interrupt(h::Handle)
     GC.safepoint()
-    h.interrupted && throw_interrupted(h)
+    h.waits.interrupted && throw_interrupted(h)
     return
 end
 
@@ -353,15 +353,15 @@ end
 function block(h::Handle, limit::Int64)
     Base.sigatomic_begin()
     code = inside(h -> look_blocking(h, limit), h -> ECANCELED, h)
-    h.attended || was_used(h)
+    h.turns.attended || was_used(h)
     Base.sigatomic_end()
     return code
 end
 
 @inline function look_blocking(h::Handle, limit::Int64)
-    h.blocking = true
+    h.waits.blocking = true
     code = ipc_receiver_receive_gcsafe(h.pointer, h.next, nanoseconds_until(limit))
-    h.blocking = false
+    h.waits.blocking = false
     code > 0 && (h.pending = code)
     return code
 end
@@ -370,7 +370,7 @@ end
 @noinline wait_for_gate(r::Receiver) = on_this_thread(() -> holding(() -> admit(r, true), r.handle))
 
 @noinline function throw_interrupted(h::Handle)
-    h.interrupted = false
+    h.waits.interrupted = false
     throw(InterruptException())
 end
 
@@ -397,7 +397,7 @@ function interrupt(r::Receiver)
     h = r.handle
     holding(h) do
         is_open(h) || throw_closed(r)
-        h.interrupted = true
+        h.waits.interrupted = true
         interrupt(h)
     end
     return
@@ -430,18 +430,19 @@ LibIPC.stats(r).held    # 0
     check(m)
     slot = slot_of(m)
     h = slot.handle::Handle
-    h.free === no_slot && add_slot(h)
+    h.views.free === no_slot && add_slot(h)
     inside(h -> hold_inside(h, slot), h -> hold_slowly(h, slot), h) || throw_held()
     return m
 end
 
 @inline function hold_inside(h::Handle, slot::Slot)
-    fresh = h.free
+    views = h.views
+    fresh = views.free
     (h.slot === slot) & h.viewing & (fresh !== no_slot) || return false
-    h.free = fresh.next
+    views.free = fresh.next
     h.slot = fresh
     h.viewing = false
-    h.held += 1
+    views.held += 1
     return true
 end
 
@@ -477,11 +478,12 @@ end
 @inline function release_inside(h::Handle, slot::Slot, m::Message)
     slot === h.slot && return end_view(h)
     slot.generation += 1
-    slot.next = h.free
-    h.free = slot
-    h.scratch = RawMessage(sizeof(RawMessage), m.data, m.length, m.tag, m.sequence, m.sender, 0, m.link, m.position)
-    h.held -= 1
-    return ipc_receiver_release(h.pointer, scratch_address(h))
+    views = h.views
+    slot.next = views.free
+    views.free = slot
+    views.held -= 1
+    raw = Ref(RawMessage(sizeof(RawMessage), m.data, m.length, m.tag, m.sequence, m.sender, 0, m.link, m.position))
+    return GC.@preserve raw ipc_receiver_release(h.pointer, Base.unsafe_convert(Ptr{RawMessage}, raw))
 end
 
 @noinline release_slowly(h::Handle, slot::Slot, m::Message) = quietly() do

@@ -107,7 +107,7 @@ end
 @inline function send_inside(h::Handle, x::T, tag::UInt64) where {T}
     code = ipc_sender_reserve(h.pointer, sizeof(T), room_address(h), 0)
     code == 0 || return code
-    unsafe_store!(Ptr{T}(h.room), x)
+    unsafe_store!(Ptr{T}(room_of(h)), x)
     return ipc_sender_commit(h.pointer, sizeof(T), tag)
 end
 
@@ -134,7 +134,7 @@ function Sockets.send(f::F, s::Sender, nbytes::Integer; tag::Integer=0,
     room = reserve(s, Int(nbytes), timeout)
     try
         f(room)
-        finish_room(s, s.handle.committed, number)
+        finish_room(s, s.handle.views.committed, number)
     catch
         Base.sigatomic_begin()
         alive(room) && finish_room(s, -1, UInt64(0))
@@ -147,7 +147,7 @@ end
 function Base.truncate(room::Room, n::Integer)
     check(room)
     0 <= n <= room.length || throw(ArgumentError("the room has $(room.length) bytes, not $n"))
-    (slot_of(room).handle::Handle).committed = n
+    (slot_of(room).handle::Handle).views.committed = n
     return room
 end
 
@@ -175,8 +175,8 @@ end
 
 @inline function give_room(h::Handle, n::Int)
     h.viewing = true
-    h.committed = n
-    return Room(h.room, n, slot_address(h.slot), h.slot.generation, session.number)
+    h.views.committed = n
+    return Room(room_of(h), n, slot_address(h.slot), h.slot.generation, session.number)
 end
 
 # Sends the first n bytes of the room, or with n = -1 nothing.

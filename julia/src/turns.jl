@@ -20,21 +20,23 @@ end
 end
 
 @inline function let_others_run(h::Handle)
-    h.turns -= 1
-    h.turns > 0 || look_at_clock(h)
+    turns = h.turns
+    turns.left -= 1
+    turns.left > 0 || look_at_clock(h)
     return
 end
 
 @noinline function look_at_clock(h::Handle)
     unless_meant_for_another(GC.safepoint)
+    turns = h.turns
     now = coarse_ns()
-    h.stride = h.turns = now == h.tick_ns ? min(2 * h.stride, longest_stride) : 1
-    now == h.tick_ns && return
-    h.tick_ns = now
+    turns.stride = turns.left = now == turns.tick_ns ? min(2 * turns.stride, longest_stride) : 1
+    now == turns.tick_ns && return
+    turns.tick_ns = now
     was_used(h)
     note_user(h)
-    now - h.ran_ns < turn_ns && return
-    h.ran_ns = now
+    now - turns.ran_ns < turn_ns && return
+    turns.ran_ns = now
     # Not interrupted within: that would leave a task that runs in the queue of those that are to run. The first one sees
     # what has come, the second runs who has waited for it.
     unless_meant_for_another(() -> uninterrupted(() -> (yield(); yield())))
@@ -76,18 +78,18 @@ const loader = Ref{Union{Nothing,Task}}(nothing)
 
 # A task that fails says nothing by itself, nor does Julia unless somebody waits for it. Weak: a task may be all that keeps
 # the Receiver.
-@inline note_user(h::Handle) = h.user.value === current_task() ? nothing : change_user(h)
+@inline note_user(h::Handle) = h.turns.user.value === current_task() ? nothing : change_user(h)
 @noinline function change_user(h::Handle)
     tell_if_user_was_ended(h)
-    h.user = WeakRef(current_task())
+    h.turns.user = WeakRef(current_task())
     return
 end
 
 # Also by the event loop, so without a switch of tasks.
 function tell_if_user_was_ended(h::Handle)
-    task = h.user.value
+    task = h.turns.user.value
     task isa Task && istaskdone(task) || return
-    h.user = no_user
+    h.turns.user = no_user
     istaskfailed(task) && task.exception isa InterruptException &&
         say_at_once("Ctrl-C has ended a task in the background that used $(h.url)")
     return

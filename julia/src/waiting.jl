@@ -18,7 +18,7 @@ end
 function admit(x, alone::Bool)
     h = x.handle
     is_open(h) || throw_closed(x)
-    (alone ? h.waiting > 0 : h.alone) && throw(ConcurrencyError(h.url))
+    (alone ? h.waits.tasks > 0 : h.waits.alone) && throw(ConcurrencyError(h.url))
     return
 end
 
@@ -94,7 +94,7 @@ function await_undisturbed(x, request::Request, limit::Int64, code::Int32)
             code == UNTRIED && (unless_meant_for_another(see_interrupts); code = locked(request.attempt, h))
             if code != EAGAIN
                 code < 0 && throw_error(h, code)
-                succeeded(code) && began != 0 && learn(h, Int64(time_ns()) - began)
+                succeeded(code) && began != 0 && learn(h.waits, Int64(time_ns()) - began)
                 result = succeeded(code) ? locked(request.finish, h) : locked(take_news, h)
                 break
             end
@@ -121,25 +121,26 @@ function await_undisturbed(x, request::Request, limit::Int64, code::Int32)
             count_out(h)
         end
         # What we saw of the fd's readiness, those who wait still have not seen.
-        h.waiting > 0 && is_open(h) && interrupt(h)
+        h.waits.tasks > 0 && is_open(h) && interrupt(h)
         unlock(h)
     end
     return result
 end
 
 function count_in(h::Handle, alone::Bool)
-    h.waiting += 1
-    h.alone = alone
+    h.waits.tasks += 1
+    h.waits.alone = alone
     h.gate |= WAITED
     return
 end
 
 function count_out(h::Handle)
-    h.waiting -= 1
-    h.alone = false
-    h.waiting == 0 && (h.gate &= ~WAITED)
-    notify(h.left)
-    h.ran_ns = coarse_ns()
+    waits = h.waits
+    waits.tasks -= 1
+    waits.alone = false
+    waits.tasks == 0 && (h.gate &= ~WAITED)
+    notify(waits.left)
+    h.turns.ran_ns = coarse_ns()
     note_user(h)
     was_used(h)
     return
@@ -177,8 +178,8 @@ end
 
 # Attempts again and again, for as long as waits lately took if that was short.
 function spin(attempt::A, h::Handle) where {A}
-    h.spin_ns == 0 && return EAGAIN
-    limit = Int64(time_ns()) + h.spin_ns
+    h.waits.spin_ns == 0 && return EAGAIN
+    limit = Int64(time_ns()) + h.waits.spin_ns
     while Int64(time_ns()) < limit
         for _ in 1:16
             code = locked(attempt, h)
@@ -188,13 +189,13 @@ function spin(attempt::A, h::Handle) where {A}
         GC.safepoint()
     end
     # In vain: no more of it until several short waits have been seen.
-    h.wait_ns = 10 * most_spin_ns
+    h.waits.wait_ns = 10 * most_spin_ns
     return EAGAIN
 end
 
-function learn(h::Handle, waited_ns::Int64)
-    h.wait_ns += (min(waited_ns, 10 * most_spin_ns) - h.wait_ns) ÷ 4
-    h.spin_ns = Sys.CPU_THREADS == 1 || h.wait_ns > most_spin_ns ÷ 2 ? 0 : min(2 * h.wait_ns + 5_000, most_spin_ns)
+function learn(waits::Waits, waited_ns::Int64)
+    waits.wait_ns += (min(waited_ns, 10 * most_spin_ns) - waits.wait_ns) ÷ 4
+    waits.spin_ns = Sys.CPU_THREADS == 1 || waits.wait_ns > most_spin_ns ÷ 2 ? 0 : min(2 * waits.wait_ns + 5_000, most_spin_ns)
     return
 end
 

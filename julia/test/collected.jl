@@ -143,7 +143,7 @@ test("threads open, forget, close, exchange and collect at random, and nothing i
             try wait(t) catch; println(stderr, "seed \$seed"); rethrow() end
         end
         timedwait(() -> (GC.gc(); isempty(LibIPC.Internals.open_handles())), Float64(patience))
-        say((length(LibIPC.Internals.open_handles()), count(h -> h.holders[] != 0 || h.held != 0, LibIPC.Internals.handles)))
+        say((length(LibIPC.Internals.open_handles()), count(h -> h.holders.count[] != 0 || h.views.held != 0, LibIPC.Internals.handles)))
         """; options=`-t 3`) do julia
         expect(julia, "(0, 0)")
     end

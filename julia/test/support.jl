@@ -58,7 +58,7 @@ end
 eventually(condition) = timedwait(condition, Float64(patience); pollint=0.005) == :ok
 
 # So many tasks wait in x: a verb may let others run before it does.
-waits(x, tasks=1) = eventually(() -> x.handle.waiting == tasks)
+waits(x, tasks=1) = eventually(() -> x.handle.waits.tasks == tasks)
 
 # A program that was built beside these tests. A Julia unpacked from another system's packages has its libraries on
 # LD_LIBRARY_PATH, which programs of this system must not get.

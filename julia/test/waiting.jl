@@ -113,7 +113,7 @@ test("time-outs leave nothing behind") do url
         end
         @test held() == before
         @test LibIPC.stats(r).held == 0
-        @test r.handle.waiting == 0 && r.handle.gate == LibIPC.Internals.session.number
+        @test r.handle.waits.tasks == 0 && r.handle.gate == LibIPC.Internals.session.number
         @test r.watch.due_ns == typemax(Int64)
     end
 end
@@ -176,7 +176,7 @@ test("close from another task ends every wait with InvalidStateException") do ur
         s = Sender(url; capacity=65536)
         waiting = @async foreach(_ -> verb(s), 1:5)
         put!(s, zeros(UInt8, 1000))
-        @test eventually(() -> s.handle.waiting > 0)
+        @test eventually(() -> s.handle.waits.tasks > 0)
         @test close(s) > 0
         @test failure(waiting) isa InvalidStateException
     end
@@ -214,7 +214,7 @@ test("a second task in the fast form gets ConcurrencyError, and the first goes o
             @test String(result(first)) == "second"
 
             first = @async foreach(_ -> send(s, zeros(UInt8, 30_000)), 1:3)
-            @test eventually(() -> s.handle.waiting > 0)
+            @test eventually(() -> s.handle.waits.tasks > 0)
             @test failure(@async put!(s, "x")) isa LibIPC.ConcurrencyError
             @test failure(@async send(s, "x")) isa LibIPC.ConcurrencyError
             foreach(_ -> take!(r), 1:3)
