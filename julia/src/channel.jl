@@ -73,13 +73,10 @@ isready(r)    # true
 """
 function Base.isready(r::Receiver)
     isopen(r) || is_foreign(r.handle) || return false
-    try
-        at_once(r, Request(look, h -> true, 0, false))
-    catch e
-        e isa TimeoutError || rethrow()
-        false
-    end
+    return at_once(r, Request(look_once, h -> h.pending == IPC_MESSAGE, nothing, false))
 end
+# Not to wait: to find nothing is a success.
+@inline look_once(h::Handle) = (code = look(h); code == EAGAIN ? Int32(0) : code)
 Base.isempty(r::Receiver) = !isready(r)
 
 @inline function Base.iterate(r::Receiver, _=nothing)
