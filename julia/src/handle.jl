@@ -86,8 +86,9 @@ mutable struct Waits
     spin_ns::Int
     wait_ns::Int       # mean of waits
     left::Threads.Condition  # a waiting task has left
+    folder::String     # where others are looked for, once a time-out has told it: the library looks at all processes for it
 end
-Waits(lock::ReentrantLock) = Waits(0, false, false, false, 0, 10 * most_spin_ns, Threads.Condition(lock))
+Waits(lock::ReentrantLock) = Waits(0, false, false, false, 0, 10 * most_spin_ns, Threads.Condition(lock), "")
 
 # Who holds the handle.
 struct Holders

@@ -111,20 +111,27 @@ any(c -> c.url == "shm://listed" && c.role === :receiver, LibIPC.channels())    
 ```
 """
 function channels()
+    code, memory = listed()
+    code < 0 && throw(IPCError(code, "cannot list the channels: $(strerror(code))"))
+    return GC.@preserve memory [told(p) for p in each_channel(memory, code)]
+end
+
+# How many channels there are, or why they can't be listed, and the RawChannels as bytes.
+function listed()
     loaded()
     memory = UInt8[]
     while true
+        room = length(memory) ÷ sizeof(RawChannel)
         GC.@preserve memory begin
-            p = pointer(memory)
-            room = length(memory) ÷ sizeof(RawChannel)
+            p = Ptr{RawChannel}(room == 0 ? C_NULL : pointer(memory))
             room == 0 || unsafe_store!(Ptr{Csize_t}(p), sizeof(RawChannel))
-            code = counted(() -> ipc_channel_list(room == 0 ? Ptr{RawChannel}(C_NULL) : Ptr{RawChannel}(p), room))
-            code < 0 && throw(IPCError(code, "cannot list the channels: $(strerror(code))"))
-            code <= room && return [told(p + i * sizeof(RawChannel)) for i in 0:(code - 1)]
+            code = counted(() -> ipc_channel_list(p, room))
         end
+        code <= room && return code, memory
         resize!(memory, code * sizeof(RawChannel))
     end
 end
+each_channel(memory, count) = (pointer(memory) + i * sizeof(RawChannel) for i in 0:(count - 1))
 
 # What another process says of itself may be any number.
 figure(n) = Int(min(n, typemax(Int) % UInt64))
@@ -151,13 +158,23 @@ told(l::RawChannelLink) =
 
 # ---- In errors ----
 
-# Where receivers' and senders' names are, as ipc.h says.
-function runtime_folder()
-    set = get(ENV, "IPC_DIR", "")
-    return isempty(set) ? "/dev/shm/ipc-$(ccall(:geteuid, Cuint, ()))" : set
+# Where the names are of those that x could meet, if that is a folder, and the library can look.
+function where_to_meet(x)
+    waits = x.handle.waits
+    isempty(waits.folder) && startswith(x.handle.url, "shm://") && (waits.folder = rarely(folder_of, own_id(x)))
+    return isempty(waits.folder) ? "" : " (the runtime folder is $(waits.folder))"
 end
 
-where_to_meet(x) = startswith(x.handle.url, "shm://") ? " (the runtime folder is $(runtime_folder()))" : ""
+own_id(r::Receiver) = counters(r, ipc_receiver_stats, RawReceiverCounters).id
+own_id(s::Sender) = counters(s, ipc_sender_stats, RawSenderCounters).id
+
+function folder_of(id::UInt64)
+    code, memory = listed()
+    GC.@preserve memory for p in each_channel(memory, code)
+        unsafe_load(Ptr{UInt64}(p + channel_offsets.id)) == id && return unsafe_string(p + channel_offsets.folder)
+    end
+    return ""
+end
 
 within(timeout) = timeout == 0 ? "without waiting" : "within $timeout s"
 

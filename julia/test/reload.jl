@@ -366,29 +366,6 @@ test("a call that does not leave the library in time keeps the old one") do url
     end
 end
 
-struct Limit
-    soft::UInt64
-    hard::UInt64
-end
-const fsize, nofile = 1, 7  # RLIMIT_...
-
-function with_limit(f, which, soft)
-    before = Ref(Limit(0, 0))
-    ccall(:getrlimit, Cint, (Cint, Ptr{Limit}), which, before)
-    ccall(:setrlimit, Cint, (Cint, Ref{Limit}), which, Ref(Limit(soft, before[].hard)))
-    try
-        return f()
-    finally
-        ccall(:setrlimit, Cint, (Cint, Ref{Limit}), which, before)
-    end
-end
-
-function lowest_free_descriptor()
-    fd = ccall(:dup, Cint, (Cint,), 0)
-    ccall(:close, Cint, (Cint,), fd)
-    return fd
-end
-
 test("a full disk, no place for a copy, and no descriptor for it keep the old library") do url
     withenv("TMPDIR" => "/nowhere") do
         @test occursin("can't be copied into /nowhere", refused_file(next_build))

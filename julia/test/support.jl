@@ -102,3 +102,27 @@ expect(process, word) = (line = readline(process); @test line == word)
 sweep(url) = close(Receiver(url))
 
 first_of(iterable) = iterate(iterable)[1]
+
+struct Limit
+    soft::UInt64
+    hard::UInt64
+end
+const fsize, nofile = 1, 7  # RLIMIT_...
+
+# f() under a limit of this process.
+function with_limit(f, which, soft)
+    before = Ref(Limit(0, 0))
+    ccall(:getrlimit, Cint, (Cint, Ptr{Limit}), which, before)
+    ccall(:setrlimit, Cint, (Cint, Ref{Limit}), which, Ref(Limit(soft, before[].hard)))
+    try
+        return f()
+    finally
+        ccall(:setrlimit, Cint, (Cint, Ref{Limit}), which, before)
+    end
+end
+
+function lowest_free_descriptor()
+    fd = ccall(:dup, Cint, (Cint,), 0)
+    ccall(:close, Cint, (Cint,), fd)
+    return fd
+end

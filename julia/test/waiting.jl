@@ -56,6 +56,24 @@ test("a time-out passes, and says who was in the way") do url
     end
 end
 
+test("a time-out names the runtime folder in which the handle looks, whatever IPC_DIR says by then") do url
+    words(x) = (try x isa Sender ? flush(x; timeout=0) : recv(x; timeout=0) catch e; e end).words
+    Receiver(url) do r
+        without_descriptors = with_limit(() -> words(r), nofile, lowest_free_descriptor())
+        @test endswith(without_descriptors, "no sender is connected")
+        withenv("IPC_DIR" => folder) do
+            @test endswith(words(r), " (the runtime folder is $folder/ipc)")
+        end
+    end
+    Sender("$url.alone") do s
+        put!(s, "x")
+        withenv("IPC_DIR" => folder) do
+            @test endswith(words(s), " (the runtime folder is $folder/ipc)")
+        end
+        Receiver(take!, "$url.alone")
+    end
+end
+
 test("a time-out that is none is refused by every verb, also where it need not wait") do url
     Receiver(url) do r
         Sender(url) do s
