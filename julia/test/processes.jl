@@ -112,6 +112,7 @@ test("bytes go to a C++ process and come back unchanged") do url
                 send(s, bytes; tag=size, timeout=patience)
                 m = recv(r; timeout=patience)
                 @test m.tag == size && m == bytes
+                release(m)  # its sender's close waits for the last one
             end
         end
         wait(echo)
