@@ -28,8 +28,7 @@ constexpr std::uint64_t most_capacity = std::uint64_t{1} << 30;
 
 }  // namespace
 
-connection::connection(connections &home, std::size_t slot)
-    : slot(slot), point_(home.uv(), *this), home_(&home) {}
+connection::connection(connections &home, std::size_t slot) : slot(slot), point_(home.uv(), *this), home_(&home) {}
 
 void connection::begin(fd socket) {
     socket_ = std::move(socket);

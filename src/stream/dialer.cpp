@@ -254,22 +254,25 @@ bool dialer::flush() {
 
 void dialer::pump() {
     if (blocked_ || (state_ != state::up && state_ != state::greeting)) return;
-    std::array<std::array<std::byte, header_bytes + most_copied>, frames_a_write> fronts;  // of frames
+    std::array<std::byte, 6 << 10> fronts;  // headers, and what is copied behind them
     std::array<iovec, 2 * frames_a_write> parts;
     std::array<std::size_t, frames_a_write> lengths;
     while (flush()) {
-        std::size_t n = 0, frames = 0;
+        std::size_t n = 0, frames = 0, used = 0;
         bool shut = false;
         outbox_->each([&](const outbox::item &i) {
             if (i.size > most_) return false;
             bool copied = !site_->where.raw && i.size <= most_copied;
+            std::size_t front_bytes = header_bytes + (copied ? i.size : 0);
             if (site_->where.raw) {
                 shut = i.end;
             } else {
-                std::byte *front = fronts[frames].data();
+                if (used + front_bytes > fronts.size()) return false;
+                std::byte *front = fronts.data() + used;
+                used += front_bytes;
                 put({i.end ? kind::end : kind::message, i.size, i.tag, i.sequence}, front);
                 if (copied && i.size != 0) std::memcpy(front + header_bytes, i.payload, i.size);
-                parts[n++] = {front, header_bytes + (copied ? i.size : 0)};
+                parts[n++] = {front, front_bytes};
             }
             if (!copied && i.size != 0) parts[n++] = {i.payload, i.size};
             lengths[frames] = (site_->where.raw ? 0 : header_bytes) + i.size;

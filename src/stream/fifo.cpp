@@ -23,12 +23,11 @@ constexpr std::size_t most_writers = 1024;
 // Of each sender; memory is taken as it is filled.
 constexpr std::uint64_t default_capacity = 64 << 20;
 
-// What could not be had, a descriptor or the FIFO, is tried again.
 // A payload up to this size is copied behind its header: one part is written faster than two.
 constexpr std::size_t most_copied = 128;
 
+// What could not be had, a descriptor or the FIFO, is tried again.
 constexpr std::int64_t retry_ns = 100'000'000;
-
 constexpr std::int64_t first_retry_ns = 1'000'000;
 constexpr std::int64_t last_retry_ns = 200'000'000;
 
@@ -513,9 +512,9 @@ void fifo_outlet::pump() {
             bool copied = c.bytes <= most_copied;
             if (copied && c.bytes != 0) std::memcpy(front + chunk_header_bytes, next.payload + done_, c.bytes);
             iovec parts[2] = {{front, chunk_header_bytes + (copied ? c.bytes : 0)}, {next.payload + done_, c.bytes}};
-            std::uint64_t wrote;  // all of it: see PIPE_BUF
+            std::uint64_t wrote = 0;  // all of it, as it is at most PIPE_BUF
             if (!write(here, std::span(parts).first(copied ? 1 : 2), wrote)) return;
-            done_ += c.bytes;
+            done_ += wrote - chunk_header_bytes;
         }
         if (done_ < next.size) continue;
         done_ = 0;
