@@ -37,12 +37,12 @@ names audience::begin_scan(const speaker &by, bool &came) {
         handle(tag, by);
     });
     drop_gone(by);
+    // No name is used twice: those that are not there any more never come again.
+    std::erase_if(declined_, [&](std::uint64_t id) { return !names_of(id, all, [](const std::string &) {}); });
     return all;
 }
 
 void audience::scan(const names &all, const speaker &by) {
-    // No name is used twice: those that are not there any more never come again.
-    std::erase_if(declined_, [&](std::uint64_t id) { return !names_of(id, all, [](const std::string &) {}); });
     auto &seen = succession_.seen();
     seen.reserve(seen.size() + all.size());
     // The end is a frame like any other: each receiver gets it, also one that comes when all else is released.

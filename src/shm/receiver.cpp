@@ -98,6 +98,7 @@ void receiver::listen() {
     receiver_name::fresh name = name_.make(events_, tell_all);
     if (name_) take_newcomers();  // whoever had connected to the old one
     name_.become(std::move(name), events_);
+    if (shortage_.paused) watch_listener(0);
     watch();
     tell_senders_without_name();  // the watch does not report names that went before it was there
     name_.knock_on_senders(knocker.get());

@@ -55,7 +55,6 @@ void receiver_name::become(fresh name, events &e) {
     name_ = std::move(name.name);
     ++times_;
     findable_ = true;
-    watch(e);
 }
 
 void receiver_name::remove(events &e) {

@@ -27,7 +27,7 @@ class receiver_name {
     };
     // Makes one. tell() is called before it is there. Throws failure.
     fresh make(events &e, const std::function<void()> &tell) const;
-    // From now on it is this one, and what there was before is closed. Watches the folder.
+    // From now on it is this one, and what there was before is closed. The folder is watched no more.
     void become(fresh name, events &e);
     explicit operator bool() const { return !name_.empty(); }
     // From now on nobody finds the receiver.

@@ -229,7 +229,7 @@ std::int32_t sender::wait(std::uint64_t position, patience &p, reason why, bool 
             forget_awaited();
             return 1;
         }
-        return may_grow && until_growth() == 0 && grow() ? 1 : 0;
+        return may_grow && !events_.interrupted() && until_growth() == 0 && grow() ? 1 : 0;
     };
     if (p.none()) {
         // Bytes may be held by a receiver that is gone: a look would tell.
@@ -240,7 +240,7 @@ std::int32_t sender::wait(std::uint64_t position, patience &p, reason why, bool 
     spin_.until([&] { return free_up_to(position) || events_.interrupted(); }, p.left());
     std::int32_t r = wait_until(events_, p, ready, [&](std::int64_t left) {
         std::int64_t growth = may_grow ? until_growth() : -1;
-        if (growth == 0) return 0;
+        if (growth == 0) growth = 1;  // since ready() has asked
         // With as many rings as may be, it grows when the oldest has gone.
         std::uint64_t ring = awaited_.position(reason::ring);
         std::uint64_t until = may_grow && ring > rings_.tail() ? std::min(position, ring) : position;
@@ -258,8 +258,8 @@ std::int32_t sender::wait(std::uint64_t position, patience &p, reason why, bool 
 // receiver.
 std::int32_t sender::await_links(patience &p) {
     auto linked = [&] { return audience_.all_linked() ? 1 : 0; };
-    if (linked()) return 0;
-    awaited_.links = true;
+    awaited_.links = !linked();
+    if (!awaited_.links) return 0;
     if (p.none()) return -EAGAIN;
     std::int32_t r = wait_until(events_, p, linked, [&](std::int64_t left) { return sleep(left); });
     awaited_.links = r < 0;
@@ -293,13 +293,12 @@ std::int32_t sender::make_large(std::size_t size, patience &p) {
             continue;
         }
         // Too much is on the way to receivers that have not looked. As with hellos, it is tried again.
-        if (p.none()) {
+        std::int64_t left = p.left();
+        if (left == 0) {
             forget_awaited();
             awaited_.retry_at_ns = now_ns() + large_retry_ns;
-            return -EAGAIN;
+            return p.none() ? -EAGAIN : -ETIMEDOUT;
         }
-        std::int64_t left = p.left();
-        if (left == 0) return -ETIMEDOUT;
         r = look(sooner(left, large_retry_ns));
         if (events_.take_interrupt()) return -ECANCELED;
         if (r < 0) return r;
