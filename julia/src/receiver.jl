@@ -120,14 +120,18 @@ end
 @inline size_of_next(h::Handle) = unsafe_load(h.next).size % Int
 
 # Takes the message in h.next as a copy if it has one of these sizes. Returns its size.
-@inline function copy_next(h::Handle, to::Ptr{UInt8}, sizes::UnitRange{Int})
+@inline function copy_next(h::Handle, to::Ptr, sizes::UnitRange{Int})
     size = size_of_next(h)
     if size in sizes
-        unsafe_copyto!(to, unsafe_load(h.next).data, size)
+        copy_to(to, unsafe_load(h.next).data, size)
         consume(h)
     end
     return size
 end
+
+# Bytes, or one value, for which no function need be called.
+@inline copy_to(to::Ptr{UInt8}, from::Ptr{UInt8}, size::Int) = unsafe_copyto!(to, from, size)
+@inline copy_to(to::Ptr{T}, from::Ptr{UInt8}, ::Int) where {T} = unsafe_store!(to, unsafe_load(Ptr{T}(from)))
 
 # The message in h.next has been copied: ends that and the last view.
 @inline function consume(h::Handle)
@@ -228,7 +232,7 @@ element_type(::Type{T}) where {T} = T
 
 @inline function recv_owned(r::Receiver, ::Type{T}, timeout) where {T}
     value = Ref{T}()
-    size = GC.@preserve value await_copy(r, Ptr{UInt8}(Base.unsafe_convert(Ptr{T}, value)), sizeof(T):sizeof(T), timeout)
+    size = GC.@preserve value await_copy(r, Ptr{T}(pointer_from_objref(value)), sizeof(T):sizeof(T), timeout)
     size == sizeof(T) || throw_misfit(T, size, sizeof(T))
     return value[]
 end
@@ -258,7 +262,7 @@ end
 @inline await_next(r::Receiver, timeout) = at_once(r, Request(look, size_of_next, timeout, true))
 
 # Waits for the next message, and copies it if it has one of these sizes: else it stays the next one. Returns its size.
-@inline await_copy(r::Receiver, to::Ptr{UInt8}, sizes::UnitRange{Int}, timeout) =
+@inline await_copy(r::Receiver, to::Ptr, sizes::UnitRange{Int}, timeout) =
     at_once(r, Request(look, h -> copy_next(h, to, sizes), timeout, true))
 
 # If it is there and can be had now: its size, or -1; and whether it was copied.

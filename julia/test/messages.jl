@@ -208,6 +208,19 @@ test("a message of another size than was asked for is refused, and stays the nex
     end
 end
 
+test("a value of any plain-data type is received, one without bytes too") do url
+    Receiver(url) do r
+        Sender(url) do s
+            for x in (0x07, -1, 2.5, 'x', (0x01, 2.5, Int8(3)), (a=1, b=(2.0f0, true)), Ptr{Nothing}(8))
+                send(s, x)
+                @test recv(r, typeof(x)) === x
+            end
+            send(s, UInt8[])
+            @test recv(r, Nothing) === nothing
+        end
+    end
+end
+
 test("recv! fills any buffer that lies in one piece") do url
     Receiver(url) do r
         Sender(url) do s
