@@ -263,12 +263,12 @@ end
 
 # Waits for the next message, and copies it if it has one of these sizes: else it stays the next one. Returns its size.
 @inline await_copy(r::Receiver, to::Ptr, sizes::UnitRange{Int}, timeout) =
-    at_once(r, Request(look, h -> copy_next(h, to, sizes), timeout, true))
+    at_once(r, Request(look, @inline(h -> copy_next(h, to, sizes)), timeout, true))
 
 # If it is there and can be had now: its size, or -1; and whether it was copied.
-@inline size_if_there(h::Handle) = inside(h -> look(h) == IPC_MESSAGE ? size_of_next(h) : -1, h -> -1, h)
+@inline size_if_there(h::Handle) = inside(@inline(h -> look(h) == IPC_MESSAGE ? size_of_next(h) : -1), h -> -1, h)
 @inline copy_if_there(h::Handle, to::Ptr{UInt8}, size::Int) =
-    inside(h -> look(h) == IPC_MESSAGE && copy_next(h, to, size:size) == size, h -> false, h)
+    inside(@inline(h -> look(h) == IPC_MESSAGE && copy_next(h, to, size:size) == size), h -> false, h)
 
 """
     recv!(buffer, r::Receiver; timeout=nothing)
@@ -356,7 +356,7 @@ end
 # Waits in the library for what the next look finds.
 function block(h::Handle, limit::Int64)
     Base.sigatomic_begin()
-    code = inside(h -> look_blocking(h, limit), h -> ECANCELED, h)
+    code = inside(@inline(h -> look_blocking(h, limit)), h -> ECANCELED, h)
     h.turns.attended || was_used(h)
     Base.sigatomic_end()
     return code
@@ -435,7 +435,7 @@ LibIPC.stats(r).held    # 0
     slot = slot_of(m)
     h = slot.handle::Handle
     h.views.free === no_slot && add_slot(h)
-    inside(h -> hold_inside(h, slot), h -> hold_slowly(h, slot), h) || throw_held()
+    inside(@inline(h -> hold_inside(h, slot)), h -> hold_slowly(h, slot), h) || throw_held()
     return m
 end
 
@@ -474,7 +474,7 @@ release(a)
     check(m)
     slot = slot_of(m)
     h = slot.handle::Handle
-    code = inside(h -> release_inside(h, slot, m), h -> release_slowly(h, slot, m), h)
+    code = inside(@inline(h -> release_inside(h, slot, m)), h -> release_slowly(h, slot, m), h)
     code < 0 && throw_error(h, code)
     return
 end

@@ -95,13 +95,13 @@ const Text = Union{String,SubString{String}}  # whose bytes lie in one piece
 @inline sending(data::Text, tag::UInt64) = sending(pointer(data), sizeof(data), tag)
 @inline sending(data::StridedArray, tag::UInt64) =
     (contiguous(data); sending(Ptr{UInt8}(pointer(data)), sizeof_elements(data), tag))
-@inline sending(p::Ptr{UInt8}, n::Int, tag::UInt64) = h -> ipc_sender_send(h.pointer, p, n, tag, 0)
+@inline sending(p::Ptr{UInt8}, n::Int, tag::UInt64) = @inline h -> ipc_sender_send(h.pointer, p, n, tag, 0)
 sending(data::AbstractArray, ::UInt64) = throw(ArgumentError(
     "the elements of a $(typeof(data)) don't lie in memory in one piece: send `collect(data)`"))
 @inline function sending(x::T, tag::UInt64) where {T}
     isbitstype(T) || throw(ArgumentError("a $T can't be sent: give a string, an array of isbits elements, or an isbits value"))
     sizeof(T) == 0 && throw(ArgumentError("$x has no bytes to be sent: give UInt8[] for an empty message"))
-    return h -> send_inside(h, x, tag)
+    return @inline h -> send_inside(h, x, tag)
 end
 
 @inline function send_inside(h::Handle, x::T, tag::UInt64) where {T}
@@ -169,8 +169,8 @@ sizeof_elements(data::AbstractArray) = length(data) * sizeof(eltype(data))
 
 @inline function reserve(s::Sender, n::Int, timeout)
     n >= 0 || throw(ArgumentError("a message of $n bytes"))
-    reserving = h -> ipc_sender_reserve(h.pointer, n, room_address(h), 0)
-    return at_once(s, Request(reserving, h -> give_room(h, n), timeout, true))
+    reserving = @inline h -> ipc_sender_reserve(h.pointer, n, room_address(h), 0)
+    return at_once(s, Request(reserving, @inline(h -> give_room(h, n)), timeout, true))
 end
 
 @inline function give_room(h::Handle, n::Int)
@@ -182,7 +182,7 @@ end
 # Sends the first n bytes of the room, or with n = -1 nothing.
 @inline function finish_room(s::Sender, n::Int, tag::UInt64)
     h = s.handle
-    code = inside(h -> finish_inside(h, n, tag), h -> finish_slowly(h, n, tag), h)
+    code = inside(@inline(h -> finish_inside(h, n, tag)), h -> finish_slowly(h, n, tag), h)
     code < 0 && throw_error(h, code)
     return
 end

@@ -22,7 +22,8 @@ function admit(x, alone::Bool)
     return
 end
 
-# What a verb that may have to wait is asked for. Both functions are called inside, with the handle.
+# What a verb that may have to wait is asked for. Both functions are called inside, with the handle, and are to be inlined:
+# where a function begins may be a safepoint (handle.jl).
 struct Request{A,F,T}
     attempt::A  # tries once, and returns a code of the library
     finish::F   # what the verb returns when an attempt has succeeded
