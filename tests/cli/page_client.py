@@ -415,13 +415,13 @@ class Sender(Handle):
 
     def wait_released(self, position, and_linked=False):
         """Sleeps on the space bell until all have released up to there."""
+        def is_so(): return self.gate() >= position and (self.links or not and_linked)
         self.tend()
-        while self.gate() < position or (and_linked and not self.links):
-            waited = [l for l in self.links.values() if l.words[RELEASED] < position]
-            for link in waited: link.words[WANTS] = position
+        while not is_so():
+            for link in self.links.values(): link.words[WANTS] = position
             fence()
-            if self.gate() < position or not waited: self.epoll.poll()
-            for link in waited: link.words[WANTS] = 0
+            if not is_so(): self.epoll.poll()
+            for link in self.links.values(): link.words[WANTS] = 0
             self.tend()
 
     def commit(self, kind, tag=0, data=b"", begin=16):
