@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <new>
 
+#include "packets.hpp"
 #include "system/failure.hpp"
 
 namespace libipc {
@@ -164,7 +165,6 @@ void audience::read_socket(outgoing &link, events &e) {
     for (int times = 0, resets = 0; times < packets_a_look; ++times) {
         std::array<fd, most_fds> fds;
         union {
-            layout::preamble head;
             layout::answer answer;
             layout::notice notice;
         } said{};
@@ -175,14 +175,9 @@ void audience::read_socket(outgoing &link, events &e) {
             link.gone = gone_due_ = true;
             return;
         }
-        auto is = [&](std::uint64_t magic, std::size_t size) {
-            return static_cast<std::size_t>(got.size) == size && said.head.magic == magic &&
-                   said.head.version == layout::version && said.head.size == size;
-        };
-        bool good = is(layout::answer_magic, sizeof said.answer)
-                        ? hear(link, said.answer, std::span(fds).first(got.count), e)
-                    : is(layout::notice_magic, sizeof said.notice) ? hear(link, said.notice, e)
-                                                                   : false;
+        bool good = is_answer(said.answer, got)   ? hear(link, said.answer, std::span(fds).first(got.count), e)
+                    : is_notice(said.notice, got) ? hear(link, said.notice, e)
+                                                  : false;
         if (!good) return refuse(link);
     }
 }

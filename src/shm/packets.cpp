@@ -88,8 +88,12 @@ read_ring map_ring(const layout::ring_place &place, const fd &memory, int link_f
 
 bool is_waiting(const layout::waiting &w, const received &got) { return is(w, layout::waiting_magic, got); }
 
+bool is_answer(const layout::answer &a, const received &got) { return is(a, layout::answer_magic, got); }
+
+bool is_notice(const layout::notice &n, const received &got) { return is(n, layout::notice_magic, got); }
+
 bool is_wake(const layout::notice &n, const received &got) {
-    return is(n, layout::notice_magic, got) && n.what == layout::notice_kind::wake;
+    return is_notice(n, got) && n.what == layout::notice_kind::wake;
 }
 
 bool is_lack(int code) {
