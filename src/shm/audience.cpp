@@ -35,7 +35,7 @@ names audience::begin_scan(const speaker &by, bool &came) {
     scan_due_ = false;  // a knock that is heard now makes the next scan due
     by.events.take(0, [&](event_tag tag) {
         came = true;
-        handle(tag, by);
+        handle(tag, by.events);
     });
     drop_gone(by);
     // No name is used twice: those that are not there any more never come again.
@@ -288,8 +288,7 @@ void audience::take_off_gone(const names &all, events &e) {
 
 // ---- Events ---------------------------------------------------------------------------------------------------------
 
-void audience::handle(event_tag tag, const speaker &by) {
-    events &e = by.events;
+void audience::handle(event_tag tag, events &e) {
     switch (tag.kind) {
         case of::knock:
             name_.hear_knocks();

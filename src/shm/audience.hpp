@@ -46,7 +46,6 @@ class audience {
     const channel_folder &folder() const { return name_.folder(); }
     // Everybody that was seen has a link.
     bool all_linked() const { return succession_.seen().empty(); }
-    std::uint64_t refused() const { return refused_; }
 
     // The folder is to be read.
     void scan_again() { scan_due_ = true; }
@@ -55,7 +54,7 @@ class audience {
     // Sees to it that who comes finds us while we sleep. The folder may be due to be read then.
     void stay_findable(events &e) { scan_due_ |= name_.watch(e, !links_.empty()); }
 
-    void handle(event_tag tag, const speaker &by);
+    void handle(event_tag tag, events &e);
     void drop_gone(const speaker &by);
     // Reads the folder. begin_scan() returns its names, takes all events (`came`: there were some) and drops who has
     // gone. Then the sender refreshes its tail, and scan() links who is new. If either throws (bad_alloc), call

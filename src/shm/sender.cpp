@@ -91,7 +91,7 @@ int sender::look(std::int64_t timeout_ns) {
     bool came = false;
     int r = events_.take(timeout_ns, [&](event_tag tag) {
         came = true;
-        audience_.handle(tag, as_speaker());
+        audience_.handle(tag, events_);
     });
     audience_.drop_gone(as_speaker());
     if (audience_.scan_due()) try {
