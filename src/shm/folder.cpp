@@ -42,7 +42,7 @@ void check_folder(const struct stat &s, const std::string &path, const char *wha
 fd open_own_folder(const std::string &path, const char *what) {
     fd folder;
     // Whoever leaves a channel last removes its folder, perhaps between the two calls.
-    for (int tries = 0; !folder && tries < 100; ++tries) {
+    for (int tries = 0; !folder && tries < most_tries; ++tries) {
         if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
             fail(-errno, "cannot make the {} {}: {}; make it, or set IPC_DIR to a folder of yours with mode 0700", what,
                  quoted(path), errno_words(errno));

@@ -26,6 +26,10 @@ std::string sender_name_text(const handle_name &name);
 std::optional<handle_name> parse_receiver_name(std::string_view text);
 std::optional<handle_name> parse_sender_name(std::string_view text);
 
+// Whoever leaves last removes the folder, perhaps between our opening it and our binding in it; a cleaner of /tmp
+// deletes what it finds, perhaps between our binding and our renaming. So often it is tried again.
+inline constexpr int most_tries = 100;
+
 class channel_folder {
   public:
     channel_folder() = default;

@@ -4,6 +4,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <string_view>
 
 #include "folder.hpp"
@@ -12,7 +13,10 @@
 
 namespace libipc {
 
-// It makes events of::folder. Empty where none is to be had: then its owner looks every second.
+// Where nothing watches, or could be made, it is looked for so often.
+inline constexpr std::int64_t folder_look_ns = 1'000'000'000;
+
+// It makes events of::folder. Empty where none is to be had: then its owner looks every folder_look_ns.
 class folder_watch {
   public:
     folder_watch() = default;

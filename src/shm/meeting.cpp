@@ -6,14 +6,15 @@
 #include <cerrno>
 #include <span>
 
+#include "folder_watch.hpp"
 #include "memory/layout.hpp"
 
 namespace libipc {
 
 namespace {
 
-// A name that was deleted is made again within a second.
-constexpr std::int64_t missing_for_ns = 2'000'000'000;
+// A name that was deleted is made again within folder_look_ns.
+constexpr std::int64_t missing_for_ns = 2 * folder_look_ns;
 
 // Connects to a receiver under one of its names. 0 or -errno.
 int reach(seen_receiver &r, const channel_folder &folder, int knocks, const names &all) {

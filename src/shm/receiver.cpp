@@ -24,7 +24,6 @@ using of = event_tag::of;
 using stage = peer::stage;
 
 constexpr std::int64_t fd_retry_ns = 100'000'000;
-constexpr std::int64_t folder_look_ns = 1'000'000'000;
 constexpr std::int64_t folder_retry_ns = 1'000'000;
 
 // A sender connects and says its hello at once. Of those that have not, so many are kept: one that is dropped though it

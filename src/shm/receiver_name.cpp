@@ -16,10 +16,6 @@ namespace {
 // call takes a fifth of them at most, and leaves some for others.
 constexpr int most_unaccepted = 64;
 
-// Whoever leaves last removes the folder, perhaps between our opening and our binding; a cleaner of /tmp deletes what
-// it finds, perhaps between our binding and our renaming. So often it is tried again.
-constexpr int most_tries = 100;
-
 }  // namespace
 
 receiver_name::fresh receiver_name::make(events &e, const std::function<void()> &tell) const {

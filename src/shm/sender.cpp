@@ -17,7 +17,6 @@ namespace {
 using of = event_tag::of;
 using reason = awaited::reason;
 
-constexpr std::int64_t folder_look_ns = 1'000'000'000;
 constexpr std::int64_t large_retry_ns = 100'000'000;
 constexpr int most_rounds = 4;
 

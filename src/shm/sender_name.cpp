@@ -12,11 +12,7 @@ namespace libipc {
 
 namespace {
 
-constexpr std::int64_t folder_look_ns = 1'000'000'000;
 constexpr std::int64_t check_ns = 500'000'000;
-
-// Whoever leaves last removes the folder, perhaps between our opening and our binding: so often it is tried again.
-constexpr int most_tries = 100;
 
 }  // namespace
 
