@@ -16,9 +16,6 @@ namespace libipc::stream {
 
 namespace {
 
-// A payload up to this size is copied behind its header: one part is written faster than two.
-constexpr std::size_t most_copied = 128;
-
 constexpr std::int64_t first_retry_ns = 1'000'000;
 constexpr std::int64_t last_retry_ns = 200'000'000;
 // A receiver that has refused us is not asked often.

@@ -23,9 +23,6 @@ constexpr std::size_t most_writers = 1024;
 // Of each sender; memory is taken as it is filled.
 constexpr std::uint64_t default_capacity = 64 << 20;
 
-// A payload up to this size is copied behind its header: one part is written faster than two.
-constexpr std::size_t most_copied = 128;
-
 // What could not be had, a descriptor or the FIFO, is tried again.
 constexpr std::int64_t retry_ns = 100'000'000;
 constexpr std::int64_t first_retry_ns = 1'000'000;

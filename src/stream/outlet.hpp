@@ -3,12 +3,16 @@
 
 #include <ipc/ipc.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "outbox.hpp"
 #include "site.hpp"
 
 namespace libipc::stream {
+
+// A payload up to this size is copied behind its header: one part is written faster than two.
+inline constexpr std::size_t most_copied = 128;
 
 class outlet : public watched {
   public:
