@@ -402,10 +402,7 @@ std::int32_t sender::arm() {
 
 std::uint64_t sender::finish(std::int64_t linger_ns) {
     end();
-    events_.take_interrupt();  // one from before would cost messages
-    patience patience(linger_ns);
-    while (flush(patience.left()) == -EINTR) {
-    }
+    linger(events_, linger_ns, [&](std::int64_t left) { return flush(left); });
     return unreleased();
 }
 

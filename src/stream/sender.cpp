@@ -152,10 +152,7 @@ std::int32_t sender::arm() {
 
 std::uint64_t sender::finish(std::int64_t linger_ns) {
     end();
-    site_.waiting.take_interrupt();  // one from before would cost messages
-    patience patience(linger_ns);
-    while (flush(patience.left()) == -EINTR) {
-    }
+    linger(site_.waiting, linger_ns, [&](std::int64_t left) { return flush(left); });
     return unreleased();
 }
 

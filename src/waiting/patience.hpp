@@ -48,4 +48,14 @@ std::int32_t wait_until(events &of, patience &p, Ready ready, Sleep sleep) {
     }
 }
 
+// A close that lingers: flush(left_ns) until it is done, or the time is up. A signal does not cut it short, nor does an
+// interrupt from before, which would cost messages.
+template <class Flush>
+void linger(events &of, std::int64_t linger_ns, Flush flush) {
+    of.take_interrupt();
+    patience patience(linger_ns);
+    while (flush(patience.left()) == -EINTR) {
+    }
+}
+
 }  // namespace libipc
