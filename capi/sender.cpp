@@ -6,6 +6,7 @@
 
 #include "entry.hpp"
 #include "freeze.hpp"
+#include "handle/core.hpp"
 #include "handle/sandbox.hpp"
 #include "memory/layout.hpp"
 #include "stream/sender.hpp"
@@ -75,7 +76,7 @@ int32_t ipc_sender_abort(ipc_sender *s) {
 
 int32_t ipc_sender_send(ipc_sender *s, const void *data, size_t size, uint64_t tag, int64_t timeout_ns) {
     if ((!data && size) || timeout_ns < -1) return -EINVAL;
-    return enter(s, [=](auto &c) { return c.send(data, size, tag, timeout_ns); });
+    return enter(s, [=](auto &c) { return send_copy(c, data, size, tag, timeout_ns); });
 }
 
 int32_t ipc_sender_end(ipc_sender *s) {

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "handoff.hpp"
 #include "ownership.hpp"
@@ -27,20 +28,28 @@ concept handle_core = std::default_initializable<T> && std::constructible_from<T
 };
 
 template <class T>
-concept sender_core = requires(T core, std::size_t size, void *&room, const void *bytes, std::uint64_t tag,
-                               std::int64_t time_ns, ipc_sender_counters &counters, ipc_link *links) {
+concept sender_core = requires(T core, std::size_t size, void *&room, std::uint64_t tag, std::int64_t time_ns,
+                               ipc_sender_counters &counters, ipc_link *links) {
     requires handle_core<T>;
     requires(T::role == IPC_SENDER);
     { core.reserve(size, room, time_ns) } -> std::same_as<std::int32_t>;
     { core.commit(size, tag) } -> std::same_as<std::int32_t>;
     core.abort();
-    { core.send(bytes, size, tag, time_ns) } -> std::same_as<std::int32_t>;
     core.end();
     { core.flush(time_ns) } -> std::same_as<std::int32_t>;
     { core.stats(counters) } -> std::same_as<std::int32_t>;
     { core.links(links, size) } -> std::same_as<std::int32_t>;
     { core.finish(time_ns) } -> std::same_as<std::uint64_t>;  // how many messages are not released
 };
+
+// The copying form of reserve and commit.
+template <class Sender>
+std::int32_t send_copy(Sender &core, const void *data, std::size_t size, std::uint64_t tag, std::int64_t timeout_ns) {
+    void *room;
+    if (std::int32_t r = core.reserve(size, room, timeout_ns); r < 0) return r;
+    if (size != 0) std::memcpy(room, data, size);
+    return core.commit(size, tag);
+}
 
 template <class T>
 concept receiver_core = requires(T core, const T &same, ipc_message &out, const ipc_message &message,

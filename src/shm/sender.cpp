@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "handle/core.hpp"
 #include "litter.hpp"
@@ -142,13 +141,6 @@ std::int32_t sender::reserve_any(std::size_t size, void *&data, std::int64_t tim
     if (growth_.stalled()) growth_.end_stall(now_ns());  // also where a look had found the room
     lend(size, data);
     return 0;
-}
-
-std::int32_t sender::send(const void *data, std::size_t size, std::uint64_t tag, std::int64_t timeout_ns) {
-    void *room;
-    if (std::int32_t r = reserve(size, room, timeout_ns); r < 0) return r;
-    if (size != 0) std::memcpy(room, data, size);
-    return commit(size, tag);
 }
 
 void sender::end() {

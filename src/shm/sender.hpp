@@ -45,7 +45,6 @@ class sender {
         return 0;
     }
     void abort() { writing_.reserved = false; }
-    std::int32_t send(const void *data, std::size_t size, std::uint64_t tag, std::int64_t timeout_ns);
     void end();
     std::int32_t flush(std::int64_t timeout_ns);
     void interrupt() { events_.interrupt(); }

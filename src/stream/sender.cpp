@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
-#include <cstring>
 
 #include "handle/core.hpp"
 #include "waiting/patience.hpp"
@@ -84,13 +83,6 @@ void sender::pump() {
     no_cancel here;
     site_.keep_ready();
     outlet_->pump();
-}
-
-std::int32_t sender::send(const void *data, std::size_t size, std::uint64_t tag, std::int64_t timeout_ns) {
-    void *room;
-    if (std::int32_t r = reserve(size, room, timeout_ns); r < 0) return r;
-    if (size != 0) std::memcpy(room, data, size);
-    return commit(size, tag);
 }
 
 void sender::end() {

@@ -27,7 +27,6 @@ class sender {
     std::int32_t reserve(std::size_t size, void *&data, std::int64_t timeout_ns);
     std::int32_t commit(std::size_t size, std::uint64_t tag);
     void abort() { reserved_ = false; }
-    std::int32_t send(const void *data, std::size_t size, std::uint64_t tag, std::int64_t timeout_ns);
     void end();
     std::int32_t flush(std::int64_t timeout_ns);
     void interrupt() { site_.waiting.interrupt(); }

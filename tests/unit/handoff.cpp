@@ -15,6 +15,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "handle/core.hpp"
 #include "handle/ownership.hpp"
 #include "shm/receiver.hpp"
 #include "shm/sender.hpp"
@@ -132,7 +133,7 @@ struct pair {
     receiver other{parse_url("shm://t", false), IPC_FROM_DEFAULT};
     std::vector<ipc_message> held;
     pair() {
-        for (int i = 0; i < 4; ++i) REQUIRE(tx.send("hello", 5, 7, 0) == 0);
+        for (int i = 0; i < 4; ++i) REQUIRE(send_copy(tx, "hello", 5, 7, 0) == 0);
         for (int i = 0; i < 4; ++i) {
             ipc_message m{};
             m.struct_size = sizeof m;
@@ -156,7 +157,7 @@ struct stream_pair {
         ipc_message m{};
         m.struct_size = sizeof m;
         rx.receive(m, 0);  // takes in who connects
-        for (int i = 0; i < 4; ++i) REQUIRE(tx.send("hello", 5, 7, 0) == 0);
+        for (int i = 0; i < 4; ++i) REQUIRE(send_copy(tx, "hello", 5, 7, 0) == 0);
         for (int i = 0; i < 3; ++i) {
             REQUIRE(rx.receive(m, 1'000'000'000) == IPC_MESSAGE);
             held.push_back(m);
@@ -303,7 +304,7 @@ TEST_CASE_FIXTURE(pair, "adopting takes nothing when memory runs out, wherever t
     // Everything works on: what is held, what comes, both links.
     CHECK(std::memcmp(held[0].data, "hello", 5) == 0);
     for (const ipc_message &m : held) CHECK(rx.release(m) == 0);
-    CHECK(tx.send("again", 5, 8, 0) == 0);
+    CHECK(send_copy(tx, "again", 5, 8, 0) == 0);
     ipc_message m{};
     m.struct_size = sizeof m;
     REQUIRE(rx.receive(m, 0) == IPC_MESSAGE);
@@ -327,7 +328,7 @@ TEST_CASE("adopting a stream takes nothing when memory runs out, wherever that i
             CHECK(std::memcmp(m.data, "hello", 5) == 0);
             CHECK(p.rx.release(m) == 0);
         }
-        CHECK(p.tx.send("again", 5, 8, 0) == 0);
+        CHECK(send_copy(p.tx, "again", 5, 8, 0) == 0);
         for (std::uint64_t tag : {7, 8}) {
             ipc_message m{};
             m.struct_size = sizeof m;
