@@ -79,9 +79,7 @@ void sender::stay_findable() {
 // ---- Looking --------------------------------------------------------------------------------------------------------
 
 speaker sender::as_speaker() {
-    std::optional<std::uint64_t> end;
-    if (writing_.ended) end = writing_.end_position;
-    return {events_, self_, space_bell_.get(), rings_, end, counters_.messages, awaited_.nearest()};
+    return {events_, self_, space_bell_.get(), rings_, writing_.end, counters_.messages, awaited_.nearest()};
 }
 
 int sender::look(std::int64_t timeout_ns) {
@@ -110,7 +108,7 @@ int sender::look(std::int64_t timeout_ns) {
 // ---- Writing --------------------------------------------------------------------------------------------------------
 
 std::int32_t sender::reserve_any(std::size_t size, void *&data, std::int64_t timeout_ns) {
-    if (writing_.ended) return -EPIPE;
+    if (writing_.end) return -EPIPE;
     if (writing_.reserved) return -EINVAL;
     bool large = size > rings_.sizes().largest_in_first();
     if (large && size > rings_.sizes().largest()) return -EMSGSIZE;
@@ -144,8 +142,8 @@ std::int32_t sender::reserve_any(std::size_t size, void *&data, std::int64_t tim
 }
 
 void sender::end() {
-    if (writing_.ended) return;
-    writing_ = {.reserved = false, .size = 0, .ended = true, .end_position = rings_.head()};
+    if (writing_.end) return;
+    writing_ = {.reserved = false, .size = 0, .end = rings_.head()};
     rings_.now().commit_last(layout::kind::end);  // its room is always kept back
     ring_receivers();
     look(0);  // finds who came since the last call: the user may make no other
@@ -344,7 +342,7 @@ bool sender::take_due_retry() {
 // At a look, and never while somebody fills a reservation: it stays where it is.
 void sender::shrink_if_idle() {
     std::uint64_t first = rings_.sizes().first;
-    if (rings_.now().capacity() <= first || writing_.reserved || writing_.ended) return;
+    if (rings_.now().capacity() <= first || writing_.reserved || writing_.end) return;
     refresh_tail();
     std::int64_t now = coarse_now_ns();
     bool needed = rings_.head() - rings_.tail() > first / 2;
@@ -360,7 +358,7 @@ std::int32_t sender::flush(std::int64_t timeout_ns) {
     look(0);
     shrink_if_idle();
     // The end is no message, nor is a `continued`: a receiver need not have taken them.
-    std::uint64_t until = rings_.before_continued(writing_.ended ? writing_.end_position : rings_.head());
+    std::uint64_t until = rings_.before_continued(writing_.end.value_or(rings_.head()));
     if (free_up_to(until)) {
         forget_awaited();
         return 0;

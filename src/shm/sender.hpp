@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <optional>
 
 #include "audience.hpp"
 #include "awaited.hpp"
@@ -68,12 +69,11 @@ class sender {
     // What the user is at.
     struct writing {
         bool reserved = false;
-        std::size_t size = 0;  // that was reserved
-        bool ended = false;
-        std::uint64_t end_position = 0;  // of the end frame
+        std::size_t size = 0;              // that was reserved
+        std::optional<std::uint64_t> end;  // position of the end frame, if that is committed
         template <class Archive>
         void hand_over(Archive &a) {
-            a(reserved, size, ended, end_position);
+            a(reserved, size, end);
         }
     };
     // Looking.
@@ -138,7 +138,7 @@ inline void sender::lend(std::size_t size, void *&data) {
 }
 
 inline bool sender::reserve_at_once(std::size_t size, void *&data) {
-    if (writing_.reserved || writing_.ended || armed_ || size > rings_.sizes().largest_in_first() || awaited_.calls() ||
+    if (writing_.reserved || writing_.end || armed_ || size > rings_.sizes().largest_in_first() || awaited_.calls() ||
         links().empty() || !audience_.all_linked() || !rings_.now().fits(size) || !events_.in_rush())
         return false;
     lend(size, data);
