@@ -31,6 +31,19 @@ set(CMAKE_CXX_CREATE_SHARED_LIBRARY
 <CMAKE_SHARED_LIBRARY_CREATE_CXX_FLAGS> <SONAME_FLAG><TARGET_SONAME> -o <TARGET>.new <OBJECTS> <LINK_LIBRARIES>"
     "mv -f <TARGET>.new <TARGET>")
 
+# Of fmt the headers alone, so that what is installed needs no other library. With sanitizers, g++ takes ten seconds for
+# its functions in each file: there they come from the library of it.
+if(LIBIPC_SANITIZE)
+  find_package(fmt REQUIRED)
+endif()
+function(libipc_use_fmt target scope)
+  if(LIBIPC_SANITIZE)
+    target_link_libraries(${target} ${scope} fmt::fmt)
+  else()
+    target_compile_definitions(${target} ${scope} FMT_HEADER_ONLY)
+  endif()
+endfunction()
+
 function(libipc_compile_flags target scope)
   target_compile_features(${target} ${scope} cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden
@@ -44,8 +57,7 @@ function(libipc_compile_flags target scope)
   endif()
   # Without -fno-gnu-unique, g++ makes symbols that keep the library loaded after dlclose.
   target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
-  # fmt: Debian has its headers only.
-  target_compile_definitions(${target} ${scope} FMT_HEADER_ONLY)
+  libipc_use_fmt(${target} ${scope})
   # A second thread inside a handle is looked for where speed does not matter.
   if(LIBIPC_SANITIZE)
     target_compile_definitions(${target} ${scope} IPC_DEBUG_THREADS=1)
