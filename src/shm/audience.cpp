@@ -172,7 +172,8 @@ void audience::read_socket(outgoing &link, events &e) {
         if (got.size == -EAGAIN || got.size == -EINTR) return;
         if (got.size == -ECONNRESET && ++resets < most_resets) continue;
         if (got.size <= 0) {
-            link.gone = gone_due_ = true;
+            link.lose();
+            gone_due_ = true;
             return;
         }
         bool good = is_answer(said.answer, got)   ? hear(link, said.answer, std::span(fds).first(got.count), e)
@@ -184,7 +185,8 @@ void audience::read_socket(outgoing &link, events &e) {
 
 // False if the link is to be refused: this is a second answer, or a refusal.
 bool audience::hear(outgoing &link, const layout::answer &answer, std::span<fd> fds, events &e) {
-    if (std::exchange(link.answered, true) || answer.refused) return false;
+    if (link.at != outgoing::stage::connecting || answer.refused) return false;
+    link.at = outgoing::stage::up;
     if (!fds.empty() && is_doorbell(fds[0].get())) link.data_bell = std::move(fds[0]);
     link.receiver_membarrier = answer.membarrier != 0;
     if (!link.pid && fds.size() > 1 && is_anon_inode(fds[1].get(), "anon_inode:[pidfd]") &&
@@ -200,7 +202,7 @@ bool audience::hear(outgoing &link, const layout::notice &notice, events &e) {
             name_.check(e);
             return true;
         case layout::notice_kind::leaving:
-            if (!std::exchange(link.left, true)) gone_due_ = true;
+            if (std::exchange(link.at, outgoing::stage::left) != outgoing::stage::left) gone_due_ = true;
             return true;
         default:
             return false;
@@ -209,8 +211,8 @@ bool audience::hear(outgoing &link, const layout::notice &notice, events &e) {
 
 // Lets the link go, and counts it once: the receiver has refused us, or says or writes what no receiver does.
 void audience::refuse(outgoing &link) {
-    if (!std::exchange(link.refused, true)) ++refused_;
-    link.gone = gone_due_ = true;
+    if (std::exchange(link.end, outgoing::ending::refused) != outgoing::ending::refused) ++refused_;
+    gone_due_ = true;
 }
 
 // ---- Their going ----------------------------------------------------------------------------------------------------
@@ -224,7 +226,7 @@ void audience::drop_gone(const speaker &by) {
     declined_.reserve(declined_.size() + all.size());
     seen.reserve(seen.size() + links_.size());  // from here on nothing asks for memory
     for (outgoing *link : links_) {
-        if (!link->gone) continue;
+        if (!link->gone()) continue;
         if (!link->refresh(by.stream.head())) refuse(*link);
         succession_.note_served(by.end && link->released() > *by.end);
         if (is_to_be_met_again(*link, all, by.stream)) {
@@ -240,7 +242,9 @@ void audience::drop_gone(const speaker &by) {
 
 // It hung up without an answer, and lives: it may have had no room for us yet.
 bool audience::is_to_be_met_again(const outgoing &link, const names &all, const rings &stream) const {
-    if (link.answered || link.refused || link.accounted_for || (link.pid && has_ended(link.pid.get()))) return false;
+    if (link.at != outgoing::stage::connecting || link.end == outgoing::ending::refused || link.accounted_for ||
+        (link.pid && has_ended(link.pid.get())))
+        return false;
     return listens(link.receiver, name_.folder(), all) &&
            stream.starts_frame(std::max(link.where().released, stream.tail()));
 }
@@ -253,7 +257,7 @@ void audience::choose_vacancy(bool vacated, const rings &stream) {
     outgoing *hindmost = nullptr;
     std::uint64_t head = stream.head(), seen_until = 0;  // by any of them
     for (outgoing *link : links_) {
-        if (!link->gone && !link->left) continue;
+        if (!link->gone() && !link->left()) continue;
         if (!link->refresh(head)) refuse(*link);
         bool lied = !stream.starts_frame(std::max(link->where().released, stream.tail()));
         if (lied) {
@@ -278,7 +282,8 @@ void audience::take_off_gone(const names &all, events &e) {
         succession_.keep_place_of(link);
         // One that is known to be dead, or lives and wants no more of us.
         names_of(link.receiver, all, [&](const std::string &name) {
-            if (!name_.folder().unlink_if_dead(name) && !link.met_again) declined_.push_back(link.receiver);
+            if (!name_.folder().unlink_if_dead(name) && link.end != outgoing::ending::met_again)
+                declined_.push_back(link.receiver);
         });
         e.remove(link.socket.get());
         if (link.pid) e.remove(link.pid.get());
@@ -306,7 +311,10 @@ void audience::handle(event_tag tag, events &e) {
             if (outgoing *link = links_.find(tag)) read_socket(*link, e);
             return;
         case of::peer_pid:
-            if (outgoing *link = links_.find(tag)) link->gone = gone_due_ = true;
+            if (outgoing *link = links_.find(tag)) {
+                link->lose();
+                gone_due_ = true;
+            }
             return;
         default:
             return;  // an interrupt says all by its flag, the space bell by the receivers' words
@@ -327,7 +335,7 @@ std::uint64_t released_by(const outgoing &link, const rings &stream) {
 std::uint64_t audience::refresh_gate(const speaker &by, bool thoroughly) {
     std::uint64_t head = by.stream.head(), least = head;
     for (outgoing *link : links_) {
-        if (link->gone) continue;
+        if (link->gone()) continue;
         if (!link->refresh(head) || (thoroughly && !by.stream.starts_frame(released_by(*link, by.stream)))) {
             refuse(*link);
             continue;
@@ -359,7 +367,7 @@ std::int32_t audience::go_on_in(rings &stream, std::uint64_t capacity) const {
     // One that is closed reads no more, and one that is gone will not miss it.
     auto each = [&](auto f) {
         for (outgoing *link : links_)
-            if (!link->left && !link->gone) f(*link);
+            if (!link->left() && !link->gone()) f(*link);
     };
     bool full = false;
     each([&](outgoing &link) { full |= link.full(); });

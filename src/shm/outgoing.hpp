@@ -28,6 +28,20 @@ struct place {
 
 class outgoing {
   public:
+    // How far its receiver has come with us.
+    enum class stage : std::uint8_t {
+        connecting,  // it has not answered
+        up,
+        left,  // closed, but some messages are held: gates on, nobody's place any more
+    };
+    // Why it is to be taken off.
+    enum class ending : std::uint8_t {
+        none,
+        gone,       // hung up, dead or dropped
+        refused,    // it refused us, or we it
+        met_again,  // hung up before it answered, and lives: see seen_receiver
+    };
+
     outgoing() = default;
     // A link that gates at `oldest`, in the first of the rings, until the receiver has chosen to start there or at
     // `start`. Throws failure.
@@ -53,7 +67,7 @@ class outgoing {
     early_bits take_early() { return std::move(early_); }
     // Whether it keeps the message at `position` from being released. What one that left had not got is not for it.
     bool needs(std::uint64_t position) const {
-        return position >= released_ && (!left || position < delivered_) && !released_early(position);
+        return position >= released_ && (!left() || position < delivered_) && !released_early(position);
     }
     bool released_early(std::uint64_t position) const {
         return position < std::max(delivered_, redelivered_until_) && early_.test(position);
@@ -95,8 +109,7 @@ class outgoing {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(socket, data_bell, pid, receiver, index, process, receiver_membarrier, answered, left, gone, accounted_for,
-          refused, met_again);
+        a(socket, data_bell, pid, receiver, index, process, receiver_membarrier, at, end, accounted_for);
         a(file_, words_, early_, start_, released_, delivered_, redelivered_until_, leave_);
     }
 
@@ -106,15 +119,19 @@ class outgoing {
     std::uint32_t index = 0;           // in the sender's slots
     std::int32_t process = 0;          // its pid; 0 if it is in a namespace that we don't see
     bool receiver_membarrier = false;  // known from the answer
-    bool answered = false;
-    bool left = false;           // closed, but some messages are held: gates on, nobody's place any more
-    bool gone = false;           // hung up, dead, refused or dropped: to be taken off
+    stage at = stage::connecting;
+    ending end = ending::none;
     bool accounted_for = false;  // it has left or is gone, and its place was considered for the vacant one, or is kept
-    bool refused = false;        // it refused us, or we it
-    bool met_again = false;      // gone, but its receiver lives: see seen_receiver
+
+    bool left() const { return at == stage::left; }
+    bool gone() const { return end != ending::none; }
+    // To be taken off; a reason that is known stays.
+    void lose() {
+        if (!gone()) end = ending::gone;
+    }
 
   private:
-    std::int16_t state() const { return left ? IPC_LINK_LEFT : answered ? IPC_LINK_UP : IPC_LINK_CONNECTING; }
+    std::int16_t state() const { return left() ? IPC_LINK_LEFT : at == stage::up ? IPC_LINK_UP : IPC_LINK_CONNECTING; }
     // Stored before its first `released`, and `released` was read with acquire.
     bool chosen() const { return words().accepted.load(std::memory_order_acquire) != 0; }
 

@@ -23,7 +23,7 @@ class outgoing_links {
     auto end() const { return links_.end(); }
     // Somebody has a link, and is there to stay.
     bool has_receiver() const {
-        return std::ranges::any_of(links_, [](outgoing *l) { return !l->left && !l->gone; });
+        return std::ranges::any_of(links_, [](outgoing *l) { return !l->left() && !l->gone(); });
     }
     // The link that an event is about; null if it has been taken off since.
     outgoing *find(const event_tag &tag) const {
@@ -54,7 +54,7 @@ class outgoing_links {
     template <class F>
     void take_off_gone(F f) {
         for (outgoing *&link : links_) {
-            if (!link->gone) continue;
+            if (!link->gone()) continue;
             f(*link);
             std::uint32_t index = link->index;
             ++generations_[index];

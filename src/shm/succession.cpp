@@ -21,7 +21,8 @@ void succession::see_again(outgoing &link) {
     seen_receiver &r = seen_.emplace_back(link.receiver, false, link.where());
     r.early = link.take_early();
     r.process = link.process;
-    link.met_again = link.accounted_for = true;
+    link.end = outgoing::ending::met_again;
+    link.accounted_for = true;
 }
 
 bool succession::give_up_gone(const outgoing_links &links, std::uint64_t head) {

@@ -134,7 +134,7 @@ TEST_CASE("words that no receiver writes are refused, and change nothing") {
 TEST_CASE("a receiver that went before it chose leaves the place that it was offered") {
     linked l(96, 160);
     REQUIRE(l.out.refresh(320));
-    l.out.gone = true;
+    l.out.lose();
     place v = l.out.where();
     CHECK(v.released == 160);
     CHECK(v.delivered == 160);
@@ -146,7 +146,7 @@ TEST_CASE("a receiver that is gone leaves what it had released, what was deliver
     l.says(176, 320);
     set_bit(l.bits, 208);
     REQUIRE(l.out.refresh(320));
-    l.out.gone = true;
+    l.out.lose();
     place v = l.out.where();
     CHECK(v.released == 176);
     CHECK(v.delivered == 320);
@@ -160,7 +160,7 @@ TEST_CASE("a receiver that only leaves keeps its bits, as it writes them still")
     l.out.words().accepted = 1;
     l.says(16, 64);
     REQUIRE(l.out.refresh(64));
-    l.out.left = true;
+    l.out.at = outgoing::stage::left;
     place v = l.out.where();
     CHECK(v.released == 16);
     CHECK(v.delivered == 64);
@@ -176,7 +176,7 @@ TEST_CASE("a mark of redelivery lasts through a second death") {
     l.out.words().accepted = 1;
     l.says(0, 64);  // it got one message of those
     REQUIRE(l.out.refresh(640));
-    l.out.gone = true;
+    l.out.lose();
     place v = l.out.where();
     CHECK(v.released == 0);
     CHECK(v.delivered == 320);
@@ -188,7 +188,7 @@ TEST_CASE("a place never lies before what was released, whatever becomes of the 
     l.says(320, 320);
     REQUIRE(l.out.refresh(640));
     l.out.words().accepted = 0;
-    l.out.gone = true;
+    l.out.lose();
     place v = l.out.where();
     CHECK(v.released == 320);
     CHECK(v.delivered == 320);
@@ -201,7 +201,7 @@ TEST_CASE("a receiver that left needs what it holds, and nothing that it had not
     set_bit(l.bits, 32);
     REQUIRE(l.out.refresh(640));
     CHECK(l.out.needs(80));
-    l.out.left = true;
+    l.out.at = outgoing::stage::left;
     CHECK_FALSE(l.out.needs(0));
     CHECK(l.out.needs(16));
     CHECK_FALSE(l.out.needs(32));
@@ -264,10 +264,10 @@ TEST_CASE("a link tells who receives, and how it stands") {
     CHECK(told.delivered == 64);
     CHECK(told.released == 0);
     CHECK(told.skipped == 3);
-    l.out.answered = true;
+    l.out.at = outgoing::stage::up;
     l.out.fill(told, 640);
     CHECK(told.state == IPC_LINK_UP);
-    l.out.left = true;
+    l.out.at = outgoing::stage::left;
     l.out.fill(told, 640);
     CHECK(told.state == IPC_LINK_LEFT);
 }
