@@ -8,7 +8,7 @@
 #include <charconv>
 
 #include "memory/layout.hpp"
-#include "memory/mapping.hpp"
+#include "memory/limits.hpp"
 #include "system/failure.hpp"
 
 namespace libipc {

@@ -50,8 +50,7 @@ struct shared_memory {
 };
 
 // The sender's ring: `capacity` bytes, reserved, mapped writable twice in a row, then sealed so that no other process
-// can write, shrink or grow it. Throws failure: the limits (RLIMIT_FSIZE, RLIMIT_AS, the control group's) are read
-// before, as beyond them lies a signal and not an error.
+// can write, shrink or grow it. Throws failure, also where limits.hpp says that there is no room.
 shared_memory make_ring(std::uint64_t capacity);
 
 // Memory that both sides of a link write, of fixed size. Throws failure.
@@ -70,8 +69,5 @@ void check_peer_link(int file, std::uint64_t bytes);  // then map_link_part
 
 // Private zeroed memory that takes space as it is touched. Throws failure.
 mapping make_private(std::size_t bytes);
-
-// The largest ring that this machine takes: the smaller of a quarter of its memory and layout::most_capacity.
-std::uint64_t most_ring_capacity();
 
 }  // namespace libipc

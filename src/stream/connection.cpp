@@ -10,6 +10,7 @@
 
 #include "connections.hpp"
 #include "memory/layout.hpp"
+#include "memory/limits.hpp"
 #include "system/failure.hpp"
 
 namespace libipc::stream {

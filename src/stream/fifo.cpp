@@ -11,6 +11,7 @@
 #include <ctime>
 
 #include "memory/layout.hpp"
+#include "memory/limits.hpp"
 #include "system/failure.hpp"
 
 namespace libipc::stream {
