@@ -168,15 +168,20 @@ void check_newcomers(ipc::receiver &r) {
 // The receiver whose sender is killed. Of `first` it gets all or nothing, then the end or the death, once.
 void receiver_survives(const scenario &s, unsigned long point, bool &reached_end) {
     ipc::receiver r(url);
+    bool linked = false;
     tracee t(s.role, [&] {
         std::error_code error;
-        if (auto warm = r.receive(ipc::timeout::zero(), error))
+        if (linked) return;  // what comes after the warm-up is for below
+        if (auto warm = r.receive(ipc::timeout::zero(), error)) {
             must(warm->message.text() == "warm", "the warm-up is not what was sent");
+            linked = true;
+        }
     });
-    while (!r.arm()) std::ignore = r.receive(ipc::timeout::zero());  // asleep: the next message rings
+    must(linked || s.role == std::string_view("open_sender"), "there was no warm-up");
+    bool waits = s.role == std::string_view("close_sender"), got = false;          // what was sent before the mark
+    must(r.arm() != waits, "what is there before the mark is not what was sent");  // asleep: the next message rings
     kill_at(t, s, point, reached_end);
 
-    bool linked = s.role != std::string_view("open_sender"), got = false;
     for (bool finished = false; !finished;) {
         auto event = r.receive(linked || got ? limit : 20ms);
         if (!event && !linked) break;  // killed before anybody could see it
@@ -191,6 +196,7 @@ void receiver_survives(const scenario &s, unsigned long point, bool &reached_end
             finished = true;
         }
     }
+    must(got || !waits, "a message is lost");
     must(!r.receive(20ms), "more than one end of the sender was told");
     check_newcomers(r);
     must(r.stats().links == 0, "the link of the sender that was killed is there still");
