@@ -27,7 +27,7 @@ struct handle_words;
 namespace libipc::handoff {
 
 // Raised with any change of a list, of its order, or of what a member means.
-inline constexpr std::uint32_t version = 16;
+inline constexpr std::uint32_t version = 17;
 
 inline constexpr std::uint64_t magic = 0x657a656572667069;  // "ipfreeze"
 

@@ -14,26 +14,27 @@ class growth {
     // Nanoseconds until the ring, which has had no room since its tail is at `tail`, is to grow. `large`: it has grown
     // already.
     std::int64_t until(std::int64_t now_ns, std::uint64_t tail, bool large) {
-        if (stalled_at_ != tail || stalled_since_ns_ == 0) {
-            end_stall(now_ns);
-            stalled_at_ = tail;
+        if (tail_ != tail || tail_since_ns_ == 0) {
+            tail_stood_until(stalled() ? now_ns : grown_at_ns_);
+            tail_ = tail;
+            tail_since_ns_ = stalled_since_ns_ = now_ns;
+        } else if (!stalled()) {
             stalled_since_ns_ = now_ns;
         }
-        std::int64_t stall = std::max(large ? large_stall_ns : stall_ns, 4 * stalled_for_ns_);
+        std::int64_t stall = std::max(large ? large_stall_ns : stall_ns, 4 * tail_stood_for_ns_);
         return std::max<std::int64_t>(std::max(stalled_since_ns_ + stall, due_ns_) - now_ns, 0);
     }
     bool stalled() const { return stalled_since_ns_ != 0; }
     // Something was released, for which a reserve has waited.
     void end_stall(std::int64_t now_ns) {
-        if (stalled_since_ns_ != 0)
-            stalled_for_ns_ =
-                std::min(std::max(now_ns - stalled_since_ns_, stalled_for_ns_ * 7 / 8), most_stall_ns / 4);
+        tail_stood_until(now_ns);
         stalled_since_ns_ = 0;
     }
     // There is no memory for more now: the sender is held up, as with a ring of a fixed size.
     void failed(std::int64_t now_ns) { due_ns_ = now_ns + retry_ns; }
     void grown(std::int64_t coarse_ns) {
         keep_large(coarse_ns);
+        if (stalled()) grown_at_ns_ = coarse_ns;
         stalled_since_ns_ = 0;
     }
 
@@ -55,10 +56,16 @@ class growth {
 
     template <class Archive>
     void hand_over(Archive &a) {
-        a(stalled_at_, stalled_since_ns_, stalled_for_ns_, due_ns_, large_until_ns_);
+        a(tail_, tail_since_ns_, tail_stood_for_ns_, stalled_since_ns_, grown_at_ns_, due_ns_, large_until_ns_);
     }
 
   private:
+    void tail_stood_until(std::int64_t then_ns) {
+        if (then_ns <= tail_since_ns_) return;
+        std::int64_t stood = std::max(then_ns - tail_since_ns_, tail_stood_for_ns_ * 7 / 8);
+        tail_stood_for_ns_ = std::min(stood, most_stall_ns / 4);
+    }
+
     // A ring that is full, and of which nothing is released for so long, grows. A receiver that is only slower than we
     // are frees room all the time: a larger ring would be as full, and out of the cache it is slower.
     static constexpr std::int64_t stall_ns = 10'000'000;
@@ -72,11 +79,15 @@ class growth {
     // A ring that was not needed for so long is given up for the small one.
     static constexpr std::int64_t large_for_ns = 1'000'000'000;
 
-    std::uint64_t stalled_at_ = 0;       // the tail, when there was no room,
-    std::int64_t stalled_since_ns_ = 0;  // and since when it is that; 0: there was room up to now
-    std::int64_t stalled_for_ns_ = 0;    // how long that lasted lately, until something was released
-    std::int64_t due_ns_ = 0;            // not before: a growth has failed
-    std::int64_t large_until_ns_ = 0;    // until then the large ring is kept
+    // How long the tail stands still, from one release to the next, is what a receiver takes for a message. It is known
+    // only while a stall looks at it: up to its end, or up to a growth that ended it, which moves no tail.
+    std::uint64_t tail_ = 0;              // at the last stall,
+    std::int64_t tail_since_ns_ = 0;      // where it has been seen since then; 0: there was no stall yet
+    std::int64_t tail_stood_for_ns_ = 0;  // lately
+    std::int64_t stalled_since_ns_ = 0;   // 0: there was room up to now
+    std::int64_t grown_at_ns_ = 0;        // the last growth that ended a stall
+    std::int64_t due_ns_ = 0;             // not before: a growth has failed
+    std::int64_t large_until_ns_ = 0;     // until then the large ring is kept
 };
 
 }  // namespace libipc

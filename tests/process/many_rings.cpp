@@ -157,30 +157,30 @@ TEST_CASE_FIXTURE(scratch,
     while (r.receive(m) == IPC_MESSAGE) r.release(m);
 }
 
-// Takes a message each 150 ms for two seconds.
-static void take_slowly(tx &s, rx &r) {
-    using clock = std::chrono::steady_clock;
-    std::uint64_t sent = 0, taken = 0;
-    auto start = clock::now(), took = start;
-    while (clock::now() - start < 2s) {
-        if (s.send(sent + 1, 10'000, 5'000'000) == 0) ++sent;
-        if (clock::now() - took < 150ms) continue;
-        CHECK(r.take() == ++taken);
-        took = clock::now();
-    }
-    CHECK(r.read(static_cast<int>(sent - taken)) == std::to_string(taken + 1) + "-" + std::to_string(sent));
-}
-
-// At each message, a ring that takes no notice grows twofold: to 1 GiB in these two seconds.
+// A ring that takes no notice grows twofold at each message: to 1 GiB in these two seconds.
 TEST_CASE_FIXTURE(scratch, "a receiver that takes its time for each message makes no more than a few rings") {
-    std::uint64_t capacity = ~std::uint64_t{0};
-    // On a busy machine either may take much longer once, which is another pair than this one.
-    for (int tries = 0; tries < 10 && capacity > 128 * MiB; ++tries) {
+    using clock = std::chrono::steady_clock;
+    // On a busy machine either may be held up once, which is another pair than this one.
+    for (int tries = 0; tries < 10; ++tries) {
         tx s("shm://t?capacity=64KiB&max_capacity=1GiB");
         rx r;
         s.await_links(1);
-        take_slowly(s, r);
-        capacity = s.stats().capacity;
+        std::uint64_t sent = 0, taken = 0;
+        auto start = clock::now(), took = start, before = start;
+        std::chrono::nanoseconds longest{};  // from one message sent to the next
+        while (clock::now() - start < 2s) {
+            if (s.send(sent + 1, 10'000, 5'000'000) == 0) ++sent;
+            if (clock::now() - took >= 150ms) {
+                CHECK(r.take() == ++taken);
+                took = clock::now();
+            }
+            longest = std::max(longest, clock::now() - before);
+            before = clock::now();
+        }
+        CHECK(r.read(static_cast<int>(sent - taken)) == std::to_string(taken + 1) + "-" + std::to_string(sent));
+        if (longest > 100ms) continue;
+        CHECK(s.stats().capacity <= 8 * MiB);
+        return;
     }
-    CHECK(capacity <= 128 * MiB);
+    MESSAGE("the machine is too busy to tell");
 }
