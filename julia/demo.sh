@@ -138,9 +138,10 @@ echo "Julia is still process $pid, the value set in it still $value."
 
 ended $copy_is_built 600 || { cat "$work/library/log"; die "the build of the library's copy failed"; }
 say "The library's source is changed; during the next stream Julia builds it and goes on with it"
-cp "$work/library/src/shm/reception.cpp" "$work/before.cpp"
-sed -i 's/^\(constexpr int packets_a_look\) = .*;/\1 = 256;/' "$work/library/src/shm/reception.cpp"
-{ diff -U0 "$work/before.cpp" "$work/library/src/shm/reception.cpp" || true; } | grep '^[-+]const' ||
+changed=$work/library/src/shm/reception.cpp
+cp "$changed" "$work/before.cpp"
+sed -i 's/^\(constexpr int packets_a_look\) = .*;/\1 = 256;/' "$changed"
+{ diff -U0 "$work/before.cpp" "$changed" || true; } | grep '^[-+]const' ||
     die "the source was not changed"
 "$work/sound_check" shm://sound-back "${wavs[@]}" >"$work/check" &
 check=$!
