@@ -172,9 +172,7 @@ void audience::read_socket(outgoing &link, events &e) {
         if (got.size == -EAGAIN || got.size == -EINTR) return;
         if (got.size == -ECONNRESET && ++resets < most_resets) continue;
         if (got.size <= 0) {
-            link.lose();
-            gone_due_ = true;
-            return;
+            return lose(link);
         }
         bool good = is_answer(said.answer, got)   ? hear(link, said.answer, std::span(fds).first(got.count), e)
                     : is_notice(said.notice, got) ? hear(link, said.notice, e)
@@ -207,6 +205,11 @@ bool audience::hear(outgoing &link, const layout::notice &notice, events &e) {
         default:
             return false;
     }
+}
+
+void audience::lose(outgoing &link) {
+    link.lose();
+    gone_due_ = true;
 }
 
 // Lets the link go, and counts it once: the receiver has refused us, or says or writes what no receiver does.
@@ -242,7 +245,7 @@ void audience::drop_gone(const speaker &by) {
 
 // It hung up without an answer, and lives: it may have had no room for us yet.
 bool audience::is_to_be_met_again(const outgoing &link, const names &all, const rings &stream) const {
-    if (link.at != outgoing::stage::connecting || link.end == outgoing::ending::refused || link.accounted_for ||
+    if (link.at != outgoing::stage::connecting || link.end != outgoing::ending::gone ||
         (link.pid && has_ended(link.pid.get())))
         return false;
     return listens(link.receiver, name_.folder(), all) &&
@@ -311,10 +314,7 @@ void audience::handle(event_tag tag, events &e) {
             if (outgoing *link = links_.find(tag)) read_socket(*link, e);
             return;
         case of::peer_pid:
-            if (outgoing *link = links_.find(tag)) {
-                link->lose();
-                gone_due_ = true;
-            }
+            if (outgoing *link = links_.find(tag)) lose(*link);
             return;
         default:
             return;  // an interrupt says all by its flag, the space bell by the receivers' words
@@ -367,7 +367,7 @@ std::int32_t audience::go_on_in(rings &stream, std::uint64_t capacity) const {
     // One that is closed reads no more, and one that is gone will not miss it.
     auto each = [&](auto f) {
         for (outgoing *link : links_)
-            if (!link->left() && !link->gone()) f(*link);
+            if (link->stays()) f(*link);
     };
     bool full = false;
     each([&](outgoing &link) { full |= link.full(); });

@@ -99,6 +99,7 @@ class audience {
     void read_socket(outgoing &link, events &e);
     bool hear(outgoing &link, const layout::answer &answer, std::span<fd> fds, events &e);
     bool hear(outgoing &link, const layout::notice &notice, events &e);
+    void lose(outgoing &link);
     void refuse(outgoing &link);
     bool is_to_be_met_again(const outgoing &link, const names &all, const rings &stream) const;
     void choose_vacancy(bool vacated, const rings &stream);

@@ -1,6 +1,5 @@
 #include "greeting.hpp"
 
-#include <array>
 #include <cerrno>
 #include <utility>
 #include <vector>

@@ -125,6 +125,7 @@ class outgoing {
 
     bool left() const { return at == stage::left; }
     bool gone() const { return end != ending::none; }
+    bool stays() const { return !left() && !gone(); }
     // To be taken off; a reason that is known stays.
     void lose() {
         if (!gone()) end = ending::gone;

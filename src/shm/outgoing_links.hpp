@@ -23,7 +23,7 @@ class outgoing_links {
     auto end() const { return links_.end(); }
     // Somebody has a link, and is there to stay.
     bool has_receiver() const {
-        return std::ranges::any_of(links_, [](outgoing *l) { return !l->left() && !l->gone(); });
+        return std::ranges::any_of(links_, [](outgoing *l) { return l->stays(); });
     }
     // The link that an event is about; null if it has been taken off since.
     outgoing *find(const event_tag &tag) const {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <functional>
 #include <vector>
 
 #include "greeting.hpp"
@@ -53,7 +54,7 @@ void reception::open() try {
                  "libipc",
                  own.where.url, s->version, layout::version);
 } catch (...) {
-    leave();
+    name_.remove(events);
     throw;
 }
 
@@ -273,9 +274,13 @@ void reception::begin(std::uint32_t index, const layout::hello &hello) {
     act_on(index, more == heard::all ? hear(index) : more);
 }
 
-void reception::refuse(std::uint32_t index, std::string_view words) {
-    say_no(peers[index], own, words);
+void reception::say_no(const peer &p, std::string_view words) {
+    libipc::say_no(p, own, words);
     ++counters.refused;
+}
+
+void reception::refuse(std::uint32_t index, std::string_view words) {
+    say_no(peers[index], words);
     drop(index);
 }
 
@@ -310,8 +315,7 @@ reception::heard reception::hear(std::uint32_t index) {
             take_ring(p, said.ring, got, fds);
         } catch (const failure &f) {
             if (is_lack(f.code)) return set_aside(index, f.code), heard::part;
-            say_no(p, own, f.words);
-            ++counters.refused;
+            say_no(p, f.words);
             return heard::nonsense;
         } catch (const std::bad_alloc &) {
             return set_aside(index, -ENOMEM), heard::part;
@@ -428,7 +432,7 @@ void reception::drop_if_done(std::uint32_t index) {
 
 void reception::dismiss() {
     turns.end_turn();
-    leave();
+    name_.remove(events);
     for (std::uint32_t i = 0; i < peers.size(); ++i) {
         peer &p = peers[i];
         if (!p.here()) continue;

@@ -5,7 +5,6 @@
 #include <ipc/ipc.h>
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -27,8 +26,6 @@ class reception {
     reception(endpoint where, std::int32_t from, handle_words *words);  // throws failure
     // From now on it is found, and senders that are there are told. Throws failure, and then it is not.
     void open();
-    // From now on nobody finds it.
-    void leave() { name_.remove(events); }
 
     void handle(event_tag tag);
     // What no event tells of, at each look: true if somebody may have something for us now.
@@ -43,13 +40,13 @@ class reception {
     void lost(std::uint32_t index);
     void drop(std::uint32_t index);
     void drop_if_done(std::uint32_t index);
-    // Tells those whose messages are held that we leave, and lets go of the others.
+    // From now on nobody finds it. Tells those whose messages are held that we leave, and lets go of the others.
     void dismiss();
 
     // Of descriptors or memory: somebody is set aside, or nobody is accepted.
     bool lacks() const { return shortage_.any(); }
-    // -errno: why; 0 once it was told.
     bool has_to_tell() const { return shortage_.to_tell != 0; }
+    // -errno: why; 0 once it was told.
     std::int32_t take_what_to_tell() { return std::exchange(shortage_.to_tell, 0); }
 
     // In a forked child.
@@ -101,12 +98,8 @@ class reception {
     void welcome(std::uint32_t index);
     void take_hello(std::uint32_t index);
     void begin(std::uint32_t index, const layout::hello &hello);
+    void say_no(const peer &p, std::string_view words);
     void refuse(std::uint32_t index, std::string_view words);
-
-    // Whose turn it is.
-    void activate(std::uint32_t index);
-    void rest_idle();
-    void keep_fences();
 
     // What senders say.
     // all: nothing more is in the socket. part: more is, but it was set aside, or was too much for one look.
@@ -120,6 +113,11 @@ class reception {
     void set_aside(std::uint32_t index, int error);
     void end_aside(std::uint32_t index);
     void retry_those_aside();
+
+    // Whose turn it is.
+    void activate(std::uint32_t index);
+    void rest_idle();
+    void keep_fences();
 
     std::int32_t from_ = 0;
     receiver_name name_;
