@@ -18,6 +18,16 @@
 #include "support.hpp"
 
 // Where a unix, tcp or udp endpoint is.
+// Of a URL with an IPv4 address and a port.
+inline sockaddr_in internet_address(const std::string &url) {
+    std::size_t host = url.find("//") + 2, port = url.rfind(':');
+    sockaddr_in a{};
+    a.sin_family = AF_INET;
+    REQUIRE(inet_pton(AF_INET, url.substr(host, port - host).c_str(), &a.sin_addr) == 1);
+    a.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(port + 1))));
+    return a;
+}
+
 struct bare_address {
     explicit bare_address(const std::string &url) {
         if (url.starts_with("unix://")) {
@@ -25,9 +35,7 @@ struct bare_address {
             url.copy(local.sun_path, sizeof local.sun_path - 1, 7);
         } else {
             size = sizeof internet;
-            internet.sin_family = AF_INET;
-            internet.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-            internet.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
+            internet = internet_address(url);
         }
     }
     int family() const { return get()->sa_family; }

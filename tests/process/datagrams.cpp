@@ -1,5 +1,4 @@
 // What is special to udp://: nothing is sure, and what goes wrong is counted.
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -13,29 +12,20 @@
 #include <set>
 
 #include "../chunk_check.hpp"
+#include "bare.hpp"
 #include "transports.hpp"
 
 namespace {
 
-sockaddr_in at_port(const std::string &port) {
-    sockaddr_in a{};
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    a.sin_port = htons(static_cast<std::uint16_t>(std::stoi(port)));
-    return a;
-}
-
 // Stands between a sender and a receiver, and passes on each datagram as a test says.
 class relay {
   public:
-    explicit relay(const std::string &to) : to_(at_port(to.substr(to.rfind(':') + 1))) {
-        port_ = free_port(SOCK_DGRAM);
-        in_ = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        sockaddr_in here = at_port(port_);
+    explicit relay(const std::string &to) : to_(internet_address(to)) {
+        sockaddr_in here = internet_address(url_);
         REQUIRE(bind(in_, reinterpret_cast<sockaddr *>(&here), sizeof here) == 0);
     }
     ~relay() { close(in_); }
-    std::string url() const { return "udp://127.0.0.1:" + port_; }
+    const std::string &url() const { return url_; }
     std::string next() {
         pollfd p{in_, POLLIN, 0};
         REQUIRE(poll(&p, 1, 20'000) == 1);
@@ -52,8 +42,8 @@ class relay {
 
   private:
     sockaddr_in to_;
-    std::string port_;
-    int in_;
+    std::string url_ = over_udp::url("");
+    int in_ = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 };
 
 struct seen {
@@ -209,7 +199,7 @@ TEST_CASE_FIXTURE(scratch, "the largest message fits in a datagram, and a larger
 }
 
 TEST_CASE_FIXTURE(scratch, "a sender to a port where nobody is goes on, and counts what it was told is lost") {
-    tx s("udp://127.0.0.1:" + free_port(SOCK_DGRAM));
+    tx s(over_udp::url(""));
     for (std::uint64_t i = 0; i < 100; ++i) CHECK(s.send(i) == 0);
     CHECK(ipc_sender_flush(s, limit_ns) == 0);
     s.end();

@@ -383,13 +383,10 @@ TEST_CASE_FIXTURE(scratch, "udp: what came before a handoff is known after it: l
     both b(ends_of<over_udp>(""));
     std::string url = b.r.library->ipc_receiver_url(b.r.receivers[0]);
     int relay = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), from = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    sockaddr_in a{};
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    REQUIRE(bind(relay, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
-    socklen_t size = sizeof a;
-    getsockname(relay, reinterpret_cast<sockaddr *>(&a), &size);
-    b.s.open_sender("udp://127.0.0.1:" + std::to_string(ntohs(a.sin_port)));
+    std::string before = over_udp::url("");
+    sockaddr_in here = internet_address(before), there = internet_address(url);
+    REQUIRE(bind(relay, reinterpret_cast<sockaddr *>(&here), sizeof here) == 0);
+    b.s.open_sender(before);
     std::vector<std::string> datagrams;
     for (int i = 1; i <= 4; ++i) {
         REQUIRE(b.s.library->ipc_sender_send(b.s.senders[1], "x", 1, static_cast<std::uint64_t>(i), limit_ns) == 0);
@@ -398,8 +395,7 @@ TEST_CASE_FIXTURE(scratch, "udp: what came before a handoff is known after it: l
         REQUIRE(n > 0);
         datagrams.emplace_back(bytes, static_cast<std::size_t>(n));
     }
-    a.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
-    REQUIRE(connect(from, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
+    REQUIRE(connect(from, reinterpret_cast<sockaddr *>(&there), sizeof there) == 0);
     auto comes = [&](std::size_t which) {
         REQUIRE(::send(from, datagrams[which].data(), datagrams[which].size(), 0) > 0);
         ipc_message m;

@@ -13,6 +13,7 @@
 #include <map>
 #include <sstream>
 
+#include "bare.hpp"
 #include "refusal.hpp"
 #include "transports.hpp"
 
@@ -163,14 +164,10 @@ TEST_CASE_TEMPLATE("promised: ordered", T, EACH) {
         return;
     }
     int between = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    sockaddr_in here{}, there{};
-    here.sin_family = there.sin_family = AF_INET;
-    here.sin_addr.s_addr = there.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof here;
-    REQUIRE(bind(between, reinterpret_cast<sockaddr *>(&here), size) == 0);
-    REQUIRE(getsockname(between, reinterpret_cast<sockaddr *>(&here), &size) == 0);
-    there.sin_port = htons(static_cast<std::uint16_t>(std::stoi(e.receiver.substr(e.receiver.rfind(':') + 1))));
-    tx s("udp://127.0.0.1:" + std::to_string(ntohs(here.sin_port)));
+    std::string before = over_udp::url("");
+    sockaddr_in here = internet_address(before), there = internet_address(e.receiver);
+    REQUIRE(bind(between, reinterpret_cast<sockaddr *>(&here), sizeof here) == 0);
+    tx s(before);
     std::vector<std::string> datagrams;
     for (std::uint64_t i = 1; i <= 3; ++i) {
         REQUIRE(s.send(i) == 0);

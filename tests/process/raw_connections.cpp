@@ -1,5 +1,4 @@
 // ?framing=raw over connections: bytes of programs that know nothing of the library.
-#include <arpa/inet.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -74,10 +73,7 @@ class listener {
             path_ = a.sun_path;
         } else {
             socket_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-            sockaddr_in a{};
-            a.sin_family = AF_INET;
-            a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-            a.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
+            sockaddr_in a = internet_address(url);
             int yes = 1;
             setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
             REQUIRE(bind(socket_, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);

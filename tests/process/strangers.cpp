@@ -63,10 +63,7 @@ TEST_CASE_FIXTURE(scratch,
     rx r("udp://127.0.0.1:0");
     std::string url = ipc_receiver_url(r);
     int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    sockaddr_in a{};
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    a.sin_port = htons(static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
+    sockaddr_in a = internet_address(url);
     REQUIRE(connect(s, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
     for (std::uint64_t i = 1; i <= many(10'000, 100'000); ++i) {
         std::string bytes = bare_chunk(i * 0x9e3779b97f4a7c15, 1, "x");

@@ -1,7 +1,6 @@
 // Every transport, as a type that a test case can run over: where its endpoints are, and what it promises.
 #pragma once
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,17 +9,13 @@
 
 #include "support.hpp"
 
-// A port that was free a moment ago, and that no test asks for twice.
-inline std::string free_port(int type) {
-    int s = socket(AF_INET, type | SOCK_CLOEXEC, 0);
-    sockaddr_in a{};
-    a.sin_family = AF_INET;
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof a;
-    bind(s, reinterpret_cast<sockaddr *>(&a), size);
-    getsockname(s, reinterpret_cast<sockaddr *>(&a), &size);
-    close(s);
-    return std::to_string(ntohs(a.sin_port));
+// All of 127.0.0.0/8 is this machine's: where each process has an address of its own, no port is taken by what others
+// listen to, or connect from.
+inline std::string own_address() {
+    static int ports = 0;
+    int pid = getpid();
+    return "127." + std::to_string(1 + (pid >> 16)) + '.' + std::to_string(pid >> 8 & 255) + '.' +
+           std::to_string(pid & 255) + ':' + std::to_string(10'000 + ports++ % 20'000);
 }
 
 // Ends a child that sends until it is told to stop, once a few receivers have come and gone.
@@ -58,7 +53,7 @@ struct over_unix {
     static constexpr bool waits_for_receiver = true, tells_release = true, tells_death = true, lossless = true;
 };
 struct over_tcp {
-    static std::string url(const std::string &) { return "tcp://127.0.0.1:" + free_port(SOCK_STREAM); }
+    static std::string url(const std::string &) { return "tcp://" + own_address(); }
     static constexpr bool waits_for_receiver = true, tells_release = true, tells_death = true, lossless = true;
 };
 
@@ -68,7 +63,7 @@ struct over_pipe {
 };
 
 struct over_udp {
-    static std::string url(const std::string &) { return "udp://127.0.0.1:" + free_port(SOCK_DGRAM); }
+    static std::string url(const std::string &) { return "udp://" + own_address(); }
     static constexpr bool waits_for_receiver = false, tells_release = false, tells_death = false, lossless = false;
 };
 
