@@ -171,9 +171,7 @@ void audience::read_socket(outgoing &link, events &e) {
         received got = receive_with_fds(link.socket.get(), std::as_writable_bytes(std::span(&said, 1)), fds);
         if (got.size == -EAGAIN || got.size == -EINTR) return;
         if (got.size == -ECONNRESET && ++resets < most_resets) continue;
-        if (got.size <= 0) {
-            return lose(link);
-        }
+        if (got.size <= 0) return lose(link);
         bool good = is_answer(said.answer, got)   ? hear(link, said.answer, std::span(fds).first(got.count), e)
                     : is_notice(said.notice, got) ? hear(link, said.notice, e)
                                                   : false;
