@@ -9,7 +9,6 @@
 #include <ipc/ipc.hpp>
 #include <stdexcept>
 #include <thread>
-#include <tuple>
 
 #include "../patience.hpp"
 #include "tracee.hpp"
@@ -170,16 +169,18 @@ void receiver_survives(const scenario &s, unsigned long point, bool &reached_end
     ipc::receiver r(url);
     bool linked = false;
     tracee t(s.role, [&] {
-        std::error_code error;
         if (linked) return;  // what comes after the warm-up is for below
+        std::error_code error;
         if (auto warm = r.receive(ipc::timeout::zero(), error)) {
             must(warm->message.text() == "warm", "the warm-up is not what was sent");
             linked = true;
         }
     });
     must(linked || s.role == std::string_view("open_sender"), "there was no warm-up");
-    bool waits = s.role == std::string_view("close_sender"), got = false;          // what was sent before the mark
-    must(r.arm() != waits, "what is there before the mark is not what was sent");  // asleep: the next message rings
+    bool waits = s.role == std::string_view("close_sender");  // what it sent before the mark
+    bool got = false;
+    // Else it is asleep from now on, and the next message rings.
+    must(r.arm() != waits, "what is there before the mark is not what was sent");
     kill_at(t, s, point, reached_end);
 
     for (bool finished = false; !finished;) {
