@@ -178,9 +178,8 @@ TEST_CASE_FIXTURE(scratch, "a receiver that takes its time for each message make
             before = clock::now();
         }
         CHECK(r.read(static_cast<int>(sent - taken)) == std::to_string(taken + 1) + "-" + std::to_string(sent));
-        if (longest > 100ms) continue;
-        CHECK(s.stats().capacity <= 8 * MiB);
-        return;
+        bool held_up = longest > 100ms;
+        CHECK(s.stats().capacity <= (held_up ? 128 : 8) * MiB);
+        if (!held_up) break;
     }
-    MESSAGE("the machine is too busy to tell");
 }
