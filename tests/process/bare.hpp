@@ -17,7 +17,6 @@
 #include "../chunk_check.hpp"
 #include "support.hpp"
 
-// Where a unix, tcp or udp endpoint is.
 // Of a URL with an IPv4 address and a port.
 inline sockaddr_in internet_address(const std::string &url) {
     std::size_t host = url.find("//") + 2, port = url.rfind(':');
@@ -28,6 +27,7 @@ inline sockaddr_in internet_address(const std::string &url) {
     return a;
 }
 
+// Where a unix, tcp or udp endpoint is.
 struct bare_address {
     explicit bare_address(const std::string &url) {
         if (url.starts_with("unix://")) {

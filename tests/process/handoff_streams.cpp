@@ -382,14 +382,15 @@ TEST_CASE_TEMPLATE("a sender whose receiver goes amid a handoff finds the next o
 TEST_CASE_FIXTURE(scratch, "udp: what came before a handoff is known after it: lost, doubled, late") {
     both b(ends_of<over_udp>(""));
     std::string url = b.r.library->ipc_receiver_url(b.r.receivers[0]);
-    int relay = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), from = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     std::string before = over_udp::url("");
-    sockaddr_in here = internet_address(before), there = internet_address(url);
-    REQUIRE(bind(relay, reinterpret_cast<sockaddr *>(&here), sizeof here) == 0);
+    int relay = listen_bare(before, SOCK_DGRAM), from = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    sockaddr_in there = internet_address(url);
     b.s.open_sender(before);
     std::vector<std::string> datagrams;
     for (int i = 1; i <= 4; ++i) {
         REQUIRE(b.s.library->ipc_sender_send(b.s.senders[1], "x", 1, static_cast<std::uint64_t>(i), limit_ns) == 0);
+        pollfd p{relay, POLLIN, 0};
+        REQUIRE(poll(&p, 1, 20'000) == 1);
         char bytes[200];
         ssize_t n = recv(relay, bytes, sizeof bytes, 0);
         REQUIRE(n > 0);

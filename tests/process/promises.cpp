@@ -163,10 +163,9 @@ TEST_CASE_TEMPLATE("promised: ordered", T, EACH) {
         }
         return;
     }
-    int between = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     std::string before = over_udp::url("");
-    sockaddr_in here = internet_address(before), there = internet_address(e.receiver);
-    REQUIRE(bind(between, reinterpret_cast<sockaddr *>(&here), sizeof here) == 0);
+    int between = listen_bare(before, SOCK_DGRAM);
+    sockaddr_in there = internet_address(e.receiver);
     tx s(before);
     std::vector<std::string> datagrams;
     for (std::uint64_t i = 1; i <= 3; ++i) {

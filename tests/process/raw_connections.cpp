@@ -1,7 +1,6 @@
 // ?framing=raw over connections: bytes of programs that know nothing of the library.
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -63,22 +62,8 @@ namespace {
 // A program that listens where `url` says, and takes one connection.
 class listener {
   public:
-    explicit listener(const std::string &url) {
-        if (url.starts_with("unix://")) {
-            socket_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-            sockaddr_un a{};
-            a.sun_family = AF_UNIX;
-            url.copy(a.sun_path, sizeof a.sun_path - 1, 7);
-            REQUIRE(bind(socket_, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
-            path_ = a.sun_path;
-        } else {
-            socket_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-            sockaddr_in a = internet_address(url);
-            int yes = 1;
-            setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-            REQUIRE(bind(socket_, reinterpret_cast<sockaddr *>(&a), sizeof a) == 0);
-        }
-        REQUIRE(listen(socket_, 10) == 0);
+    explicit listener(const std::string &url) : socket_(listen_bare(url)) {
+        if (url.starts_with("unix://")) path_ = url.substr(7);
     }
     ~listener() {
         close(socket_);
