@@ -28,7 +28,7 @@ class growth {
     // Something was released, for which a reserve has waited.
     void end_stall(std::int64_t now_ns) {
         tail_stood_until(now_ns);
-        stalled_since_ns_ = 0;
+        tail_since_ns_ = stalled_since_ns_ = 0;
     }
     // There is no memory for more now: the sender is held up, as with a ring of a fixed size.
     void failed(std::int64_t now_ns) { due_ns_ = now_ns + retry_ns; }
@@ -61,7 +61,7 @@ class growth {
 
   private:
     void tail_stood_until(std::int64_t then_ns) {
-        if (then_ns <= tail_since_ns_) return;
+        if (tail_since_ns_ == 0 || then_ns <= tail_since_ns_) return;
         std::int64_t stood = std::max(then_ns - tail_since_ns_, tail_stood_for_ns_ * 7 / 8);
         tail_stood_for_ns_ = std::min(stood, most_stall_ns / 4);
     }
@@ -82,7 +82,7 @@ class growth {
     // How long the tail stands still, from one release to the next, is what a receiver takes for a message. It is known
     // only while a stall looks at it: up to its end, or up to a growth that ended it, which moves no tail.
     std::uint64_t tail_ = 0;              // at the last stall,
-    std::int64_t tail_since_ns_ = 0;      // where it has been seen since then; 0: there was no stall yet
+    std::int64_t tail_since_ns_ = 0;      // where it has been seen since then; 0: it has moved, or there was no stall
     std::int64_t tail_stood_for_ns_ = 0;  // lately
     std::int64_t stalled_since_ns_ = 0;   // 0: there was room up to now
     std::int64_t grown_at_ns_ = 0;        // the last growth that ended a stall
